@@ -1,0 +1,152 @@
+"""Physics episodes of mixed quality for training: successes, near misses, failures, wandering, standing still."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from real2sim.envs.drawer_experts import Drifter, FlawedExpert, Flaws, Wanderer, expert_action
+from real2sim.envs.drawer_physics import HORIZON, TASKS, DrawerPhysics, DrawerStart, is_success
+from real2sim.episodes.npz import write_npz
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Record physics episodes of scripted controllers as a dataset folder (extra 'physics')."""
+
+    out: Path
+    """Folder of the dataset; episodes that are already there are kept."""
+    episodes: int = 5000
+    """How many episodes the folder shall hold."""
+    seed: int = 1
+    """Seed of the dataset; episode i depends on (seed, i) alone."""
+    processes: int = 2
+    """Worker processes."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.processes < 1:
+            raise ValueError(f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}")
+
+
+class Controller(Protocol):
+    """Acts on the physics state."""
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,)."""
+
+
+KINDS = {
+    "expert": 0.12,
+    "noisy": 0.16,
+    "scaled": 0.08,
+    "miss": 0.24,
+    "stop": 0.10,
+    "switch": 0.08,
+    "wander": 0.12,
+    "drift": 0.08,
+    "still": 0.02,
+}
+"""Share of each kind of controller.  A model that has seen only success hallucinates success; misses are the largest part."""
+
+
+def draw_controller(task: str, rng: np.random.Generator) -> tuple[str, Controller]:
+    """A kind's name and a controller of that kind."""
+    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    if kind == "wander":
+        return kind, Wanderer(rng)
+    if kind == "drift":
+        return kind, Drifter(rng)
+    slight = float(rng.uniform(0.0, 0.15))
+    flaws = {
+        "expert": lambda: Flaws(noise=slight),
+        "noisy": lambda: Flaws(noise=float(rng.uniform(0.15, 1.2)), random=float(rng.uniform(0, 0.7) * (rng.random() < 0.5))),
+        "scaled": lambda: Flaws(noise=slight, scale=float(rng.uniform(0.15, 0.8))),
+        "miss": lambda: Flaws(noise=float(rng.uniform(0.0, 0.3)), aim=_draw_miss(task, rng)),
+        "stop": lambda: Flaws(noise=slight, stop=int(rng.integers(1, 14))),
+        "switch": lambda: Flaws(noise=slight, switch=int(rng.integers(0, 14))),
+        "still": lambda: Flaws(stop=0),
+    }[kind]()
+    return kind, FlawedExpert(task, flaws, rng)
+
+
+def _draw_miss(task: str, rng: np.random.Generator) -> tuple[float, float, float]:
+    side = float(rng.choice([-1.0, 1.0]))
+    place = rng.random()
+    if place < 0.5:  # beside: from grazing the end of the bar to clearly past it
+        return side * float(rng.uniform(0.03, 0.18)), float(rng.normal(0, 0.01)), float(rng.normal(0, 0.01))
+    if place < 0.75:  # above: on the bar or the drawer's rim, or over everything
+        return float(rng.normal(0, 0.02)), float(rng.normal(0, 0.02)), float(rng.uniform(0.02, 0.14))
+    depth = 0.08 if task == "open_drawer" else 0.04  # before or behind the bar
+    return float(rng.normal(0, 0.03)), side * float(rng.uniform(0.02, depth)), float(rng.normal(0, 0.02))
+
+
+def record_episode(physics: DrawerPhysics, seed: int, index: int) -> dict[str, np.ndarray]:
+    """One episode in the dataset's layout; T = horizon + 1 frames, the last action is unused."""
+    rng = np.random.default_rng([seed, index])
+    task = str(rng.choice(list(TASKS)))
+    start = DrawerStart.draw(task, rng)
+    if rng.random() < 0.25:  # any opening, so that the model knows drawers half open too
+        start = DrawerStart(start.drawer_x, float(rng.uniform(-0.16, 0.0)), start.hand)
+    kind, controller = draw_controller(task, rng)
+    frames = [physics.reset(start)]
+    actions, drawers, hands = [], [], []
+    labels: dict[str, list[np.ndarray]] = {name: [] for name in TASKS}
+    for step in range(HORIZON + 1):
+        drawers.append(physics.drawer)
+        hands.append(physics.hand)
+        for name, rows in labels.items():
+            rows.append(expert_action(name, physics.hand, physics.handle))
+        if step == HORIZON:
+            actions.append(np.zeros_like(actions[-1]))
+            break
+        actions.append(controller.act(step, physics.hand, physics.handle))
+        frames.append(physics.step(actions[-1]))
+    return {
+        "image": np.stack(frames),
+        "action": np.stack(actions).astype(np.float32),
+        "drawer": np.array(drawers, np.float32),
+        "hand": np.array(hands, np.float32),
+        "expert_close": np.stack(labels["close_drawer"]),
+        "expert_open": np.stack(labels["open_drawer"]),
+        "instruction": np.array(TASKS[task]),
+        "task": np.array(task),
+        "success": np.array(bool(is_success(task, drawers[-1]))),
+        "controller": np.array(kind),
+    }
+
+
+def episode_path(folder: Path, index: int) -> Path:
+    """Where episode ``index`` of a dataset lies."""
+    return folder / f"episode_{index:05d}.npz"
+
+
+def collect(config: Collect) -> int:
+    """Record what is missing of a dataset; gives the number of episodes recorded now."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    missing = [index for index in range(config.episodes) if not episode_path(config.out, index).exists()]
+    shards = [(config, missing[rank :: config.processes]) for rank in range(config.processes)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(config.processes, initializer=_one_thread) as pool, tqdm(total=len(missing), unit="episode") as bar:
+        for _ in pool.imap_unordered(_record, [(config, index) for _, shard in shards for index in shard]):
+            bar.update()
+    return len(missing)
+
+
+_physics: DrawerPhysics | None = None
+
+
+def _one_thread() -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _record(job: tuple[Collect, int]) -> None:
+    global _physics
+    _physics = _physics or DrawerPhysics()
+    config, index = job
+    write_npz(episode_path(config.out, index), record_episode(_physics, config.seed, index))
