@@ -1,0 +1,53 @@
+"""Camera frames as the world model sees them, and back: enlarged, with black bars, in [-1, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def content_size(frame_size: tuple[int, int], model_size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that a camera frame has inside the model's picture, bars left out.
+
+    The frame's shorter side becomes the model's shorter side.  Frames whose other side does not fit are
+    refused: they would be cropped, and what is cut off cannot be given back.
+    """
+    scale = min(model_size) / min(frame_size)
+    height, width = (int(side * scale) for side in frame_size)
+    if height > model_size[0] or width > model_size[1]:
+        raise ValueError(
+            f"frames of {frame_size[0]} x {frame_size[1]} pixels become {height} x {width} in a picture of "
+            f"{model_size[0]} x {model_size[1]} and would be cropped; crop them to a narrower shape first"
+        )
+    return height, width
+
+
+def frames_to_pixels(frames: Tensor, model_size: tuple[int, int] = (320, 512)) -> Tensor:
+    """Pixels (b 3 H W) in [-1, 1] of uint8 frames (b h w 3).
+
+    RT-1's 256 x 320 frames become 320 x 400 (bilinear, not rounded) between two black bars of 56 columns.
+    """
+    height, width = content_size((frames.shape[1], frames.shape[2]), model_size)
+    values = frames.permute(0, 3, 1, 2).float()
+    content = _resize(values, (height, width))
+    top, left = _corner((height, width), model_size)
+    padded = functional.pad(content, (left, model_size[1] - width - left, top, model_size[0] - height - top))
+    return padded / 127.5 - 1
+
+
+def pixels_to_frames(pixels: Tensor, frame_size: tuple[int, int]) -> Tensor:
+    """Frames uint8 (b h w 3) of pixels (b 3 H W): the bars are cut off, values outside [-1, 1] are clamped."""
+    model_size = (pixels.shape[2], pixels.shape[3])
+    height, width = content_size(frame_size, model_size)
+    top, left = _corner((height, width), model_size)
+    content = pixels.float().clamp(-1, 1)[:, :, top : top + height, left : left + width]
+    return ((_resize(content, frame_size) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return functional.interpolate(values, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _corner(content: tuple[int, int], model_size: tuple[int, int]) -> tuple[int, int]:
+    return (model_size[0] - content[0]) // 2, (model_size[1] - content[1]) // 2
