@@ -1,1 +1,26 @@
+"""The world model: a causal video diffusion model that draws the next frame from past frames and actions."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from real2sim.vid2world.frame_cache import FrameCache
+    from real2sim.vid2world.unet import CausalUNet
+    from real2sim.vid2world.unet_config import UNetConfig
+
+# Name -> module: loaded when first asked for, because most of them need torch.
+_HOMES = {
+    "CausalUNet": "real2sim.vid2world.unet",
+    "FrameCache": "real2sim.vid2world.frame_cache",
+    "UNetConfig": "real2sim.vid2world.unet_config",
+}
+
+__all__ = ["CausalUNet", "FrameCache", "UNetConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,92 @@
+"""What past frames leave behind in the network, so that a new frame costs a pass over itself alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FrameCache:
+    """Features of the last frames of each lane, one tensor (lanes frames ...) per layer that looks back.
+
+    A temporal convolution keeps its last two inputs, a temporal attention layer the keys and
+    values of the last ``window - 1`` frames; the size stops growing once the window is full.
+    All lanes have seen the same number of frames.
+    """
+
+    tensors: tuple[Tensor, ...] = ()
+    """In the order in which the layers run; empty before the first frame."""
+    frames: int = 0
+    """Frames seen so far."""
+    branches: int = 1
+    """Consecutive copies of the batch that read the same history."""
+
+    @property
+    def lanes(self) -> int | None:
+        """Rows of each tensor; None before the first frame."""
+        return self.tensors[0].shape[0] if self.tensors else None
+
+    def select(self, indices: Tensor) -> FrameCache:
+        """The cache of the lanes ``indices`` (an int64 vector), in that order; a lane may appear twice."""
+        return replace(self, tensors=tuple(tensor.index_select(0, indices) for tensor in self.tensors))
+
+    def repeat(self, branches: int) -> FrameCache:
+        """The same history for a batch that holds each lane ``branches`` times (all lanes, then all lanes again).
+
+        Nothing is copied. Meant for guidance, where the branches differ in their conditions only.
+        """
+        return replace(self, branches=self.branches * branches)
+
+
+class Timeline:
+    """The frames of one forward pass, joined to what a cache holds of the frames before them.
+
+    Layers that look back call :meth:`join` once per pass, always in the same order; the
+    timeline hands each its own part of the cache and remembers what the next pass will need.
+    """
+
+    def __init__(self, frames: int, window: int, cache: FrameCache | None = None) -> None:
+        self.frames = frames
+        """Frames of this pass in each lane."""
+        self.window = window
+        self._recording = cache is not None
+        self._cache = cache if cache is not None else FrameCache()
+        self._kept: list[Tensor] = []
+        self._masks: dict[int, Tensor] = {}
+
+    def join(self, present: Tensor, keep: int) -> Tensor:
+        """``present`` (b t ...) behind the cached frames of the calling layer (b past+t ...).
+
+        ``keep`` of the joined frames, the last, are remembered for the next pass.
+        """
+        if not self._recording:
+            return present
+        joined = present
+        if self._cache.tensors:
+            past = self._cache.tensors[len(self._kept)].to(present.dtype)
+            branches = self._cache.branches
+            shared = past.expand(branches, *past.shape)
+            joined = torch.cat([shared, present.unflatten(0, (branches, -1))], dim=2).flatten(0, 1)
+        self._kept.append(joined[:, max(0, joined.shape[1] - keep) :])
+        return joined
+
+    def mask(self, keys: int, device: torch.device) -> Tensor | None:
+        """Which of the last ``keys`` frames each frame of this pass may attend to (t keys); None if all.
+
+        Frame i sees itself and up to ``window - 1`` frames before it.
+        """
+        past = keys - self.frames
+        if self.frames == 1 and keys <= self.window:
+            return None
+        if keys not in self._masks:
+            query = torch.arange(past, keys, device=device)[:, None]
+            key = torch.arange(keys, device=device)[None]
+            self._masks[keys] = (key <= query) & (key > query - self.window)
+        return self._masks[keys]
+
+    def cache(self) -> FrameCache:
+        """The cache after this pass; to be asked once all layers have run."""
+        return FrameCache(tuple(self._kept), self._cache.frames + self.frames)

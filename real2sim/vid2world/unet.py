@@ -1,0 +1,282 @@
+"""The causal video U-Net of Vid2World (arXiv 2505.14357), for the released weights and for small models."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from real2sim.vid2world.embedding import Conditions, action_mlp, embedding_mlp, sinusoid
+from real2sim.vid2world.frame_cache import FrameCache, Timeline
+from real2sim.vid2world.residual import Downsample, HeightCausalConv, ResBlock, Upsample
+from real2sim.vid2world.transformer import SpatialTransformer, TemporalTransformer, zero
+from real2sim.vid2world.unet_config import UNetConfig
+
+# The transformer at the entrance has this many heads at every width.
+INIT_ATTENTION_HEADS = 8
+
+
+class Stage(nn.ModuleList):
+    """Blocks that run one after the other on the same conditions."""
+
+    def forward(self, frames: Tensor, conditions: Conditions) -> Tensor:
+        for block in self:
+            frames = block(frames, conditions)
+        return frames
+
+
+class CausalUNet(nn.Module):
+    """Predicts one tensor per frame from noisy frames, their noise levels and the actions that led to them.
+
+    A frame is influenced by itself and by frames before it; with ``temporal_norm="window"``, as in
+    the released model, norm statistics also carry a little from later frames to earlier ones.
+    Parameter names are those of the published checkpoints.
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, width = config.model_channels, 4 * config.model_channels
+        self.time_embed = embedding_mlp(channels, width)
+        if config.fps_condition:
+            self.fps_embedding = embedding_mlp(channels, width)
+        if config.action_dim is not None:
+            self.action_emb_proj = action_mlp(config.action_dim, channels, width, discrete=config.discrete_actions)
+
+        first = config.channel_mult[0] * channels
+        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(config.in_channels, first, 3, padding=1)])])
+        if config.position_map is not None:
+            self.position_map = nn.Parameter(torch.zeros(1, first, *config.position_map))
+        if config.init_attention:
+            inner = INIT_ATTENTION_HEADS * config.num_head_channels
+            self.init_attn = Stage([self._temporal(first, inner, convolution=True)])
+
+        skips = [first]
+        now = first
+        for level, mult in enumerate(config.channel_mult):
+            for _ in range(config.num_res_blocks):
+                stage = Stage([self._residual(now, mult * channels)])
+                now = mult * channels
+                stage.extend(self._attention(now, 2**level))
+                self.input_blocks.append(stage)
+                skips.append(now)
+            if level + 1 < len(config.channel_mult):
+                self.input_blocks.append(Stage([Downsample(now)]))
+                skips.append(now)
+
+        transformers = self._transformers(now)
+        self.middle_block = Stage([self._residual(now, now), *transformers, self._residual(now, now)])
+
+        self.output_blocks = nn.ModuleList()
+        for level, mult in reversed(list(enumerate(config.channel_mult))):
+            for block in range(config.num_res_blocks + 1):
+                stage = Stage([self._residual(now + skips.pop(), mult * channels)])
+                now = mult * channels
+                stage.extend(self._attention(now, 2**level))
+                if level > 0 and block == config.num_res_blocks:
+                    stage.append(Upsample(now))
+                self.output_blocks.append(stage)
+
+        last: nn.Module
+        if config.height_causal_output:
+            last = HeightCausalConv(now, config.out_channels)
+            zero(last.conv2d)
+        else:
+            last = nn.Conv2d(now, config.out_channels, 3, padding=1)
+            zero(last)
+        self.out = nn.Sequential(nn.GroupNorm(config.norm_groups, now, eps=1e-5), nn.SiLU(), last)
+
+    def forward(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        context: Tensor | None = None,
+        actions: Tensor | None = None,
+        action_mask: Tensor | None = None,
+        fps: Tensor | None = None,
+        *,
+        per_frame_context: bool | None = None,
+    ) -> Tensor:
+        """Prediction (b out t h w) for all frames of ``x`` (b in t h w) at once.
+
+        ``timesteps`` (b) or (b t) are noise levels, integer or real, on the scale of 1000 diffusion steps.
+        ``actions`` (b t action_dim), or (b t) if discrete, are already shifted: ``actions[:, i]`` led to frame i.
+        ``action_mask`` (b t) multiplies the embedded actions. ``fps`` (b) is the frame rate.
+
+        ``context`` (b tokens dim) holds the text tokens, then image tokens. By default each frame
+        sees its own image tokens if there are exactly ``image_tokens_per_frame`` for each frame of ``x``
+        and all of them otherwise, as in the released model; ``per_frame_context`` decides it by hand.
+
+        Raises ValueError if the weights need their norm window and ``x`` has more frames than that.
+        """
+        if self.config.temporal_norm == "window" and x.shape[2] > self.config.window:
+            raise ValueError(
+                f"x has {x.shape[2]} frames, but these weights have a window of {self.config.window}; pass the last frames only"
+            )
+        timeline = Timeline(x.shape[2], self.config.window)
+        return self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
+
+    def step(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        cache: FrameCache | None,
+        context: Tensor | None = None,
+        actions: Tensor | None = None,
+        action_mask: Tensor | None = None,
+        fps: Tensor | None = None,
+        *,
+        per_frame_context: bool | None = None,
+    ) -> tuple[Tensor, FrameCache]:
+        """Prediction (b out n h w) for ``n`` new frames, and the cache with these frames in it.
+
+        The arguments are those of :meth:`forward`, for the new frames only. While a frame is being denoised
+        the returned cache is thrown away; a last pass over the finished frame keeps it. With
+        ``temporal_norm="frame"`` the result equals that of :meth:`forward` over the whole sequence.
+        """
+        if self.config.temporal_norm != "frame":
+            raise ValueError(
+                'stepping needs temporal_norm="frame"; these weights take their norm statistics over all frames of a pass'
+            )
+        cache = cache if cache is not None else self.empty_cache()
+        if cache.lanes is not None and x.shape[0] != cache.lanes * cache.branches:
+            raise ValueError(f"x has {x.shape[0]} rows, but the cache holds {cache.lanes} lanes for {cache.branches} branches")
+        timeline = Timeline(x.shape[2], self.config.window, cache)
+        out = self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
+        return out, timeline.cache()
+
+    def empty_cache(self) -> FrameCache:
+        """The cache before the first frame, for any number of lanes."""
+        return FrameCache()
+
+    def _run(
+        self,
+        x: Tensor,
+        timesteps: Tensor,
+        timeline: Timeline,
+        context: Tensor | None,
+        actions: Tensor | None,
+        action_mask: Tensor | None,
+        fps: Tensor | None,
+        per_frame_context: bool | None,
+    ) -> Tensor:
+        lanes, _, frames, height, width = x.shape
+        self._check(x)
+        embedding = self._embed(timesteps, lanes, frames, actions, action_mask, fps)
+        text, image = self._split_context(context, lanes, frames, per_frame_context)
+        conditions = Conditions(embedding, timeline, text, image)
+
+        h = x.permute(0, 2, 3, 4, 1).reshape(lanes * frames, height, width, -1).permute(0, 3, 1, 2)
+        h = self.input_blocks[0][0](h)  # type: ignore[index]
+        if self.config.position_map is not None:
+            h = h + self.position_map
+        if self.config.init_attention:
+            h = self.init_attn(h, conditions)
+        skips = [h]
+        for stage in self.input_blocks[1:]:
+            h = stage(h, conditions)
+            skips.append(h)
+        h = self.middle_block(h, conditions)
+        for stage in self.output_blocks:
+            h = stage(torch.cat([h, skips.pop()], dim=1), conditions)
+        out = self.out(h)
+        return out.permute(0, 2, 3, 1).reshape(lanes, frames, height, width, -1).permute(0, 4, 1, 2, 3)
+
+    def _check(self, x: Tensor) -> None:
+        config = self.config
+        if x.shape[1] != config.in_channels:
+            raise ValueError(f"x has {x.shape[1]} channels, expected {config.in_channels} in the layout b c t h w")
+        size, factor = tuple(x.shape[-2:]), 2 ** (len(config.channel_mult) - 1)
+        if size[0] % factor or size[1] % factor:
+            raise ValueError(f"height and width must be multiples of {factor}, got {size[0]} x {size[1]}")
+        if config.position_map is not None and size != tuple(config.position_map):
+            raise ValueError(f"this model was built for inputs of {config.position_map[0]} x {config.position_map[1]}, got {size[0]} x {size[1]}")
+
+    def _embed(
+        self,
+        timesteps: Tensor,
+        lanes: int,
+        frames: int,
+        actions: Tensor | None,
+        action_mask: Tensor | None,
+        fps: Tensor | None,
+    ) -> Tensor:
+        config, channels = self.config, self.config.model_channels
+        dtype = self.time_embed[0].weight.dtype
+        embedding = self.time_embed(sinusoid(timesteps.flatten(), channels).to(dtype))
+        embedding = embedding.view(lanes, -1, embedding.shape[-1]).expand(lanes, frames, -1)
+        if config.fps_condition:
+            if fps is None:
+                fps = torch.full((lanes,), config.default_fps, device=timesteps.device)
+            embedding = embedding + self.fps_embedding(sinusoid(fps, channels).to(dtype))[:, None]
+        if config.action_dim is not None:
+            if actions is None:
+                raise ValueError("this model is conditioned on actions; pass them, one per frame, zeros for the first")
+            told = self.action_emb_proj(actions if config.discrete_actions else actions.to(dtype))
+            if action_mask is not None:
+                told = told * action_mask.to(told.dtype).unsqueeze(-1)
+            embedding = embedding + told
+        return embedding.flatten(0, 1)
+
+    def _split_context(
+        self, context: Tensor | None, lanes: int, frames: int, per_frame: bool | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        config = self.config
+        if config.context_dim is None:
+            return None, None
+        if context is None:
+            raise ValueError("this model attends to text and image tokens; pass them as context (b tokens dim)")
+        if not config.image_cross_attention:
+            return context, None
+        text, image = context[:, : config.text_tokens], context[:, config.text_tokens :]
+        own = config.image_tokens_per_frame
+        if per_frame is None:
+            per_frame = image.shape[1] == own * frames
+        if per_frame:
+            if image.shape[1] != own * frames:
+                raise ValueError(f"per-frame context needs {own} image tokens for each of {frames} frames, got {image.shape[1]}")
+            image = image.reshape(lanes * frames, own, -1)
+        return text, image
+
+    def _residual(self, inputs: int, outputs: int) -> ResBlock:
+        config = self.config
+        return ResBlock(
+            inputs,
+            outputs,
+            4 * config.model_channels,
+            scale_shift=config.scale_shift_norm,
+            temporal_convs=config.temporal_convs,
+            kind=config.temporal_norm,
+            groups=config.norm_groups,
+            dropout=config.dropout,
+        )
+
+    def _attention(self, channels: int, factor: int) -> list[nn.Module]:
+        return self._transformers(channels) if factor in self.config.attention_resolutions else []
+
+    def _transformers(self, channels: int) -> list[nn.Module]:
+        temporal = self._temporal(channels, channels)
+        if not self.config.spatial_attention:
+            return [temporal]
+        config = self.config
+        spatial = SpatialTransformer(
+            channels,
+            channels // config.num_head_channels,
+            config.context_dim,
+            image=config.image_cross_attention,
+            mult=config.feed_forward_mult,
+            groups=config.norm_groups,
+        )
+        return [spatial, temporal]
+
+    def _temporal(self, channels: int, inner: int, *, convolution: bool = False) -> TemporalTransformer:
+        config = self.config
+        return TemporalTransformer(
+            channels,
+            inner,
+            inner // config.num_head_channels,
+            attentions=config.temporal_attentions,
+            mult=config.feed_forward_mult,
+            kind=config.temporal_norm,
+            groups=config.norm_groups,
+            convolution=convolution,
+        )
