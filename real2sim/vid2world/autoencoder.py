@@ -24,7 +24,7 @@ class AutoencoderConfig:
     width: int = 128
     """Channels of the finest level."""
     multipliers: tuple[int, ...] = (1, 2, 4, 4)
-    """Channels of each level, finest first, in multiples of ``width``; each further level halves the picture."""
+    """Channels of each level, finest first, in multiples of ``width``; each further one halves the sides."""
     blocks: int = 2
     """Residual blocks per level."""
     latent_channels: int = 4

@@ -37,12 +37,13 @@ def frames_to_pixels(frames: Tensor, model_size: tuple[int, int] = (320, 512)) -
 
 
 def pixels_to_frames(pixels: Tensor, frame_size: tuple[int, int]) -> Tensor:
-    """Frames uint8 (b h w 3) of pixels (b 3 H W): the bars are cut off, values outside [-1, 1] are clamped."""
+    """Frames uint8 (b h w 3) of pixels (b 3 H W): bars are cut off, values outside [-1, 1] clamped."""
     model_size = (pixels.shape[2], pixels.shape[3])
     height, width = content_size(frame_size, model_size)
     top, left = _corner((height, width), model_size)
     content = pixels.float().clamp(-1, 1)[:, :, top : top + height, left : left + width]
-    return ((_resize(content, frame_size) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+    values = ((_resize(content, frame_size) + 1) * 127.5).round().clamp(0, 255)
+    return values.to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:
