@@ -36,13 +36,11 @@ class DiscreteAction(nn.Embedding):
         return known * (actions >= 0).unsqueeze(-1).to(known.dtype)
 
 
-def action_mlp(actions: int, channels: int, width: int, *, discrete: bool) -> nn.Sequential:
-    """One vector per frame from the action that led to it (b t actions -> b t width).
-
-    With ``discrete`` the actions are numbers (b t) below ``actions``.
-    """
-    first: nn.Module = DiscreteAction(actions, channels) if discrete else nn.Linear(actions, channels)
-    return nn.Sequential(first, nn.SiLU(), nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width))
+def action_mlp(actions: int, channels: int, width: int) -> nn.Sequential:
+    """One vector per frame from the action that led to it (b t actions -> b t width)."""
+    return nn.Sequential(
+        nn.Linear(actions, channels), nn.SiLU(), nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width)
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from real2sim.vid2world.embedding import Conditions, action_mlp, embedding_mlp, sinusoid
+from real2sim.vid2world.embedding import Conditions, DiscreteAction, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.residual import Downsample, HeightCausalConv, ResBlock, Upsample
 from real2sim.vid2world.transformer import SpatialTransformer, TemporalTransformer, zero
@@ -39,8 +39,11 @@ class CausalUNet(nn.Module):
         self.time_embed = embedding_mlp(channels, width)
         if config.fps_condition:
             self.fps_embedding = embedding_mlp(channels, width)
-        if config.action_dim is not None:
-            self.action_emb_proj = action_mlp(config.action_dim, channels, width, discrete=config.discrete_actions)
+        if config.action_dim is not None and config.discrete_actions:
+            self.action_emb_preprocess = DiscreteAction(config.action_dim, channels)
+            self.action_emb_proj = embedding_mlp(channels, width)
+        elif config.action_dim is not None:
+            self.action_emb_proj = action_mlp(config.action_dim, channels, width)
 
         first = config.channel_mult[0] * channels
         self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(config.in_channels, first, 3, padding=1)])])
@@ -211,7 +214,8 @@ class CausalUNet(nn.Module):
         if config.action_dim is not None:
             if actions is None:
                 raise ValueError("this model is conditioned on actions; pass them, one per frame, zeros for the first")
-            told = self.action_emb_proj(actions if config.discrete_actions else actions.to(dtype))
+            told = self.action_emb_preprocess(actions) if config.discrete_actions else actions.to(dtype)
+            told = self.action_emb_proj(told)
             if action_mask is not None:
                 told = told * action_mask.to(told.dtype).unsqueeze(-1)
             embedding = embedding + told
