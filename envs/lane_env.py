@@ -1,0 +1,272 @@
+"""Lanes behind Gymnasium's interfaces: a vector environment, and the same with one lane as a scalar environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from real2sim.actions import WIDTH
+from real2sim.evaluation.lanes import Lanes, World
+from real2sim.evaluation.suite import Start, Suite, nearest
+
+OPTIONS = ("task", "start", "episode_seed", "reset_mask")
+
+
+class Judge(Protocol):
+    """Says how probably an episode was a success."""
+
+    def probability(self, frames: np.ndarray, instructions: Sequence[str]) -> np.ndarray:
+        """Probabilities (b,) for frames uint8 (b t h w 3)."""
+
+
+class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
+    """All lanes of a suite's world, drawn as one batch.
+
+    ``reset(seed=, options=)`` takes one seed for lanes seed, seed + 1, ... or a list, and as options
+
+    - ``task``: name of a task, or one name per lane;
+    - ``start``: id of a start frame, or one per lane (else it is drawn from the lane's seed);
+    - ``episode_seed``: where the world's noise comes from, or one per lane (else drawn from the lane's seed); with
+      the ``start`` and ``seed`` of a row of a run folder it gives that row's episode again;
+    - ``reset_mask``: bool array, which lanes begin anew; the others go on.
+
+    Nothing restarts by itself (``AutoresetMode.DISABLED``): a lane that has ended stands still, keeps its flags and
+    gives reward 0 until it is reset; stepping when all have ended is an error.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's convention
+        "render_modes": ["rgb_array"],
+        "render_fps": 3,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
+
+    def __init__(
+        self,
+        world: World,
+        suite: Suite,
+        num_envs: int,
+        task: str | None = None,
+        judge: Judge | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode {render_mode!r} is not offered; use None or 'rgb_array'")
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": suite.config.control_hz}
+        self.single_observation_space = spaces.Box(0, 255, (*suite.config.image_size, 3), np.uint8)
+        self.single_action_space = action_space(suite)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._suite, self._judge = suite, judge
+        self._task = None if task is None else suite.task(task).name
+        self._lanes = Lanes(world, suite, num_envs, policy="given to step")
+        self._generators: list[np.random.Generator | None] = [None] * num_envs
+        self._starts: list[Start | None] = [None] * num_envs
+        self._seeds = [0] * num_envs
+        self._seen: list[list[np.ndarray]] = [[] for _ in range(num_envs)]
+        self._terminated = np.zeros(num_envs, dtype=bool)
+        self._truncated = np.zeros(num_envs, dtype=bool)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """First frames uint8 (lanes h w 3), and the episodes that begin."""
+        options = dict(options or {})
+        unknown = sorted(set(options) - set(OPTIONS))
+        if unknown:
+            raise ValueError(
+                f"unknown option {unknown[0]!r}{nearest(unknown[0], OPTIONS)}; known are {', '.join(OPTIONS)}"
+            )
+        lanes = self._masked(options.get("reset_mask"))
+        self._seed_lanes(lanes, seed)
+        begun = [(lane, *self._choose(lane, options)) for lane in lanes]
+        for lane, start, episode_seed in begun:
+            self._starts[lane], self._seeds[lane] = start, episode_seed
+            self._seen[lane] = [start.frame.copy()]
+            self._terminated[lane] = self._truncated[lane] = False
+        self._lanes.begin(lanes, [start for _, start, _ in begun], [seed for _, _, seed in begun])
+        infos: dict[str, Any] = {}
+        for lane in lanes:
+            infos = self._add_info(infos, self._description(lane), lane)
+        return self._lanes.frames.copy(), infos
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Next frames, rewards (lanes,), terminated, truncated and infos, for actions (lanes 13)."""
+        if any(start is None for start in self._starts):
+            raise ResetNeeded("call reset before step")
+        if not self._lanes.running.any():
+            raise ResetNeeded("every episode has ended; call reset before the next step")
+        moment = self._lanes.step(actions)
+        self._terminated |= moment.terminated
+        self._truncated |= moment.truncated
+        rewards = np.zeros(self.num_envs)
+        infos: dict[str, Any] = {}
+        for lane in range(self.num_envs):
+            info = self._description(lane)
+            if moment.stepped[lane]:
+                self._seen[lane].append(moment.frames[lane].copy())
+            if moment.terminated[lane] or moment.truncated[lane]:
+                known = None if moment.success is None else bool(moment.success[lane])
+                info |= self._verdict(lane, known)
+                rewards[lane] = float(info.get("success", False))
+            infos = self._add_info(infos, info, lane)
+        return moment.frames, rewards, self._terminated.copy(), self._truncated.copy(), infos
+
+    def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
+        """The camera's frames, one per lane."""
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                "render was called without a render_mode; make the environment with 'rgb_array'"
+            )
+            return None
+        return tuple(frame.copy() for frame in self._lanes.frames)
+
+    def _masked(self, mask: Any) -> list[int]:
+        if mask is None:
+            return list(range(self.num_envs))
+        mask = np.asarray(mask)
+        if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"reset_mask must be a bool array ({self.num_envs},) with at least one True, got {mask!r}"
+            )
+        if any(start is None for lane, start in enumerate(self._starts) if not mask[lane]):
+            raise ResetNeeded("the first reset must begin every lane; leave reset_mask out")
+        return [int(lane) for lane in np.flatnonzero(mask)]
+
+    def _seed_lanes(self, lanes: Sequence[int], seed: int | Sequence[int | None] | None) -> None:
+        seeds = [seed + lane for lane in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        if seeds is not None and len(seeds) != self.num_envs:
+            raise ValueError(
+                f"{len(seeds)} seeds for {self.num_envs} lanes; give one seed, or one for each lane"
+            )
+        for lane in lanes:
+            given = None if seeds is None else seeds[lane]
+            if given is not None or self._generators[lane] is None:
+                self._generators[lane] = seeding.np_random(None if given is None else int(given))[0]
+
+    def _choose(self, lane: int, options: Mapping[str, Any]) -> tuple[Start, int]:
+        generator = self._generators[lane]
+        assert generator is not None
+        # Both numbers are drawn even where an option replaces them, so that options do not shift later episodes.
+        place, noise = generator.random(), int(generator.integers(2**63))
+        task_names = [task.name for task in self._suite.tasks]
+        task_draw = generator.random()
+        name = (
+            self._option(options, "task", lane) or self._task or task_names[int(task_draw * len(task_names))]
+        )
+        starts = self._suite.starts(self._suite.task(name).name)
+        wanted = self._option(options, "start", lane)
+        if wanted is None:
+            start = starts[int(place * len(starts))]
+        else:
+            found = {start.id: start for start in starts}
+            if str(wanted) not in found:
+                raise ValueError(
+                    f"task {name!r} has no start {wanted!r}; it has {len(starts)}, from {starts[0].id!r} to {starts[-1].id!r}"
+                )
+            start = found[str(wanted)]
+        seed = self._option(options, "episode_seed", lane)
+        return start, noise if seed is None else int(seed)
+
+    def _option(self, options: Mapping[str, Any], name: str, lane: int) -> Any:
+        value = options.get(name)
+        if isinstance(value, str) or np.ndim(value) == 0:
+            return value
+        if len(value) != self.num_envs:
+            raise ValueError(
+                f"option {name!r} has {len(value)} values for {self.num_envs} lanes; give one, or one per lane"
+            )
+        return value[lane]
+
+    def _description(self, lane: int) -> dict[str, Any]:
+        start = self._starts[lane]
+        assert start is not None
+        return {
+            "instruction": start.task.instruction,
+            "task": start.task.name,
+            "start": start.id,
+            "episode_seed": self._seeds[lane],
+            "steps": int(self._lanes.steps[lane]),
+        }
+
+    def _verdict(self, lane: int, known: bool | None) -> dict[str, Any]:
+        if known is not None:
+            return {"success": known, "success_probability": float(known)}
+        if self._judge is None:
+            return {}
+        start = self._starts[lane]
+        assert start is not None
+        frames = np.stack(self._seen[lane])[None]
+        probability = float(self._judge.probability(frames, [start.task.instruction])[0])
+        return {"success": probability >= 0.5, "success_probability": probability}
+
+
+class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
+    """A `LaneVectorEnv` with one lane, without the batch dimension."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012 - Gymnasium's convention
+
+    def __init__(self, lanes: LaneVectorEnv) -> None:
+        if lanes.num_envs != 1:
+            raise ValueError(f"a scalar environment has one lane, got {lanes.num_envs}")
+        self._lanes = lanes
+        self.render_mode = lanes.render_mode
+        self.metadata = {**self.metadata, "render_fps": lanes.metadata["render_fps"]}
+        self.observation_space = lanes.single_observation_space
+        self.action_space = lanes.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """First frame uint8 (h w 3), and the episode that begins."""
+        super().reset(seed=seed)
+        self._lanes._generators[0] = self.np_random
+        frames, infos = self._lanes.reset(options=options)
+        return frames[0], _first(infos)
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Next frame, reward, terminated, truncated and info, for an action (13,)."""
+        action = np.asarray(action)
+        if action.shape != (WIDTH,):
+            raise ValueError(f"the action has shape {action.shape}, expected ({WIDTH},)")
+        frames, rewards, terminated, truncated, infos = self._lanes.step(action[None])
+        return frames[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        """The camera's frame, uint8 (h w 3)."""
+        frames = self._lanes.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Free what the world holds."""
+        self._lanes.close()
+
+
+def action_space(suite: Suite) -> spaces.Box:
+    """The suite's actions, float32 (13,).
+
+    A field that the robot ignores gets the bounds -1 to 1, whatever its unit would be: Gymnasium's checker asks for
+    bounds inside that range, and the values do not matter.
+    """
+    low = np.where(suite.used, suite.bounds.low, np.maximum(suite.bounds.low, -1)).astype(np.float32)
+    high = np.where(suite.used, suite.bounds.high, np.minimum(suite.bounds.high, 1)).astype(np.float32)
+    return spaces.Box(low, high, dtype=np.float32)
+
+
+def _first(infos: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value[0].item() if isinstance(value[0], np.generic) else value[0]
+        for name, value in infos.items()
+        if not name.startswith("_") and infos[f"_{name}"][0]
+    }

@@ -1,0 +1,239 @@
+"""A run on disk: what was asked (``run.json``), one row per finished episode, and one npz file per episode.
+
+Rows are appended as JSON lines, ``rows-<process>.jsonl``, one file per process; an episode's file is written before
+its row, so a row always has its episode.  What a killed process leaves behind is at most one torn last line and
+temporary files, both ignored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.model_folder import read_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_FILE = "run.json"
+ROWS = "rows-*.jsonl"
+SCORES = "scores-*.jsonl"
+EPISODES = "episodes"
+COLUMNS = (
+    "episode", "suite", "task", "policy", "family", "kind", "set", "start", "seed", "world", "instruction", "steps",
+    "terminated", "truncated", "frame_passes", "seconds",
+)  # fmt: skip
+"""Columns of every row."""
+SCORED = ("success", "probability", "judge")
+"""Columns that scoring adds; a world that knows the outcome writes them into its rows."""
+
+
+class RunFolder:
+    """A run folder: made when it is not there, continued when it is."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def open(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> None:
+        """Make the folder, or make sure that what is there was asked for in the same way.
+
+        ``identity`` is what gives a row its meaning (suite, world, seed, weights): rows made under another identity
+        cannot stand in the same table, and a difference raises a ValueError that names it.  Its mappings may grow: new
+        keys are added to those on disk.  ``details`` (versions, the command) are written once and not compared.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(
+                f"{self.path} is a file; expected a run folder or a path that does not exist yet"
+            )
+        run = self.path / RUN_FILE
+        if not run.is_file():
+            if self.path.is_dir() and any(self.path.glob(ROWS)):
+                raise ValueError(
+                    f"{self.path} holds rows but no {RUN_FILE}; it cannot be continued, choose another folder"
+                )
+            write_text(run, json.dumps({"format": 1, "identity": identity, **details}, indent=2) + "\n")
+            return
+        found = self.settings()
+        merged = _merge(found.get("identity", {}), _plain(identity), str(run))
+        if merged != found.get("identity"):
+            write_text(run, json.dumps({**found, "identity": merged}, indent=2) + "\n")
+
+    def settings(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        values = read_json(self.path / RUN_FILE)
+        if not isinstance(values, dict):
+            raise ValueError(f"{self.path / RUN_FILE} should hold an object; is this a run folder?")
+        return values
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One mapping per finished episode, in no particular order; each episode once."""
+        seen: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.path.glob(ROWS)):
+            for row in read_lines(path):
+                seen.setdefault(str(row["episode"]), row)
+        return list(seen.values())
+
+    def count(self) -> int:
+        """How many rows there are, told from line ends alone (cheap enough for a progress bar)."""
+        return sum(path.read_bytes().count(b"\n") for path in self.path.glob(ROWS))
+
+    def episode_path(self, episode: str) -> Path:
+        """Where the frames and actions of an episode lie."""
+        return self.path / EPISODES / f"{episode}.npz"
+
+    def episode(self, episode: str) -> tuple[np.ndarray, np.ndarray]:
+        """Frames uint8 (t+1 h w 3) and actions float32 (t 13) of an episode."""
+        path = self.episode_path(episode)
+        arrays = read_arrays(path)
+        if not {"frames", "actions"} <= set(arrays):
+            raise ValueError(
+                f"{path} holds {', '.join(arrays)}; an episode has the arrays frames and actions"
+            )
+        return arrays["frames"], arrays["actions"]
+
+
+class RowWriter:
+    """Appends the episodes of one process; only one writer at a time may hold a process's file."""
+
+    def __init__(self, folder: RunFolder, process: int) -> None:
+        self._folder = folder
+        self._path = folder.path / f"rows-{process}.jsonl"
+        (folder.path / EPISODES).mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a+b")
+        try:
+            _lock(self._file, self._path)
+            _cut_torn_line(self._file)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def write(self, row: Mapping[str, Any], frames: np.ndarray, actions: np.ndarray) -> None:
+        """Write the episode's file, then its row; both are on disk when this returns."""
+        write_arrays(self._folder.episode_path(str(row["episode"])), {"frames": frames, "actions": actions})
+        line = json.dumps(dict(row), allow_nan=False) + "\n"
+        position = self._file.seek(0, os.SEEK_END)
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError:
+            # On a full disk a part of the line may have arrived.
+            os.ftruncate(self._file.fileno(), position)
+            raise
+
+    def close(self) -> None:
+        """Let another writer continue."""
+        self._file.close()
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of lines; a last line without its end was torn by a kill and is left out."""
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number} is not valid JSON ({error}); was the file edited?"
+            ) from error
+        if not isinstance(row, dict) or "episode" not in row:
+            raise ValueError(f"{path}, line {number} has no field 'episode'; is this a run folder's file?")
+        yield row
+
+
+def load_run(path: Path | str) -> pd.DataFrame:
+    """A tidy table, one row per finished episode, with the judges' scores where there are any.
+
+    Columns are `COLUMNS`; after scoring also ``success``, ``probability`` and ``judge`` (an episode scored by two
+    judges has two rows).  Rows are sorted by policy, task and start.
+    """
+    import pandas as pd
+
+    folder = RunFolder(path)
+    if not (folder.path / RUN_FILE).is_file():
+        raise FileNotFoundError(
+            f"{folder.path} is not a run folder: it has no {RUN_FILE}; make one with `real2sim rollout`"
+        )
+    rows = pd.DataFrame(folder.rows(), columns=None)
+    for column in COLUMNS:
+        if column not in rows:
+            rows[column] = pd.Series(dtype=object)
+    rows = rows[[*COLUMNS, *(column for column in rows if column not in COLUMNS)]]
+    # A world that knows its outcomes is a judge like others.
+    known = rows.dropna(subset=["success"]) if "success" in rows else rows.iloc[:0]
+    scores: dict[tuple[str, str], dict[str, Any]] = {
+        (row["episode"], row["judge"]): row
+        for row in known.reindex(columns=["episode", *SCORED]).to_dict("records")  # type: ignore[misc]
+    }
+    rows = rows.drop(columns=[column for column in SCORED if column in rows])
+    # A score given again replaces the earlier one.
+    for file in sorted(folder.path.glob(SCORES)):
+        for row in read_lines(file):
+            scores[(str(row["episode"]), str(row.get("judge", file.stem.removeprefix("scores-"))))] = row
+    if scores:
+        table = pd.DataFrame([{"judge": judge, **row} for (_, judge), row in scores.items()])
+        rows = rows.merge(table, on="episode", how="left")
+    return rows.sort_values(["policy", "task", "start"], kind="stable").reset_index(drop=True)
+
+
+def file_name(text: str) -> str:
+    """``text`` with everything that a file system might object to replaced."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
+
+
+def _lock(file: IO[bytes], path: Path, patience: float = 10.0) -> None:
+    # The workers of a killed run need a moment to notice; their lock goes with them.
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise ValueError(
+                    f"{path} is being written by another process; wait until that rollout ends, or choose another folder"
+                ) from None
+            time.sleep(0.05)
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    file.seek(0)
+    content = file.read()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.ftruncate(file.fileno(), whole)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(json.dumps(values))
+    return result
+
+
+def _merge(found: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> dict[str, Any]:
+    merged = dict(found)
+    for key, value in asked.items():
+        if key not in found:
+            merged[key] = value
+        elif isinstance(value, dict) and isinstance(found[key], dict):
+            merged[key] = _merge(found[key], value, f"{where}: {key}")
+        elif found[key] != value:
+            raise ValueError(
+                f"{where} was made with {key} = {json.dumps(found[key])}, now {json.dumps(value)} is asked for; "
+                "rows of both cannot stand in one run: choose another folder"
+            )
+    return merged

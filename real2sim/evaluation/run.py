@@ -1,0 +1,281 @@
+"""A rollout: every policy on every start of every task, on as many processes as there are, resumable."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from real2sim.episodes.run_folder import RowWriter, RunFolder, file_name, load_run
+from real2sim.evaluation.lanes import World
+from real2sim.evaluation.loop import Episode, Job, episode_seed, play
+from real2sim.evaluation.policies import ALL_SHIPPED, PolicySource, find_policies
+from real2sim.evaluation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
+from real2sim.evaluation.worlds import open_world, world_fingerprint
+from real2sim.model_folder import config_to_dict
+from real2sim.policies.policy import Policy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """Roll policies out and keep every episode in a run folder."""
+
+    out: Path
+    """Run folder; one that exists is continued: episodes that are in it are not made again."""
+    policies: tuple[str, ...] = (ALL_SHIPPED,)
+    """Shipped names, `shipped` for all of them, folders, name=folder, `random`, `replay:<controller>`, `replay:all`,
+    or ws://host:port of a policy server."""
+    suite: str = "drawer"
+    """Name of a shipped suite, or a suite folder."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the suite; none means all."""
+    starts: int = 50
+    """How many of each task's start frames; every policy begins from the same ones."""
+    seed: int = 0
+    """Seed of the run; the seed of an episode is derived from it and the start, not from the policy."""
+    world: str = "world_model"
+    """`world_model` for the suite's own, a folder with another world model, or `mujoco` for physics."""
+    lanes: int = 25
+    """Episodes that are drawn as one batch."""
+    processes: int | None = None
+    """Local worker processes; by default one per processor core, or one on a GPU.  Ignored under `accelerate launch`,
+    where every launched process takes its share."""
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto`."""
+    threads: int = 1
+    """Processor threads per process."""
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "lanes", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.processes is not None and self.processes < 1:
+            raise ValueError(f"processes must be at least 1, got {self.processes}")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Episodes of one policy and task that run side by side."""
+
+    source: PolicySource
+    jobs: tuple[Job, ...]
+
+
+def rollout(
+    config: RolloutConfig, policies: Mapping[str, Policy] | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Make the episodes that are missing in ``config.out`` and give the table of all that are there.
+
+    ``policies`` offers own policy objects under names that ``config.policies`` may use; they run in this process.
+    Under a launcher (``RANK`` and ``WORLD_SIZE`` are set) this process makes its share only, and the table holds what
+    the others have finished so far.  See `load_run` for the columns.
+    """
+    suite = load_suite(config.suite)
+    sources = find_policies(config.policies, suite, policies)
+    batches = plan(config, suite, sources)
+    folder = RunFolder(config.out)
+    with _clear_disk_errors(config.out):
+        folder.open(_identity(config, suite, sources), _details(config))
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    done = {str(row["episode"]) for row in folder.rows()}
+    missing = [batch for batch in batches if any(episode_id(job, config) not in done for job in batch.jobs)]
+    total = sum(len(batch.jobs) for batch in batches)
+    wanted = {episode_id(job, config) for batch in batches for job in batch.jobs}
+    with tqdm(
+        total=total, initial=len(wanted & done), unit="episode", disable=not progress or rank > 0
+    ) as bar:
+        before = folder.count() - bar.n
+
+        def advance() -> None:
+            bar.n = min(total, max(bar.n, folder.count() - before))
+            bar.refresh()
+
+        processes = 1 if world_size > 1 else _processes(config, len(missing), own=bool(policies))
+        if processes > 1:
+            from real2sim.evaluation.workers import run_workers
+
+            run_workers(config, processes, advance)
+        else:
+            with _clear_disk_errors(config.out):
+                _work(config, suite, batches[rank::world_size], folder, rank, done, advance)
+    return load_run(config.out)
+
+
+def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> list[Batch]:
+    """All batches of a rollout, in an order that does not depend on the number of processes.
+
+    Processes share whole batches, and one that was interrupted is drawn again as it was: floating-point sums depend
+    a little on the batch, so this is what makes frames equal to the last bit.
+    """
+    names = config.tasks or tuple(task.name for task in suite.tasks)
+    starts = {name: suite.starts(name, config.starts) for name in names}
+    batches = []
+    for source in sources:
+        for name in names:
+            if name not in source.tasks:
+                continue
+            jobs = [
+                Job(source.name, start, episode_seed(config.seed, suite.name, name, start.id))
+                for start in starts[name]
+            ]
+            batches += [
+                Batch(source, tuple(jobs[i : i + config.lanes])) for i in range(0, len(jobs), config.lanes)
+            ]
+    return batches
+
+
+def episode_id(job: Job, config: RolloutConfig) -> str:
+    """A name for the episode that is unique in its run and can be a file name."""
+    parts = (job.policy, job.start.task.name, job.start.id)
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+    return "-".join([*(file_name(part)[:60] for part in parts), digest])
+
+
+def _work(
+    config: RolloutConfig,
+    suite: Suite,
+    batches: list[Batch],
+    folder: RunFolder,
+    rank: int,
+    done: set[str],
+    advance: Any,
+) -> None:
+    todo = [batch for batch in batches if any(episode_id(job, config) not in done for job in batch.jobs)]
+    if not todo:
+        return
+    device = _device(config.device)
+    with RowWriter(folder, rank) as writer, _threads(config.threads):
+        world = open_world(config.world, suite, device)
+        loaded, maker = None, None
+        for batch in todo:
+            if batch.source is not loaded:
+                loaded, maker = batch.source, batch.source.load(device)
+            assert maker is not None
+            for episode in play(world, maker(batch.jobs), suite, batch.jobs):
+                name = episode_id(episode.job, config)
+                if name in done:
+                    continue
+                writer.write(_row(name, episode, suite, batch.source, world), episode.frames, episode.actions)
+                done.add(name)
+                advance()
+
+
+def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world: World) -> dict[str, Any]:
+    start = episode.job.start
+    row: dict[str, Any] = {
+        "episode": name,
+        "suite": suite.name,
+        "task": start.task.name,
+        "policy": source.name,
+        "family": source.family,
+        "kind": source.kind,
+        "set": "scripted" if source.kind == "replay" else "policies",
+        "start": start.id,
+        "seed": episode.job.seed,
+        "world": world.name,
+        "instruction": start.task.instruction,
+        "steps": len(episode.actions),
+        "terminated": episode.terminated,
+        "truncated": episode.truncated,
+        "frame_passes": episode.frame_passes,
+        "seconds": round(episode.seconds, 4),
+    }
+    if episode.success is not None:
+        row |= {"success": episode.success, "probability": float(episode.success), "judge": world.name}
+    return row
+
+
+def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for name in (SUITE_FILE, STARTS_FILE):
+        digest.update((suite.folder / name).read_bytes())
+    return {
+        "suite": f"{suite.name} {digest.hexdigest()[:16]}",
+        "world": world_fingerprint(config.world, suite),
+        "seed": config.seed,
+        "policies": {source.name: f"{source.kind} {source.fingerprint}" for source in sources},
+    }
+
+
+def _details(config: RolloutConfig) -> dict[str, Any]:
+    versions = {"python": platform.python_version()}
+    for package in ("real2sim", "torch", "numpy", "gymnasium", "mujoco"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"config": config_to_dict(config), "versions": versions, "created": now}
+
+
+def _processes(config: RolloutConfig, batches: int, own: bool) -> int:
+    if own:
+        if config.processes not in (None, 1):
+            raise ValueError(
+                "own policy objects run in this process only; leave processes out or set it to 1"
+            )
+        return 1
+    if config.processes is not None:
+        return min(config.processes, max(batches, 1))
+    if batches < 2 or (config.world != "mujoco" and _device(config.device) != "cpu"):
+        return 1
+    return min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, batches
+    )
+
+
+def _device(name: str) -> str:
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto" and not torch.cuda.is_available():
+        return "cpu"
+    if name in ("auto", "cuda"):
+        if not torch.cuda.is_available():
+            raise ValueError("device 'cuda' was asked for and torch sees no GPU; use --device cpu")
+        local = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", 0)))
+        return f"cuda:{local % torch.cuda.device_count()}"
+    return name
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _clear_disk_errors(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(
+                error.errno,
+                f"the disk of {out} is full; finished episodes are kept, make room and give the same command again",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
+            raise OSError(
+                error.errno, f"{out} cannot be written ({error.strerror}); choose another run folder"
+            ) from error
+        raise

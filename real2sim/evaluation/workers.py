@@ -1,0 +1,96 @@
+"""Local worker processes: each makes its share of a rollout's batches and dies with the process that started it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import IO
+
+from real2sim.evaluation.run import RolloutConfig, rollout
+from real2sim.model_folder import config_from_dict, config_to_dict
+
+
+def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) -> None:
+    """Start ``count`` processes, call ``advance`` while they work, and return when all have finished.
+
+    The first one that fails stops the others; its last line becomes the error.
+    """
+    request = json.dumps(config_to_dict(replace(config, processes=1))) + "\n"
+    logs: list[IO[bytes]] = []
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        for rank in range(count):
+            log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+            logs.append(log)
+            environment = {
+                **os.environ,
+                "RANK": str(rank),
+                "WORLD_SIZE": str(count),
+                "OMP_NUM_THREADS": str(config.threads),
+                "MKL_NUM_THREADS": str(config.threads),
+            }
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "real2sim.evaluation.workers"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+            workers.append(worker)
+            assert worker.stdin is not None
+            # The pipe stays open: its end tells the worker that this process is gone.
+            worker.stdin.write(request.encode())
+            worker.stdin.flush()
+        while any(worker.poll() is None for worker in workers):
+            time.sleep(0.1)
+            advance()
+            _raise_failure(workers, logs)
+        _raise_failure(workers, logs)
+        advance()
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+            if worker.stdin is not None:
+                worker.stdin.close()
+        for log in logs:
+            log.close()
+
+
+def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]]) -> None:
+    for worker, log in zip(workers, logs, strict=True):
+        if worker.poll():
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else f"it ended with code {worker.returncode} and said nothing"
+            error = RuntimeError(f"a worker process failed: {said.removeprefix('error: ')}")
+            if len(lines) > 1:
+                error.add_note("\n".join(lines)) if hasattr(error, "add_note") else None
+            raise error
+
+
+def _leave_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Do this worker's share of the rollout that the starting process describes on standard input."""
+    config = config_from_dict(RolloutConfig, json.loads(sys.stdin.readline()))
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    try:
+        rollout(config, progress=False)
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
