@@ -1,0 +1,180 @@
+"""What the report accepts: episode tables, real rates, real episodes; checked once, here.
+
+Everything after this module works on tidy frames with known columns.  What had to be left out is not
+silently lost: each function also returns plain sentences for the page's list of remarks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+EPISODE_COLUMNS = ("policy", "task", "success")
+DEFAULT_SET = "policies"
+
+
+def _frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        return table.copy()
+    path = Path(table)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}; give the path of a CSV file")
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} was expected to hold {what} as CSV and cannot be read as such: {error}") from error
+
+
+def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{what} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns)) or 'none'}. "
+            f"Expected: {', '.join(columns)}"
+        )
+
+
+def read_outcome(values: pd.Series, what: str) -> pd.Series:
+    """Success as 1.0, 0.0 or missing ("unclear" and empty labels are missing)."""
+    words = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "success": 1.0, "failure": 0.0}
+    if values.dtype == bool:
+        return values.astype(float)
+    text = values.astype(str).str.strip().str.lower()
+    missing = values.isna() | text.isin(["", "unclear"])
+    out = text.map(words).astype(float)
+    out[missing] = np.nan
+    bad = values[out.isna() & ~missing]
+    if len(bad):
+        raise ValueError(f"{what}: expected true or false, found {bad.iloc[0]!r}")
+    return out
+
+
+def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Scored simulated episodes, one row each, and remarks.
+
+    Columns afterwards: set, policy, family, task, start, seed, success (0/1) and whatever else was there.
+    Without ``set`` all episodes are one set; without ``family`` every policy counts as its own training run.
+
+    Raises:
+        ValueError: if policy, task or success is missing as a column.
+    """
+    if "success" not in episodes and {"policy", "task"} <= set(episodes.columns):
+        raise ValueError("the simulated episodes have no verdicts (column success); score the run first")
+    require(episodes, EPISODE_COLUMNS, "the table of simulated episodes")
+    frame = episodes.copy()
+    remarks: list[str] = []
+    frame["success"] = read_outcome(frame["success"], "simulated episodes")
+    unscored = int(frame["success"].isna().sum())
+    if unscored:
+        remarks.append(
+            f"{unscored} of {len(frame)} simulated episodes have no verdict (not scored yet?) and are left out."
+        )
+        frame = frame[frame["success"].notna()]
+    for column in ("policy", "task"):
+        unnamed = frame[column].isna()
+        if unnamed.any():
+            remarks.append(f"{int(unnamed.sum())} simulated episodes name no {column} and are left out.")
+            frame = frame[~unnamed]
+        frame[column] = frame[column].astype(str)
+    if "set" not in frame:
+        frame["set"] = DEFAULT_SET
+    frame["set"] = frame["set"].fillna(DEFAULT_SET).astype(str)
+    if "family" not in frame:
+        frame["family"] = frame["policy"]
+        if len(frame):
+            remarks.append(
+                "The episodes do not say which policies are checkpoints of one training run (no column "
+                "“family”); every policy is counted as independent."
+            )
+    frame["family"] = frame["family"].where(frame["family"].notna(), frame["policy"]).astype(str)
+    if "judge" in frame and frame["judge"].nunique() > 1:
+        verdicts = frame["judge"].value_counts(sort=False)
+        chosen = verdicts.idxmax()
+        others = [str(judge) for judge in verdicts.index if judge != chosen]
+        remarks.append(
+            f"Several judges scored these episodes; the verdicts of {chosen} are used, those of "
+            f"{', '.join(others)} are not."
+        )
+        frame = frame[frame["judge"] == chosen]
+    if "episode" in frame and frame["episode"].duplicated().any():
+        twice = int(frame["episode"].duplicated().sum())
+        remarks.append(f"{twice} episodes appear more than once (same id); the first row of each is used.")
+        frame = frame.drop_duplicates("episode")
+    return frame.reset_index(drop=True), remarks
+
+
+def _from_published(frame: pd.DataFrame) -> pd.DataFrame:
+    """Counts from a table of rates (columns success_rate or rate, n_trials or episodes)."""
+    frame = frame.rename(columns={"success_rate": "rate", "n_trials": "episodes"})
+    frame["rate"] = pd.to_numeric(frame["rate"], errors="coerce")
+    episodes = frame["episodes"] if "episodes" in frame else pd.Series(np.nan, index=frame.index)
+    frame["episodes"] = pd.to_numeric(episodes, errors="coerce")
+    frame["successes"] = (frame["rate"] * frame["episodes"]).round()
+    return frame
+
+
+def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tuple[pd.DataFrame, list[str]]:
+    """Success rates of one world, one row per policy and task, and remarks.
+
+    Accepts counts (policy, task, successes, episodes) or published rates (policy, task, success_rate,
+    n_trials); a published rate is kept to its last digit and its count is the nearest whole number.  Where
+    n_trials is empty the rate is used without an interval.  Of a ``subtask`` column only the rows "all" are
+    used, if there are such rows.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if columns are missing, a rate lies outside [0, 1], successes exceed episodes, or a
+            policy and task appear twice.
+    """
+    frame = _frame(rates, what)
+    remarks: list[str] = []
+    require(frame, ("policy", "task"), f"the table of {what}")
+    if "subtask" in frame and (frame["subtask"] == "all").any():
+        frame = frame[frame["subtask"] == "all"].copy()
+    if "successes" in frame and "episodes" in frame:
+        for column in ("successes", "episodes"):
+            frame[column] = pd.to_numeric(frame[column], errors="coerce")
+        if "rate" in frame:
+            frame["rate"] = pd.to_numeric(frame["rate"], errors="coerce")
+        else:
+            frame["rate"] = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
+    elif "success_rate" in frame or "rate" in frame:
+        frame = _from_published(frame)
+    else:
+        require(frame, ("policy", "task", "successes", "episodes"), f"the table of {what}")
+    frame["policy"], frame["task"] = frame["policy"].astype(str), frame["task"].astype(str)
+    wrong = frame[(frame["successes"] > frame["episodes"]) | (frame["successes"] < 0) | (frame["episodes"] < 0)]
+    wrong = pd.concat([wrong, frame[(frame["rate"] < 0) | (frame["rate"] > 1)]])
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise ValueError(
+            f"{what}: {row['policy']} on {row['task']} has {row['successes']:g} successes in "
+            f"{row['episodes']:g} episodes (rate {row['rate']:g}); a rate must lie between 0 and 1"
+        )
+    twice = frame[frame.duplicated(["policy", "task"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise ValueError(f"{what}: {row['policy']} on {row['task']} appears more than once; give one row each")
+    empty = frame[(frame["episodes"] == 0) | frame["rate"].isna()]
+    for row in empty.itertuples():
+        remarks.append(f"The {what} hold no episode of {row.policy} on {row.task}; it is treated as not measured.")
+    frame = frame.drop(index=empty.index)
+    columns = ["policy", "task", "successes", "episodes", "rate"]
+    return frame[columns + [c for c in ("source",) if c in frame]].reset_index(drop=True), remarks
+
+
+def read_real_episodes(table: pd.DataFrame | Path | str) -> tuple[pd.DataFrame, list[str]]:
+    """Real episodes (policy, task, start, success 0/1), and remarks."""
+    frame = _frame(table, "real episodes")
+    require(frame, ("policy", "task", "start", "success"), "the table of real episodes")
+    frame["success"] = read_outcome(frame["success"], "real episodes")
+    remarks: list[str] = []
+    unknown = int(frame["success"].isna().sum())
+    if unknown:
+        remarks.append(f"{unknown} real episodes have no outcome and are left out.")
+        frame = frame[frame["success"].notna()]
+    for column in ("policy", "task", "start"):
+        frame[column] = frame[column].astype(str)
+    return frame.reset_index(drop=True), remarks

@@ -1,0 +1,112 @@
+"""``metrics.json``: the numbers of a report under stable keys (documented in docs/report.md)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from real2sim.report.agreement import Agreement, Measure
+from real2sim.report.noise_ceiling import NoiseCeiling
+
+FORMAT = 1
+"""Raised when a key changes its meaning; new keys do not raise it."""
+MEASURES = ("pearson", "spearman", "kendall", "mmrv", "mae_points", "bias_points")
+
+
+def plain(value: Any) -> Any:
+    """Values that JSON has: numbers that do not exist become null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return None if math.isnan(value) or math.isinf(value) else value
+    return value
+
+
+def _measure(name: str, measure: Measure) -> dict[str, Any]:
+    out: dict[str, Any] = {
+        name: measure.value,
+        f"{name}_low": measure.low,
+        f"{name}_high": measure.high,
+        f"{name}_drop_one_low": measure.drop_low,
+        f"{name}_drop_one_high": measure.drop_high,
+    }
+    if measure.unsupported:
+        out[f"{name}_unsupported"] = measure.unsupported
+    return out
+
+
+def _ceiling(ceiling: NoiseCeiling | None) -> dict[str, Any] | None:
+    if ceiling is None:
+        return None
+    names = ("pearson", "mmrv", "mae")
+    keys = {"mae": "mae_points"}
+    return {
+        keys.get(name, name): {
+            "median": getattr(ceiling, keys.get(name, name)),
+            "low": getattr(ceiling, f"{name}_low"),
+            "high": getattr(ceiling, f"{name}_high"),
+        }
+        for name in names
+    }
+
+
+def agreement_metrics(value: Agreement) -> dict[str, Any]:
+    """The keys of one agreement: of a set, of a task, or of the averages over tasks."""
+    out: dict[str, Any] = {"points": value.points, "policies": value.policies, "families": value.families}
+    for name in MEASURES:
+        out.update(_measure(name, getattr(value, name)))
+    out.update(
+        pearson_simpler=value.pearson_simpler,
+        permutation_p=value.p,
+        permutation_p_floor=value.p_floor,
+        permutation_exact=value.p_exact,
+        permutation_p_policies=value.p_policies,
+        pearson_bootstrap_low=value.bootstrap_low,
+        pearson_bootstrap_high=value.bootstrap_high,
+        noise_ceiling=_ceiling(value.ceiling),
+        noise_ceiling_same_episodes=_ceiling(value.ceiling_finite),
+    )
+    return out
+
+
+def episode_counts(episodes: pd.DataFrame) -> dict[str, Any]:
+    """Episodes and the mean number of passes through the network per generated frame."""
+    out: dict[str, Any] = {"episodes": len(episodes), "frame_passes_per_frame": None}
+    if {"frame_passes", "steps"} <= set(episodes.columns):
+        known = episodes[episodes["frame_passes"].notna() & (episodes["steps"] > 0)]
+        if len(known):
+            out["frame_passes_per_frame"] = float(known["frame_passes"].sum() / known["steps"].sum())
+    return out
+
+
+def agreement_frame(by_set: dict[str, dict[str, Agreement]]) -> pd.DataFrame:
+    """Tidy: one row per set, scope (pooled, task average, a task) and measure."""
+    rows = []
+    for name, scopes in by_set.items():
+        for scope, value in scopes.items():
+            for measure_name in MEASURES:
+                measure: Measure = getattr(value, measure_name)
+                rows.append(
+                    {
+                        "set": name,
+                        "scope": scope,
+                        "measure": measure_name,
+                        "value": measure.value,
+                        "low": measure.low,
+                        "high": measure.high,
+                        "drop_one_low": measure.drop_low,
+                        "drop_one_high": measure.drop_high,
+                        "points": value.points,
+                        "policies": value.policies,
+                        "families": value.families,
+                        "unsupported": measure.unsupported,
+                    }
+                )
+    columns = ["set", "scope", "measure", "value", "low", "high", "drop_one_low", "drop_one_high", "points"]
+    return pd.DataFrame(rows, columns=[*columns, "policies", "families", "unsupported"])

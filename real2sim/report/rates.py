@@ -1,0 +1,96 @@
+"""Success rates with counts and intervals, simulated and real side by side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from real2sim.report.inputs import read_rates
+
+LEVEL = 0.95
+
+
+def wilson(successes: np.ndarray, episodes: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson score interval (low, high) of each rate; missing where there is no episode.
+
+    Wilson (1927).  Kept here beside statsmodels' own (the oracle in the tests) because published rates may
+    come without a count, which must give "no interval" and not a warning.
+    """
+    k, n = np.asarray(successes, float), np.asarray(episodes, float)
+    z2 = stats.norm.ppf(0.5 + level / 2) ** 2
+    n = np.where(n > 0, n, np.nan)
+    centre = (k + z2 / 2) / (n + z2)
+    half = np.sqrt(z2) / (n + z2) * np.sqrt(k * (n - k) / n + z2 / 4)
+    # At 0 and n the exact bounds are 0 and 1; rounding would leave them a hair outside.
+    low = np.where(k == 0, np.where(np.isnan(n), np.nan, 0.0), centre - half)
+    high = np.where(k == n, np.where(np.isnan(n), np.nan, 1.0), centre + half)
+    return low, high
+
+
+def newcombe(
+    sim: tuple[np.ndarray, np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of a difference sim - real of two independent rates, each given as (rate, low, high).
+
+    Newcombe (1998), method 10: the Wilson half-widths added as squares.
+    """
+    (p, p_low, p_high), (q, q_low, q_high) = sim, real
+    gap = p - q
+    return gap - np.hypot(p - p_low, q_high - q), gap + np.hypot(p_high - p, q - q_low)
+
+
+def success_rates(episodes: pd.DataFrame, by: tuple[str, ...] = ("policy", "task")) -> pd.DataFrame:
+    """Success rate of each policy on each task, with its count and 95 % Wilson interval."""
+    keys = list(by)
+    counts = episodes.groupby(keys, sort=False, observed=True)["success"].agg(["sum", "count"]).reset_index()
+    frame = counts.rename(columns={"sum": "successes", "count": "episodes"})
+    frame["successes"] = frame["successes"].astype(float)
+    frame["rate"] = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
+    frame["low"], frame["high"] = wilson(frame["successes"].to_numpy(), frame["episodes"].to_numpy())
+    return frame
+
+
+def compare_rates(sim: pd.DataFrame, real: pd.DataFrame | None) -> pd.DataFrame:
+    """One row per policy and task of ``sim``: both rates, counts, intervals, and the gap in points.
+
+    ``sim`` holds set, policy, family, task, successes, episodes, rate; ``real`` the same without set and
+    family.  Where reality was not measured the real columns are missing.
+    """
+    keys = ["policy", "task"]
+    left = sim.drop(columns=[c for c in ("low", "high", "source") if c in sim])
+    left = left.rename(columns={c: f"sim_{c}" for c in ("successes", "episodes", "rate")})
+    if real is None:
+        real = pd.DataFrame(columns=[*keys, "successes", "episodes", "rate"])
+    right = real[[*keys, "successes", "episodes", "rate"]]
+    right = right.rename(columns={c: f"real_{c}" for c in ("successes", "episodes", "rate")})
+    frame = left.merge(right, on=keys, how="left")
+    for world in ("sim", "real"):
+        for column in ("successes", "episodes", "rate"):
+            frame[f"{world}_{column}"] = frame[f"{world}_{column}"].astype(float)
+        frame[f"{world}_low"], frame[f"{world}_high"] = wilson(
+            frame[f"{world}_successes"].to_numpy(), frame[f"{world}_episodes"].to_numpy()
+        )
+    sim_side, real_side = (
+        tuple(frame[f"{world}_{c}"].to_numpy() for c in ("rate", "low", "high")) for world in ("sim", "real")
+    )
+    low, high = newcombe(sim_side, real_side)  # type: ignore[arg-type]
+    frame["gap_points"] = 100 * (frame["sim_rate"] - frame["real_rate"])
+    frame["gap_low"], frame["gap_high"] = 100 * low, 100 * high
+    order = ["set", "policy", "family", "task"]
+    order += [f"{w}_{c}" for w in ("sim", "real") for c in ("successes", "episodes", "rate", "low", "high")]
+    return frame[[*order, "gap_points", "gap_low", "gap_high"]]
+
+
+def published_comparison(
+    sim: pd.DataFrame, real: pd.DataFrame, families: dict[str, str] | None = None, set_name: str = "published"
+) -> pd.DataFrame:
+    """The comparison of two published tables of rates (policy, task, success_rate, n_trials).
+
+    ``families`` maps a policy to its training run; a policy that is not named is its own.
+    """
+    sim_rates, _ = read_rates(sim, "simulated rates")
+    real_rates, _ = read_rates(real, "real rates")
+    sim_rates["set"] = set_name
+    sim_rates["family"] = [(families or {}).get(policy, policy) for policy in sim_rates["policy"]]
+    return compare_rates(sim_rates, real_rates)
