@@ -1,0 +1,150 @@
+"""Makes physics frames look like generated ones: a judge trained on the former must judge the latter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class DegradationConfig:
+    """How often and how strongly each defect of generated frames is imitated."""
+
+    probability: float = 0.5
+    """Chance of each defect in each episode, independently."""
+    clean: float = 0.15
+    """Share of episodes left as they are."""
+    shift: int = 2
+    """Largest shift of the whole episode in pixels."""
+    colour: float = 0.12
+    """Largest change of brightness, contrast and colour balance; 1 is the distance from black to mid-grey."""
+    noise: float = 0.08
+    """Largest standard deviation of the noise in frames scaled to [-1, 1]."""
+    blur: float = 1.6
+    """Largest standard deviation of the blur in pixels."""
+    smear: int = 16
+    """Largest side in pixels of a box in which all detail is washed out."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.probability <= 1 and 0 <= self.clean <= 1):
+            raise ValueError(f"expected chances in [0, 1], got {self.probability} and {self.clean}")
+        if min(self.shift, self.colour, self.noise, self.blur, self.smear) < 0:
+            raise ValueError("shift, colour, noise, blur and smear must not be negative")
+
+
+def degrade(frames: Tensor, config: DegradationConfig, generator: torch.Generator) -> Tensor:
+    """A degraded copy of frames (b t c h w, in [-1, 1]).
+
+    Shift and colour change the whole episode alike.  The other defects spare the first frame of each
+    episode, which in a generated episode is a camera frame.
+    """
+    dirty = torch.rand(len(frames), generator=generator) >= config.clean
+
+    def chosen() -> Tensor:
+        return dirty & (torch.rand(len(frames), generator=generator) < config.probability)
+
+    drawn = frames[:, 1:]
+    drawn = _where(chosen(), ghost(drawn, generator), drawn)
+    drawn = _where(chosen(), smear(drawn, config.smear, generator), drawn)
+    drawn = _where(chosen(), resample(drawn, generator), drawn)
+    drawn = _where(chosen(), blur(drawn, config.blur, generator), drawn)
+    drawn = _where(chosen(), noise(drawn, config.noise, generator), drawn)
+    drawn = _where(chosen(), patch_noise(drawn, config.noise, generator), drawn)
+    result = torch.cat([frames[:, :1], drawn], dim=1)
+    result = _where(chosen(), colour(result, config.colour, generator), result)
+    return shift(result, config.shift, chosen(), generator).clamp(-1, 1)
+
+
+def _where(mask: Tensor, changed: Tensor, frames: Tensor) -> Tensor:
+    return torch.where(mask[:, None, None, None, None], changed, frames)
+
+
+def _uniform(
+    frames: Tensor, low: float, high: float, generator: torch.Generator, channels: int = 1
+) -> Tensor:
+    """One number (or one per channel) per episode, shaped (b 1 c 1 1)."""
+    return low + (high - low) * torch.rand(len(frames), 1, channels, 1, 1, generator=generator)
+
+
+def ghost(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Each frame mixed with the one before it: an average of two possible futures."""
+    before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
+    return torch.lerp(frames, before, _uniform(frames, 0, 0.35, generator))
+
+
+def smear(frames: Tensor, largest: int, generator: torch.Generator) -> Tensor:
+    """Every frame with one box washed out, at a place of its own in each episode."""
+    if largest < 2:
+        return frames
+    b, _, _, h, w = frames.shape
+    washed = _at_size(frames, (max(1, h // 8), max(1, w // 8)))
+    side = torch.randint(2, largest + 1, (b, 2), generator=generator)
+    corner = torch.rand(b, 2, generator=generator) * (torch.tensor([h, w]) - side).clamp(min=0)
+    rows, columns = torch.arange(h)[None, :, None], torch.arange(w)[None, None, :]
+    top, left = corner[:, :1, None], corner[:, 1:, None]
+    inside = (rows >= top) & (rows < top + side[:, :1, None])
+    inside = inside & (columns >= left) & (columns < left + side[:, 1:, None])
+    return torch.where(inside[:, None, None], torch.lerp(frames, washed, 0.7), frames)
+
+
+def resample(frames: Tensor, generator: torch.Generator) -> Tensor:
+    """Frames shrunk to between 40 and 90 % of their size and enlarged again."""
+    h, w = frames.shape[-2:]
+    factor = 0.4 + 0.5 * float(torch.rand((), generator=generator))
+    return _at_size(frames, (max(1, round(h * factor)), max(1, round(w * factor))))
+
+
+def _at_size(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    flat = frames.flatten(0, 1)
+    small = functional.interpolate(flat, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return functional.interpolate(
+        small, size=frames.shape[-2:], mode="bilinear", align_corners=False
+    ).view_as(frames)
+
+
+def blur(frames: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Gaussian blur; the width is drawn once, the amount of it for each episode."""
+    sigma = max(0.3, largest * float(torch.rand((), generator=generator)))
+    offsets = torch.arange(-4, 5, dtype=frames.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    b, t, c, h, w = frames.shape
+    planes = functional.pad(frames.reshape(b * t * c, 1, h, w), (4, 4, 4, 4), mode="replicate")
+    planes = functional.conv2d(functional.conv2d(planes, kernel.view(1, 1, 9, 1)), kernel.view(1, 1, 1, 9))
+    return torch.lerp(frames, planes.view_as(frames), _uniform(frames, 0.3, 1, generator))
+
+
+def noise(frames: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Independent Gaussian noise on every pixel."""
+    return frames + _uniform(frames, 0, largest, generator) * torch.randn(frames.shape, generator=generator)
+
+
+def patch_noise(frames: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Noise that is constant over 4x4 pixels, the patches that a small world model draws."""
+    b, t, c, h, w = frames.shape
+    coarse = torch.randn(b, t, c, -(-h // 4), -(-w // 4), generator=generator)
+    patches = coarse.repeat_interleave(4, dim=-2).repeat_interleave(4, dim=-1)[..., :h, :w]
+    return frames + _uniform(frames, 0, largest, generator) * patches
+
+
+def colour(frames: Tensor, largest: float, generator: torch.Generator) -> Tensor:
+    """Changed contrast, brightness and colour balance, alike in all frames of an episode."""
+    contrast = _uniform(frames, 1 - largest, 1 + largest, generator)
+    brightness = _uniform(frames, -largest, largest, generator)
+    balance = _uniform(frames, -largest / 2, largest / 2, generator, channels=frames.shape[2])
+    return frames * contrast + brightness + balance
+
+
+def shift(frames: Tensor, largest: int, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Episodes in ``mask`` (b) moved by up to ``largest`` pixels; the border is repeated."""
+    if largest == 0:
+        return frames
+    h, w = frames.shape[-2:]
+    moves = torch.randint(-largest, largest + 1, (len(frames), 2), generator=generator)
+    moves = torch.where(mask[:, None], moves, torch.zeros_like(moves)) + largest
+    padded = functional.pad(frames, (largest, largest, largest, largest, 0, 0), mode="replicate")
+    corners = zip(padded, moves.tolist(), strict=True)
+    return torch.stack([video[..., top : top + h, left : left + w] for video, (top, left) in corners])

@@ -1,0 +1,79 @@
+"""Labels given by a person who looked at the episodes, and the judge that repeats them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from real2sim.model_folder import write_text
+
+LABELS = {"success": 1.0, "failure": 0.0, "unclear": float("nan")}
+"""What a person may write, and the probability it stands for; an empty label is one not given yet."""
+
+
+class HumanLabels:
+    """A judge that repeats what a person decided; it has no verdict on unclear or unlabelled episodes."""
+
+    def __init__(self, labels: Mapping[str, str], name: str = "human") -> None:
+        for episode, label in labels.items():
+            if label not in LABELS:
+                raise ValueError(f"{episode!r} is labelled {label!r}, not success, failure or unclear")
+        self.labels = dict(labels)
+        self.name = name
+
+    @classmethod
+    def from_csv(cls, path: Path | str, name: str = "human") -> HumanLabels:
+        """Labels of a CSV with the columns ``episode`` and ``label``; empty labels are left out."""
+        rows = read_labels(Path(path))
+        return cls({row["episode"]: row["label"] for row in rows if row["label"]}, name)
+
+    @property
+    def digest(self) -> str:
+        """Changes with every label."""
+        text = "\n".join(f"{episode},{label}" for episode, label in sorted(self.labels.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def judge(
+        self, episodes: Sequence[str], frames: Sequence[np.ndarray], instructions: Sequence[str]
+    ) -> np.ndarray:
+        """1 for a success, 0 for a failure, NaN where there is no clear label; frames are not looked at."""
+        return np.array([LABELS[self.labels.get(episode, "unclear")] for episode in episodes])
+
+
+def read_labels(path: Path) -> list[dict[str, str]]:
+    """Rows of a label CSV; ValueError names the line of a label that is not allowed or given twice."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected a CSV with the columns episode and label")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"episode", "label"} <= set(reader.fieldnames or ()):
+            found = ", ".join(reader.fieldnames or ()) or "none"
+            raise ValueError(f"{path} has the columns {found}; expected at least episode and label")
+        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=2):
+        row["label"] = row["label"].lower()
+        if row["label"] and row["label"] not in LABELS:
+            raise ValueError(
+                f"{path}, line {number}: label {row['label']!r}, expected success, failure, unclear or none"
+            )
+        if row["episode"] in seen:
+            raise ValueError(
+                f"{path}, line {number}: episode {row['episode']!r} is there twice; keep one of the rows"
+            )
+        seen.add(row["episode"])
+    return rows
+
+
+def write_labels(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Replace a label CSV at once; the columns are those of the first row."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]) if rows else ["episode", "label"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,124 @@
+"""Episodes with known outcomes, as a judge learns from them: any frame may play the final one."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from real2sim.success.classifier import ClassifierConfig, judged_frames
+from real2sim.success.goals import Goal, goal_index
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What the network sees of a few episodes, and what is true of them."""
+
+    frames: np.ndarray
+    """uint8 (b t h w 3): the first frame and the last ones."""
+    joint: np.ndarray
+    """Joint position (b) in metres on the final frame, NaN where unknown."""
+    reached: np.ndarray
+    """Whether each goal is reached, bool (b, goals)."""
+    known: np.ndarray
+    """Where ``reached`` holds a fact, bool (b, goals)."""
+
+
+class Outcomes:
+    """Episodes of one or more dataset folders, held in memory (258 kB for 21 frames of 64 x 64 pixels)."""
+
+    def __init__(
+        self, folders: Sequence[Path | str], config: ClassifierConfig, limit: int | None = None
+    ) -> None:
+        paths = [path for folder in folders for path in episode_files(Path(folder))][:limit]
+        self.config = config
+        self.names = [path.stem for path in paths]
+        videos, joints, goals, successes = [], [], [], []
+        for path in paths:
+            video, joint, instruction, success = _read(path, config)
+            videos.append(video)
+            joints.append(joint)
+            goals.append(goal_index(config.goals, instruction))
+            successes.append(success)
+        self.lengths = np.array([len(video) for video in videos])
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+        self.images = np.concatenate(videos)
+        self.joint = np.concatenate(joints)
+        self.goals = np.array(goals)
+        self.success = np.array(successes)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def final_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every episode with its true final frame: (episode (e,), frame (e,))."""
+        return np.arange(len(self)), self.lengths - 1
+
+    def all_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        """Every frame that can serve as a final one: (episode (m,), frame (m,)).
+
+        Without a joint position only the recorded outcome of the real final frame is known.
+        """
+        if any(goal.threshold is None for goal in self.config.goals) or np.isnan(self.joint).any():
+            return self.final_frames()
+        episode = np.repeat(np.arange(len(self)), self.lengths)
+        return episode, np.arange(len(episode)) - self.starts[episode]
+
+    def clips(self, episode: np.ndarray, frame: np.ndarray) -> Clips:
+        """The given episodes as if they had ended at the given frames."""
+        index = np.array(
+            [
+                [start + seen for seen in judged_frames(final + 1, self.config.recent)]
+                for start, final in zip(self.starts[episode].tolist(), frame.tolist(), strict=True)
+            ]
+        )
+        joint = self.joint[index[:, -1]]
+        reached = np.zeros((len(episode), len(self.config.goals)), bool)
+        known = np.zeros_like(reached)
+        for number, goal in enumerate(self.config.goals):
+            own = (self.goals[episode] == number) & (frame == self.lengths[episode] - 1)
+            reached[own, number], known[own, number] = self.success[episode[own]], True
+            if goal.threshold is not None:
+                measured = np.isfinite(joint)
+                reached[measured, number], known[measured, number] = goal.reached(joint[measured]), True
+        return Clips(self.images[index], joint, reached, known)
+
+
+def episode_files(folder: Path) -> list[Path]:
+    """The episodes of a dataset folder in the order of their names; ValueError where there are none."""
+    paths = sorted(folder.glob("**/*.npz"))
+    if not paths:
+        raise FileNotFoundError(
+            f"{folder} holds no .npz episodes; expected a dataset folder, e.g. from real2sim collect"
+        )
+    return paths
+
+
+def near_threshold(joint: np.ndarray, goals: tuple[Goal, ...], distance: float) -> np.ndarray:
+    """True where a joint position lies within ``distance`` metres of any goal's threshold."""
+    thresholds = [goal.threshold for goal in goals if goal.threshold is not None]
+    near = np.zeros(np.shape(joint), bool)
+    for threshold in thresholds:
+        near |= np.abs(np.asarray(joint) - threshold) < distance
+    return near
+
+
+def _read(path: Path, config: ClassifierConfig) -> tuple[np.ndarray, np.ndarray, str, bool]:
+    try:
+        with np.load(path, allow_pickle=False) as episode:
+            images, success = episode["image"], bool(episode["success"])
+            instruction = str(episode["instruction"])
+            joint = episode["drawer"] if "drawer" in episode.files else np.full(len(images), np.nan)
+    except KeyError as error:
+        raise ValueError(f"{path}: {error.args[0]}; a judge needs image, instruction and success") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a readable npz episode ({error}); was it cut off?") from error
+    if images.dtype != np.uint8 or images.shape[1:] != (*config.image_size, 3):
+        raise ValueError(
+            f"{path} has images {images.dtype} {images.shape}, the classifier expects uint8 (T, "
+            f"{config.image_size[0]}, {config.image_size[1]}, 3); choose another image_size or resize them"
+        )
+    return images, np.asarray(joint, np.float32), instruction, success

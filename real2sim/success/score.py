@@ -1,0 +1,79 @@
+"""Scoring a run: one verdict per episode, in a file beside the rows."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from real2sim.episodes.run_folder import RUN_FILE, RunFolder, file_name, read_lines
+from real2sim.model_folder import write_text
+from real2sim.success.judge import Judge
+
+logger = logging.getLogger(__name__)
+
+
+def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
+    """Judge every episode of a run that the judge has not judged yet; gives the file with the scores.
+
+    The file ``scores-<judge>.jsonl`` holds one row per episode: ``episode``, ``judge``, ``success``
+    (probability of at least 0.5), ``probability`` and ``judge_digest``.  It is replaced at once, so a
+    reader never sees a part of a row, and scoring continues where it was stopped.  Scores that another
+    version of the judge gave are replaced.  Episodes without a verdict get no row.
+    """
+    folder = RunFolder(run_folder)
+    if not (folder.path / RUN_FILE).is_file():
+        raise FileNotFoundError(f"{folder.path} is not a run folder: it has no {RUN_FILE}")
+    target = folder.path / f"scores-{file_name(judge.name)}.jsonl"
+    rows = {str(row["episode"]): row for row in folder.rows()}
+    scores = _earlier(target, judge.digest, set(rows))
+    waiting = sorted(set(rows) - set(scores))
+    silent = 0
+    with tqdm(total=len(rows), initial=len(scores), desc=f"judge {judge.name}", unit="episode") as progress:
+        for chunk in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
+            frames = [folder.episode(episode)[0] for episode in chunk]
+            probabilities = judge.judge(
+                chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]
+            )
+            for episode, probability in zip(chunk, probabilities.tolist(), strict=True):
+                if math.isnan(probability):
+                    silent += 1
+                else:
+                    scores[episode] = score_row(episode, judge, probability)
+            _write(target, scores)
+            progress.update(len(chunk))
+    if not waiting:
+        _write(target, scores)
+    if silent:
+        logger.warning("%s has no verdict on %d of %d episodes", judge.name, silent, len(rows))
+    return target
+
+
+def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
+    """What is stored about one judged episode."""
+    return {
+        "episode": episode,
+        "judge": judge.name,
+        "success": probability >= 0.5,
+        "probability": round(probability, 6),
+        "judge_digest": judge.digest,
+    }
+
+
+def _earlier(target: Path, digest: str, episodes: set[str]) -> dict[str, dict[str, Any]]:
+    """Scores that still hold: of this version of the judge and of an episode that is still there."""
+    if not target.is_file():
+        return {}
+    return {
+        str(row["episode"]): row
+        for row in read_lines(target)
+        if row.get("judge_digest") == digest and row["episode"] in episodes
+    }
+
+
+def _write(target: Path, scores: dict[str, dict[str, Any]]) -> None:
+    write_text(target, "".join(json.dumps(scores[episode]) + "\n" for episode in sorted(scores)))

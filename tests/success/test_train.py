@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from real2sim.model_folder import write_folder
+from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork
+from real2sim.success.degradation import DegradationConfig
+from real2sim.success.evaluate import JudgeEvaluation, evaluate_judge, quality_on_physics
+from real2sim.success.goals import Goal
+from real2sim.success.outcomes import Outcomes
+from real2sim.success.train import (
+    ClassifierTraining,
+    TrainingRun,
+    outcome_loss,
+    split_episodes,
+    train_classifier,
+)
+
+
+def tiny(dataset: Path, out: Path, **changes: object) -> ClassifierTraining:
+    config = ClassifierTraining(
+        data=(dataset,), out=out, classifier=ClassifierConfig.tiny(), steps=8, batch=8, snapshot_every=4
+    )
+    return dataclasses.replace(config, **changes)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_classifier(tiny(dataset, tmp_path / "whole"))
+
+    class KilledError(Exception):
+        pass
+
+    usual = TrainingRun.step
+
+    def step(
+        self: TrainingRun, outcomes: Outcomes, episode: np.ndarray, frame: np.ndarray, number: int
+    ) -> dict[str, float]:
+        if number == 6:
+            raise KilledError
+        return usual(self, outcomes, episode, frame, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingRun, "step", step)
+        with pytest.raises(KilledError):
+            train_classifier(tiny(dataset, tmp_path / "parts"))
+    train_classifier(tiny(dataset, tmp_path / "parts"))
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [8]
+
+
+def test_another_seed_gives_other_weights(dataset: Path, tmp_path: Path) -> None:
+    train_classifier(tiny(dataset, tmp_path / "a"))
+    train_classifier(tiny(dataset, tmp_path / "b", seed=1))
+    assert weights(tmp_path / "a") != weights(tmp_path / "b")
+
+
+def test_training_leaves_the_global_generator_alone(dataset: Path, tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    train_classifier(tiny(dataset, tmp_path / "run"))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_snapshot_of_other_settings_is_not_continued(dataset: Path, tmp_path: Path) -> None:
+    train_classifier(tiny(dataset, tmp_path / "run"))
+    with pytest.raises(ValueError, match="other settings"):
+        train_classifier(tiny(dataset, tmp_path / "run", learning_rate=1e-4))
+
+
+def test_a_damaged_snapshot_is_named(dataset: Path, tmp_path: Path) -> None:
+    train_classifier(tiny(dataset, tmp_path / "run"))
+    snapshot = tmp_path / "run" / "snapshot.safetensors"
+    snapshot.write_bytes(snapshot.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"snapshot\.safetensors is not a readable snapshot"):
+        train_classifier(tiny(dataset, tmp_path / "run"))
+
+
+def test_a_trained_judge_recognises_unseen_outcomes(dataset: Path, unseen: Path, tmp_path: Path) -> None:
+    config = tiny(
+        dataset,
+        tmp_path / "run",
+        steps=400,
+        batch=32,
+        learning_rate=5e-3,
+        degradation=DegradationConfig(shift=0, smear=0, noise=0.03, blur=0.4, colour=0.05),
+        snapshot_every=400,
+    )
+    judge = train_classifier(config)
+    quality = evaluate_judge(JudgeEvaluation(tmp_path / "run" / "model", physics=(unseen,)))
+    assert quality["physics"]["all"]["episodes"] == 80
+    assert quality["physics"]["all"]["balanced_accuracy"] >= 0.9
+    assert quality["physics"]["all"]["joint_error_mm"] < 12
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "Measured quality" in card
+    assert "How it was trained" in card
+    assert judge.digest == quality["judge_digest"]
+
+
+def test_measuring_twice_writes_the_card_once(dataset: Path, unseen: Path, tmp_path: Path) -> None:
+    config = ClassifierConfig.tiny()
+    write_folder(tmp_path / "judge", KIND, config, OutcomeNetwork(config).state_dict(), "# Judge\n")
+    evaluation = JudgeEvaluation(tmp_path / "judge", physics=(unseen,))
+    evaluate_judge(evaluation)
+    card = (tmp_path / "judge" / "README.md").read_text()
+    evaluate_judge(evaluation)
+    assert (tmp_path / "judge" / "README.md").read_text() == card
+
+
+def test_an_untrained_judge_is_no_better_than_chance(unseen: Path) -> None:
+    from real2sim.success.classifier import SuccessClassifier
+
+    torch.manual_seed(0)
+    quality = quality_on_physics(SuccessClassifier(ClassifierConfig.tiny()), [unseen])
+    assert quality["all"]["balanced_accuracy"] < 0.7
+
+
+def test_any_frame_may_play_the_final_one(dataset: Path) -> None:
+    outcomes = Outcomes([dataset], ClassifierConfig.tiny())
+    episode, frame = outcomes.all_frames()
+    assert len(episode) == 60 * 5
+    clips = outcomes.clips(episode, frame)
+    assert clips.known.all()
+    np.testing.assert_array_equal(clips.reached[:, 0], clips.joint > -0.03)
+    np.testing.assert_array_equal(clips.reached[:, 1], clips.joint < -0.12)
+    last = frame == 4
+    np.testing.assert_array_equal(clips.reached[last][np.arange(60), outcomes.goals], outcomes.success)
+
+
+def test_without_a_joint_only_the_recorded_outcome_is_known(tmp_path: Path) -> None:
+    for number in range(3):
+        np.savez(
+            tmp_path / f"{number}.npz",
+            image=np.zeros((4, 16, 16, 3), np.uint8),
+            instruction="pick can" if number else "pick cup",
+            success=number == 1,
+        )
+    config = dataclasses.replace(ClassifierConfig.tiny(), goals=(Goal("pick cup"), Goal("pick can")))
+    outcomes = Outcomes([tmp_path], config)
+    episode, frame = outcomes.all_frames()
+    np.testing.assert_array_equal(frame, [3, 3, 3])
+    clips = outcomes.clips(episode, frame)
+    np.testing.assert_array_equal(clips.known, [[True, False], [False, True], [False, True]])
+    np.testing.assert_array_equal(clips.reached[clips.known], [False, True, False])
+    judge = train_classifier(
+        ClassifierTraining(data=(tmp_path,), out=tmp_path / "run", classifier=config, steps=2, batch=2)
+    )
+    assert judge.probability(outcomes.images.reshape(3, 4, 16, 16, 3), ["pick can"] * 3).shape == (3,)
+
+
+def test_unknown_outcomes_do_not_count() -> None:
+    logits = torch.tensor([[3.0, 50.0]])
+    reached = torch.tensor([[True, False]])
+    known = torch.tensor([[True, False]])
+    alone = torch.nn.functional.softplus(torch.tensor(-3.0))
+    torch.testing.assert_close(outcome_loss(logits, reached, known), alone)
+    assert outcome_loss(logits, reached, torch.zeros_like(known)) == 0
+
+
+def test_calibration_episodes_are_not_trained_on() -> None:
+    training, calibrating = split_episodes(50, 0.1, seed=3)
+    assert len(calibrating) == 5
+    assert sorted([*training, *calibrating]) == list(range(50))
+    with pytest.raises(ValueError, match="at least 2"):
+        split_episodes(1, 0.1, seed=3)
+
+
+def test_data_that_cannot_be_read_is_named(tmp_path: Path, dataset: Path) -> None:
+    config = ClassifierConfig.tiny()
+    with pytest.raises(FileNotFoundError, match="holds no"):
+        Outcomes([tmp_path], config)
+    (tmp_path / "broken.npz").write_bytes(next(dataset.glob("*.npz")).read_bytes()[:300])
+    with pytest.raises(ValueError, match=r"broken\.npz is not a readable"):
+        Outcomes([tmp_path], config)
+    (tmp_path / "broken.npz").unlink()
+    np.savez(tmp_path / "bare.npz", image=np.zeros((2, 16, 16, 3), np.uint8))
+    with pytest.raises(ValueError, match="needs image, instruction and success"):
+        Outcomes([tmp_path], config)
+    np.savez(
+        tmp_path / "bare.npz", image=np.zeros((2, 8, 8, 3), np.uint8), success=True, instruction="open drawer"
+    )
+    with pytest.raises(ValueError, match="expects uint8"):
+        Outcomes([tmp_path], config)
