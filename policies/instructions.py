@@ -1,0 +1,81 @@
+"""Sentence embeddings of instructions: RT-1 reads an instruction as a vector.
+
+The published policies were trained with the Universal Sentence Encoder (512 numbers); the small policies of
+the built-in suite with fixed random unit vectors, which is all that two instructions need.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VECTORS, NAMES = "instructions.vectors", "instructions.names"
+
+
+class InstructionTable(Mapping[str, np.ndarray]):
+    """Instruction -> vector (width,) float32; an unknown instruction names the nearest known ones."""
+
+    def __init__(self, vectors: Mapping[str, np.ndarray], width: int) -> None:
+        self.width = width
+        self._vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in vectors.items()}
+        for name, vector in self._vectors.items():
+            if vector.shape != (width,) or not np.isfinite(vector).all():
+                raise ValueError(
+                    f"the vector of {name!r} has shape {vector.shape}; expected {width} finite numbers"
+                )
+
+    @classmethod
+    def random(cls, instructions: Sequence[str], width: int, seed: int = 0) -> InstructionTable:
+        """One random unit vector per instruction, from the seed and the instruction alone."""
+        vectors = {}
+        for name in instructions:
+            vector = np.random.default_rng([seed, *name.encode()]).standard_normal(width)
+            vectors[name] = vector / np.linalg.norm(vector)
+        return cls(vectors, width)
+
+    @classmethod
+    def from_tensors(cls, tensors: MutableMapping[str, Tensor], where: str) -> InstructionTable:
+        """Take the table out of a model's tensors."""
+        for name in (VECTORS, NAMES):
+            if name not in tensors:
+                raise ValueError(
+                    f"{where}: tensor {name!r} is missing; the folder holds no instruction table"
+                )
+        vectors = tensors.pop(VECTORS).numpy()
+        names = json.loads(bytes(tensors.pop(NAMES).tolist()))
+        return cls(dict(zip(names, vectors, strict=True)), vectors.shape[1])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The table as tensors: the vectors (n width) and the names as UTF-8 JSON."""
+        import torch
+
+        vectors = (
+            np.stack(list(self._vectors.values())) if self._vectors else np.zeros((0, self.width), np.float32)
+        )
+        names = torch.tensor(list(json.dumps(list(self._vectors)).encode()), dtype=torch.uint8)
+        return {VECTORS: torch.from_numpy(vectors), NAMES: names}
+
+    def __getitem__(self, instruction: str) -> np.ndarray:
+        if instruction not in self._vectors:
+            near = difflib.get_close_matches(instruction, self._vectors, n=3, cutoff=0.0)
+            known = ", ".join(repr(name) for name in near) or "none: the table is empty"
+            raise ValueError(
+                f"unknown instruction {instruction!r}; the nearest of {len(self)} known ones: {known}"
+            )
+        return self._vectors[instruction]
+
+    def __contains__(self, instruction: object) -> bool:
+        return instruction in self._vectors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._vectors)
+
+    def __len__(self) -> int:
+        return len(self._vectors)

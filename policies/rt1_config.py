@@ -1,0 +1,179 @@
+"""Sizes and conventions of an RT-1 network; the defaults are the published rt1main."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from real2sim.actions import FIELDS, ActionBounds
+
+
+@dataclass(frozen=True)
+class Block:
+    """One mobile inverted bottleneck of EfficientNet, followed by FiLM."""
+
+    kernel: int
+    filters_in: int
+    filters_out: int
+    expand: int
+    stride: int
+
+    @property
+    def hidden(self) -> int:
+        """Channels of the depthwise convolution."""
+        return self.filters_in * self.expand
+
+    @property
+    def squeezed(self) -> int:
+        """Channels of the squeeze-and-excitation bottleneck, a quarter of the input's."""
+        return max(1, self.filters_in // 4)
+
+
+def round_filters(filters: int, width: float) -> int:
+    """Filters times ``width``, to a multiple of eight and never more than a tenth smaller (EfficientNet)."""
+    wanted = filters * width
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
+
+
+def efficientnet_blocks(width: float, depth: float) -> tuple[Block, ...]:
+    """Blocks of EfficientNet-B0 scaled in width and depth; B3 is (1.2, 1.4)."""
+    blocks = []
+    # Kernel, repeats, filters in and out, expansion, stride: Tan & Le 2019, table 1.
+    for kernel, repeats, filters_in, filters_out, expand, stride in (
+        (3, 1, 32, 16, 1, 1),
+        (3, 2, 16, 24, 6, 2),
+        (5, 2, 24, 40, 6, 2),
+        (3, 3, 40, 80, 6, 2),
+        (5, 3, 80, 112, 6, 1),
+        (5, 4, 112, 192, 6, 2),
+        (3, 1, 192, 320, 6, 1),
+    ):
+        first, rest = round_filters(filters_in, width), round_filters(filters_out, width)
+        for i in range(math.ceil(repeats * depth)):
+            blocks.append(Block(kernel, rest if i else first, rest, expand, 1 if i else stride))
+    return tuple(blocks)
+
+
+@dataclass(frozen=True)
+class RT1Config:
+    """Everything that decides the shape of an RT-1 network and the meaning of its tokens."""
+
+    image_size: tuple[int, int] = (300, 300)
+    """Height and width that camera frames are resized to."""
+    stem: int = round_filters(32, 1.2)
+    """Filters of the first convolution, which halves the image."""
+    blocks: tuple[Block, ...] = efficientnet_blocks(1.2, 1.4)
+    top: int = round_filters(1280, 1.2)
+    """Filters of the last convolution of EfficientNet."""
+    position_map: bool = False
+    """Add a learned map to the features that TokenLearner pools. The published network has none: at 300
+    pixels the padding of its 26 blocks tells each cell where it lies, in a shallow stem it cannot."""
+    embedding: int = 512
+    """Length of the sentence embedding that conditions the image network."""
+    token_width: int = 512
+    """Length of an image token."""
+    tokens: int = 8
+    """Image tokens per frame that TokenLearner keeps."""
+    token_learner_hidden: int = 64
+    layers: int = 8
+    width: int = 512
+    """Width of the transformer."""
+    heads: int = 8
+    head_width: int = 128
+    vocabulary: int = 256
+    """Bins per action dimension."""
+    history: int = 6
+    """Frames the transformer sees."""
+    action_embedding: bool = True
+    """Keep the embedding of action tokens, which the published code has and multiplies by zero."""
+    action_order: tuple[str, ...] = (
+        "terminate_episode",
+        "world_vector",
+        "rotation_delta",
+        "gripper_closedness_action",
+        "base_displacement_vertical_rotation",
+        "base_displacement_vector",
+    )
+    """Order of the fields in the action tokens."""
+    bounds: ActionBounds = field(default_factory=ActionBounds)
+    """What the first and the last bin of each field mean."""
+
+    def __post_init__(self) -> None:
+        if sorted(self.action_order) != sorted(FIELDS):
+            raise ValueError(
+                f"action_order must name each of {', '.join(FIELDS)} once, got {self.action_order}"
+            )
+        if not self.blocks or self.blocks[0].filters_in != self.stem:
+            raise ValueError(
+                f"the first block must take the {self.stem} filters of the stem, got {self.blocks[:1]}"
+            )
+        for before, after in zip(self.blocks, self.blocks[1:], strict=False):
+            if before.filters_out != after.filters_in:
+                raise ValueError(
+                    f"a block gives {before.filters_out} filters, the next one takes {after.filters_in}"
+                )
+
+    @property
+    def action_tokens(self) -> int:
+        """Tokens per action: one for the mode (terminate, arm, base), one for each other number."""
+        return 11
+
+    @property
+    def positions(self) -> int:
+        """Length of the longest sequence the transformer sees."""
+        return self.history * (self.tokens + self.action_tokens)
+
+    @property
+    def feature_size(self) -> tuple[int, int]:
+        """Height and width of the last feature map."""
+        # The stem and each strided block give side // 2, because of how they pad.
+        halvings = 1 + sum(block.stride == 2 for block in self.blocks)
+        return self.image_size[0] >> halvings, self.image_size[1] >> halvings
+
+    @classmethod
+    def tiny(cls) -> RT1Config:
+        """Toy size for tests, at 32 x 32 pixels."""
+        return cls(
+            image_size=(32, 32),
+            stem=8,
+            blocks=(Block(3, 8, 8, 1, 2), Block(3, 8, 8, 2, 1)),
+            top=16,
+            position_map=True,
+            embedding=16,
+            token_width=16,
+            tokens=2,
+            token_learner_hidden=8,
+            layers=1,
+            width=16,
+            heads=2,
+            head_width=8,
+            history=3,
+            bounds=ActionBounds.drawer(),
+        )
+
+    @classmethod
+    def drawer(cls) -> RT1Config:
+        """The small policies of the built-in drawer suite, at 64 x 64 pixels."""
+        return cls(
+            image_size=(64, 64),
+            stem=16,
+            blocks=(
+                Block(3, 16, 24, 2, 1),
+                Block(3, 24, 40, 3, 2),
+                Block(3, 40, 40, 3, 1),
+                Block(3, 40, 56, 3, 2),
+            ),
+            top=96,
+            position_map=True,
+            embedding=32,
+            token_width=96,
+            tokens=8,
+            token_learner_hidden=32,
+            layers=2,
+            width=96,
+            heads=4,
+            head_width=24,
+            action_embedding=False,
+            bounds=ActionBounds.drawer(),
+        )

@@ -1,0 +1,255 @@
+"""Behaviour cloning: an RT-1 network learns to name the action tokens of demonstrations."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from real2sim.model_folder import config_to_dict, read_json, write_text
+from real2sim.policies.instructions import InstructionTable
+from real2sim.policies.rt1 import RT1, save_rt1
+from real2sim.policies.rt1_config import RT1Config
+from real2sim.policies.training_data import Demonstrations, LessonBook, load_lessons
+
+STATE_FILE, LOG_FILE, CONFIG_FILE = "state.safetensors", "log.jsonl", "training.json"
+
+
+@dataclass(frozen=True)
+class PolicyTraining:
+    """Train an RT-1 policy by behaviour cloning."""
+
+    data: Demonstrations
+    out: Path
+    """Training folder; an unfinished one is continued."""
+    network: RT1Config = field(default_factory=RT1Config.drawer)
+    steps: int = 600
+    """Optimiser steps."""
+    batch: int = 16
+    """Windows of ``network.history`` frames per step, over all processes."""
+    learning_rate: float = 2e-3
+    """Peak; it rises over the first 5 % of the steps and falls to zero along a half cosine."""
+    weight_decay: float = 0.01
+    smoothing: float = 2.0
+    """Standard deviation, in bins, of the target around the labelled bin; 0 is plain cross-entropy."""
+    shift: int = 0
+    """Augmentation: frames move by up to this many pixels."""
+    brightness: float = 0.0
+    """Augmentation: brightness changes by up to this share."""
+    save_at: tuple[float, ...] = (1.0,)
+    """Shares of the training at which the policy is saved as OUT/at-<percent>."""
+    keep_every: int = 100
+    """Steps between two training states on disk."""
+    max_minutes: float | None = None
+    """Stop after this time; running the same command again goes on."""
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 1 or self.keep_every < 1:
+            raise ValueError("steps, batch and keep_every must be at least 1")
+        if not self.save_at or not all(0 < share <= 1 for share in self.save_at):
+            raise ValueError(f"save_at holds shares of the training above 0 and up to 1, got {self.save_at}")
+        if self.smoothing < 0 or self.shift < 0 or not 0 <= self.brightness < 1:
+            raise ValueError("smoothing and shift must not be negative, brightness lies between 0 and 1")
+
+
+def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
+    """Train, and give the policy folders that exist so far, in the order of ``save_at``.
+
+    A run that is stopped and started again ends with the same weights as one that was not.
+    """
+    accelerator = Accelerator(cpu=training.device == "cpu")
+    book = load_lessons(training.data, training.network)
+    table = InstructionTable.random(book.instructions, training.network.embedding)
+    _same_training(training, accelerator.is_main_process)
+
+    torch.manual_seed(training.seed)
+    # Batches are few, so the running statistics must follow faster than Keras' 1 % per batch.
+    network = RT1(training.network, norm_momentum=0.05)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), training.learning_rate, weight_decay=training.weight_decay
+    )
+    begun = _load_state(training.out / STATE_FILE, network, optimizer)
+    model, optimizer = accelerator.prepare(network, optimizer)
+    saves = {max(1, round(share * training.steps)): share for share in training.save_at}
+    deadline = math.inf if training.max_minutes is None else time.monotonic() + 60 * training.max_minutes
+
+    model.train()
+    bar = tqdm(
+        range(begun, training.steps),
+        initial=begun,
+        total=training.steps,
+        disable=not accelerator.is_main_process,
+    )
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, training.steps, training.learning_rate)
+        frames, sentences, tokens = _batch(book, table, training, step, accelerator)
+        logits = model(frames, sentences)
+        loss = token_loss(logits, tokens, training.smoothing)
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+        done = step + 1
+        if accelerator.is_main_process:
+            right = (logits.detach().argmax(-1) == tokens).float().mean()
+            row = {"step": done, "loss": round(loss.item(), 5), "tokens_right": round(right.item(), 4)}
+            bar.set_postfix(loss=row["loss"])
+            _append(training.out / LOG_FILE, row)
+            if done in saves:
+                _save(training, network, table, saves[done], done, book)
+            if done % training.keep_every == 0 or done in saves or time.monotonic() > deadline:
+                _save_state(training.out / STATE_FILE, network, optimizer.optimizer, done)
+        if time.monotonic() > deadline:
+            break
+    accelerator.wait_for_everyone()
+    return tuple(
+        folder for share in training.save_at if (folder := checkpoint_folder(training.out, share)).is_dir()
+    )
+
+
+def checkpoint_folder(out: Path, share: float) -> Path:
+    """Where the policy saved after this share of a training lies."""
+    return out / f"at-{100 * share:g}"
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Linear rise over the first twentieth, then half a cosine to zero."""
+    rise = max(1, steps // 20)
+    if step < rise:
+        return peak * (step + 1) / rise
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def token_loss(logits: Tensor, tokens: Tensor, smoothing: float) -> Tensor:
+    """Mean cross-entropy of logits (... v) with tokens (...).
+
+    With ``smoothing`` the target is not one bin but a bell around it, because neighbouring bins are nearly
+    the same action and a small network learns that slowly by itself.
+    """
+    vocabulary = logits.shape[-1]
+    if smoothing == 0:
+        return F.cross_entropy(logits.reshape(-1, vocabulary), tokens.reshape(-1))
+    bins = torch.arange(vocabulary, device=logits.device)
+    target = (-0.5 * ((bins - tokens[..., None]) / smoothing).square()).softmax(dim=-1)
+    return -(target * logits.log_softmax(dim=-1)).sum(-1).mean()
+
+
+def augment(frames: np.ndarray, rng: np.random.Generator, shift: int, brightness: float) -> np.ndarray:
+    """Each window (t h w 3) of uint8 frames (b t h w 3) moved by whole pixels and made brighter or darker."""
+    if shift:
+        height, width = frames.shape[2:4]
+        padded = np.pad(frames, ((0, 0), (0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
+        corners = rng.integers(0, 2 * shift + 1, size=(len(frames), 2))
+        frames = np.stack(
+            [window[:, y : y + height, x : x + width] for window, (y, x) in zip(padded, corners, strict=True)]
+        )
+    if brightness:
+        factor = rng.uniform(1 - brightness, 1 + brightness, size=(len(frames), 1, 1, 1, 1)).astype(
+            np.float32
+        )
+        frames = np.clip(frames * factor, 0, 255).astype(np.uint8)
+    return frames
+
+
+def _batch(
+    book: LessonBook, table: InstructionTable, training: PolicyTraining, step: int, accelerator: Accelerator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """This process's share of the batch of a step; the batch depends on seed and step alone."""
+    rng = np.random.default_rng([training.seed, step])
+    frames, instructions, tokens = book.windows(rng, training.batch, training.network.history)
+    frames = augment(frames, rng, training.shift, training.brightness)
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    sentences = np.stack([table[instruction] for instruction in instructions[mine]])
+    arrays = (frames[mine], sentences, tokens[mine])
+    images, vectors, targets = (
+        torch.from_numpy(np.ascontiguousarray(a)).to(accelerator.device) for a in arrays
+    )
+    return images, vectors, targets
+
+
+def _save(
+    training: PolicyTraining, network: RT1, table: InstructionTable, share: float, step: int, book: LessonBook
+) -> None:
+    """Write the policy folder of a checkpoint."""
+    what = training.data
+    size, history = sum(p.numel() for p in network.parameters()), training.network.history
+    card = f"""# RT-1 policy, {100 * share:g} % of its training
+
+Behaviour cloning, cross-entropy on action tokens; {size:,} parameters.
+
+- steps: {step} of {training.steps}, {training.batch} windows of {history} frames, seed {training.seed}
+- data: {len(book.frames)} episodes, seed {what.seed}, labels: {what.labels}, tasks: {", ".join(what.tasks)}
+- controllers: {", ".join(what.controllers) or "all"}; only successes: {what.successful}
+- label noise {what.label_noise:g}, action scale {what.action_scale:g}, action delay {what.action_delay}
+- augmentation: shift {training.shift} pixels, brightness {training.brightness:g}
+- instructions: {", ".join(table)}
+"""
+    save_rt1(checkpoint_folder(training.out, share), network, table, card, half=True)
+
+
+def _same_training(training: PolicyTraining, main: bool) -> None:
+    """Write the settings of a new training folder; refuse to go on with other ones in an old folder."""
+    path = training.out / CONFIG_FILE
+    settings = config_to_dict(training)
+    for name in ("out", "max_minutes", "device", "keep_every"):
+        del settings[name]
+    if path.exists():
+        different = [name for name, value in settings.items() if read_json(path).get(name) != value]
+        if different:
+            raise ValueError(f"{training.out} was begun with another {different[0]}; choose another folder")
+    elif main:
+        write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _save_state(path: Path, network: RT1, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Everything needed to go on, replaced at once."""
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
+    temporary = path.with_suffix(".new")
+    save_file(
+        {name: t.contiguous().cpu() for name, t in tensors.items()}, temporary, metadata={"step": str(step)}
+    )
+    os.replace(temporary, path)
+
+
+def _load_state(path: Path, network: RT1, optimizer: torch.optim.Optimizer) -> int:
+    """Restore a state if there is one; gives the number of steps done."""
+    if not path.exists():
+        return 0
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        step = int(file.metadata()["step"])
+    prefix = "network."
+    network.load_state_dict(
+        {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+    )
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def _append(path: Path, row: Mapping[str, float]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from real2sim.policies.instructions import InstructionTable
+
+
+def test_an_unknown_instruction_lists_the_nearest_known_ones() -> None:
+    table = InstructionTable.random(["close drawer", "open drawer"], 8)
+    with pytest.raises(ValueError, match=r"unknown instruction .close the drawer..*close drawer"):
+        table["close the drawer"]
+
+
+def test_random_vectors_have_length_one_and_depend_on_the_instruction_alone() -> None:
+    both = InstructionTable.random(["close drawer", "open drawer"], 32)
+    alone = InstructionTable.random(["open drawer"], 32)
+    np.testing.assert_array_equal(both["open drawer"], alone["open drawer"])
+    assert np.linalg.norm(both["close drawer"]) == pytest.approx(1, abs=1e-6)
+    assert not np.allclose(both["close drawer"], both["open drawer"])
+
+
+def test_a_table_survives_as_tensors() -> None:
+    table = InstructionTable.random(["pick up the blue cup", "öffne die Schublade"], 4)
+    tensors = table.tensors()
+    again = InstructionTable.from_tensors(tensors, "here")
+    assert not tensors
+    assert list(again) == list(table)
+    for name in table:
+        np.testing.assert_array_equal(again[name], table[name])
+
+
+def test_a_vector_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 4 finite numbers"):
+        InstructionTable({"a": np.zeros(3)}, 4)
