@@ -29,7 +29,7 @@ class ClassifierConfig:
     """Height and width of the frames; multiples of 8."""
     recent: int = 3
     """How many frames at the end of an episode are looked at, besides the first one."""
-    widths: tuple[int, int, int] = (24, 48, 96)
+    widths: tuple[int, int, int] = (24, 48, 80)
     """Channels at 1/2, 1/4 and 1/8 of the image size; the last two are multiples of 8."""
     hidden: int = 64
     """Width of the last hidden layer."""

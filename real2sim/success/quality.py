@@ -127,7 +127,8 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     if total == 0:
         return 0.0, 1.0
     low, high = proportion_confint(count, total, method="wilson")
-    return float(low), float(high)
+    # At the ends the interval touches the share; rounding can leave it a hair beside it.
+    return min(float(low), count / total), max(float(high), count / total)
 
 
 def _share(count: int, total: int) -> float:
