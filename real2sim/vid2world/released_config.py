@@ -28,7 +28,7 @@ class DrawingConfig:
     def __post_init__(self) -> None:
         if self.steps < 2:
             raise ValueError(
-                f"steps must be at least 2, the second sets the history's noise; got {self.steps}"
+                f"steps must be at least 2 (the second noises the history), got {self.steps}"
             )
         if self.history < 1:
             raise ValueError(f"history must be at least 1 frame, got {self.history}")
