@@ -10,10 +10,11 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+import tyro
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
@@ -38,7 +39,8 @@ class ClassifierTraining:
     """Dataset folders (npz episodes)."""
     out: Path
     """Folder for log, snapshot and, in the end, the model (``out/model``); an unfinished one is continued."""
-    classifier: ClassifierConfig | None = None
+    # Goals are easier to write in Python than as flags.
+    classifier: Annotated[ClassifierConfig | None, tyro.conf.Suppress] = None
     """Shape of the network and its goals; by default those of the drawer suite."""
     degradation: DegradationConfig = field(default_factory=DegradationConfig)
     """Defects of generated frames that training imitates."""
