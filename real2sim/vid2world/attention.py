@@ -52,7 +52,7 @@ class TemporalAttention(SelfAttention):
 
 
 class ContextAttention(nn.Module):
-    """Pixels attend to the text tokens and, with separate keys and values, to the image tokens; both are added."""
+    """Pixels attend to text tokens and, with separate keys and values, to image tokens; both are added."""
 
     def __init__(self, width: int, context: int, heads: int, *, image: bool) -> None:
         super().__init__()
@@ -96,7 +96,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, mult: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(GatedGELU(width, mult * width), nn.Identity(), nn.Linear(mult * width, width))
+        inner = mult * width
+        self.net = nn.Sequential(GatedGELU(width, inner), nn.Identity(), nn.Linear(inner, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.net(tokens)

@@ -13,7 +13,7 @@ from real2sim.vid2world.frame_cache import Timeline
 
 
 def sinusoid(values: Tensor, width: int) -> Tensor:
-    """Cosines, then sines, of real ``values`` (n) at ``width / 2`` frequencies from 1 down to 1/10000 (n width).
+    """Cosines, then sines, of real ``values`` (n) at ``width / 2`` frequencies from 1 to 1/10000 (n width).
 
     Computed in float32 (Vaswani et al. 2017, in the order diffusion models use).
     """
@@ -39,7 +39,11 @@ class DiscreteAction(nn.Embedding):
 def action_mlp(actions: int, channels: int, width: int) -> nn.Sequential:
     """One vector per frame from the action that led to it (b t actions -> b t width)."""
     return nn.Sequential(
-        nn.Linear(actions, channels), nn.SiLU(), nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width)
+        nn.Linear(actions, channels),
+        nn.SiLU(),
+        nn.Linear(channels, width),
+        nn.SiLU(),
+        nn.Linear(width, width),
     )
 
 

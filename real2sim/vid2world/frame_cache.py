@@ -34,7 +34,7 @@ class FrameCache:
         return replace(self, tensors=tuple(tensor.index_select(0, indices) for tensor in self.tensors))
 
     def repeat(self, branches: int) -> FrameCache:
-        """The same history for a batch that holds each lane ``branches`` times (all lanes, then all lanes again).
+        """The same history for a batch that holds all lanes, then all lanes again, ``branches`` times.
 
         Nothing is copied. Meant for guidance, where the branches differ in their conditions only.
         """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.vid2world.embedding import Conditions
-from real2sim.vid2world.temporal import TemporalConvBlock, TemporalNorm
+from real2sim.vid2world.norm import FrameNorm, TemporalNorm
+from real2sim.vid2world.temporal import TemporalConvBlock
 from real2sim.vid2world.transformer import zero
 
 
@@ -29,13 +29,14 @@ class ResBlock(nn.Module):
         super().__init__()
         self.scale_shift = scale_shift
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(groups, inputs, eps=1e-5), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+            FrameNorm(groups, inputs, eps=1e-5), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
-        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * outputs if scale_shift else outputs))
+        told = 2 * outputs if scale_shift else outputs
+        self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, told))
         last = nn.Conv2d(outputs, outputs, 3, padding=1)
         zero(last)
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(groups, outputs, eps=1e-5), nn.SiLU(), nn.Dropout(dropout), last
+            FrameNorm(groups, outputs, eps=1e-5), nn.SiLU(), nn.Dropout(dropout), last
         )
         self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         # The published checkpoints spell it so.
@@ -44,13 +45,9 @@ class ResBlock(nn.Module):
     def forward(self, frames: Tensor, conditions: Conditions) -> Tensor:
         """Folded frames (b*t c h w) in and out."""
         h = self.in_layers(frames)
-        told = self.emb_layers(conditions.embedding)[:, :, None, None]
+        told = self.emb_layers(conditions.embedding)
         norm, silu, dropout, convolution = self.out_layers
-        if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
-            h = torch.addcmul(shift, norm(h), 1 + scale)
-        else:
-            h = norm(h + told)
+        h = norm(h, *told.chunk(2, dim=1)) if self.scale_shift else norm(h + told[:, :, None, None])
         h = convolution(dropout(silu(h)))
         return self.temopral_conv(self.skip_connection(frames) + h, conditions.timeline)
 

@@ -1,16 +1,13 @@
-"""Convolutions over time that look at the past only, and their norms."""
+"""Convolutions over time that look at the past only, and the layout they work in."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.vid2world.frame_cache import Timeline
-
-TemporalNorm = Literal["window", "frame"]
+from real2sim.vid2world.norm import FrameNorm, TemporalNorm, temporal_norm
 
 
 def tokens_of(frames: Tensor, per_lane: int) -> Tensor:
@@ -23,35 +20,6 @@ def frames_of(tokens: Tensor, height: int, width: int) -> Tensor:
     """Tokens (b t h*w c) as folded channels-last frames (b*t c h w)."""
     lanes, per_lane, _, channels = tokens.shape
     return tokens.reshape(lanes * per_lane, height, width, channels).permute(0, 3, 1, 2)
-
-
-class FrameNorm(nn.GroupNorm):
-    """Group norm of each frame alone: nothing passes between frames."""
-
-    def over_time(self, frames: Tensor, timeline: Timeline) -> Tensor:
-        """Normalise folded frames (b*t c h w)."""
-        return self(frames)
-
-
-class WindowNorm(nn.GroupNorm):
-    """Group norm with statistics over all frames of the pass, as the released weights were trained.
-
-    Later frames shift the statistics of earlier ones, so the network is not strictly causal.
-    """
-
-    def over_time(self, frames: Tensor, timeline: Timeline) -> Tensor:
-        """Normalise folded frames (b*t c h w)."""
-        _, channels, height, width = frames.shape
-        lanes = frames.shape[0] // timeline.frames
-        # Time becomes part of the height, so that a group spans all frames of a lane.
-        rows = frames.permute(0, 2, 3, 1).reshape(lanes, timeline.frames * height, width, channels)
-        normal = self(rows.permute(0, 3, 1, 2))
-        return normal.permute(0, 2, 3, 1).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-
-
-def temporal_norm(kind: TemporalNorm, groups: int, channels: int, eps: float) -> FrameNorm | WindowNorm:
-    """The norm between frames that a configuration names."""
-    return (FrameNorm if kind == "frame" else WindowNorm)(groups, channels, eps=eps)
 
 
 class CausalTemporalConv(nn.Module):
@@ -69,10 +37,11 @@ class CausalTemporalConv(nn.Module):
         joined = timeline.join(present, keep=2)
         missing = timeline.frames + 2 - joined.shape[1]
         if missing > 0:
-            joined = F.pad(joined, (0, 0, 0, 0, missing, 0))
-        taps = torch.cat([joined[:, tap : tap + timeline.frames] for tap in range(3)], dim=-1)
-        weight = self.conv3d.weight[:, :, :, 0, 0].transpose(1, 2).flatten(1)
-        return frames_of(F.linear(taps, weight, self.conv3d.bias), height, width)
+            before = joined.new_zeros(joined.shape[0], missing, *joined.shape[2:])
+            joined = torch.cat([before, joined], dim=1)
+        # As a convolution over the height of an image with t rows and h*w columns, which is fast.
+        out = F.conv2d(joined.permute(0, 3, 1, 2), self.conv3d.weight[..., 0], self.conv3d.bias)
+        return frames_of(out.permute(0, 2, 3, 1), height, width)
 
 
 class TemporalConvBlock(nn.Module):
@@ -85,17 +54,18 @@ class TemporalConvBlock(nn.Module):
             layers: list[nn.Module] = [temporal_norm(kind, groups, channels, 1e-5), nn.SiLU()]
             if index > 1:
                 layers.append(nn.Dropout(dropout))
-            layers.append(CausalTemporalConv(channels))
+            convolution = CausalTemporalConv(channels)
+            layers.append(convolution)
             self.add_module(f"conv{index}", nn.Sequential(*layers))
-        last = self.get_submodule(f"conv{count}")[-1]  # type: ignore[index]
-        nn.init.zeros_(last.conv3d.weight)
-        nn.init.zeros_(last.conv3d.bias)
+        for parameter in convolution.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, frames: Tensor, timeline: Timeline) -> Tensor:
         """Folded frames (b*t c h w) in and out."""
         h = frames
         for index in range(1, self.count + 1):
             norm, *pointwise, convolution = self.get_submodule(f"conv{index}").children()
+            assert isinstance(norm, FrameNorm)
             h = norm.over_time(h, timeline)
             for layer in pointwise:
                 h = layer(h)

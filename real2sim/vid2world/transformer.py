@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from real2sim.vid2world.attention import SpatialBlock, TemporalBlock
 from real2sim.vid2world.embedding import Conditions
-from real2sim.vid2world.temporal import TemporalNorm, frames_of, temporal_norm, tokens_of
+from real2sim.vid2world.norm import FrameNorm, TemporalNorm, temporal_norm
+from real2sim.vid2world.temporal import frames_of, tokens_of
 
 
 def zero(module: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
@@ -30,11 +31,14 @@ class PixelwiseConv(nn.Conv1d):
 class SpatialTransformer(nn.Module):
     """Attention within each frame, and from each frame to the context."""
 
-    def __init__(self, channels: int, heads: int, context: int | None, *, image: bool, mult: int, groups: int) -> None:
+    def __init__(
+        self, channels: int, heads: int, context: int | None, *, image: bool, mult: int, groups: int
+    ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.norm = FrameNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        self.transformer_blocks = nn.ModuleList([SpatialBlock(channels, heads, context, image=image, mult=mult)])
+        block = SpatialBlock(channels, heads, context, image=image, mult=mult)
+        self.transformer_blocks = nn.ModuleList([block])
         self.proj_out = nn.Linear(channels, channels)
         zero(self.proj_out)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from real2sim.vid2world.embedding import Conditions, DiscreteAction, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.frame_cache import FrameCache, Timeline
+from real2sim.vid2world.norm import FrameNorm
 from real2sim.vid2world.residual import Downsample, HeightCausalConv, ResBlock, Upsample
 from real2sim.vid2world.transformer import SpatialTransformer, TemporalTransformer, zero
 from real2sim.vid2world.unet_config import UNetConfig
@@ -46,7 +47,8 @@ class CausalUNet(nn.Module):
             self.action_emb_proj = action_mlp(config.action_dim, channels, width)
 
         first = config.channel_mult[0] * channels
-        self.input_blocks = nn.ModuleList([nn.ModuleList([nn.Conv2d(config.in_channels, first, 3, padding=1)])])
+        stem = nn.Conv2d(config.in_channels, first, 3, padding=1)
+        self.input_blocks = nn.ModuleList([nn.ModuleList([stem])])
         if config.position_map is not None:
             self.position_map = nn.Parameter(torch.zeros(1, first, *config.position_map))
         if config.init_attention:
@@ -86,7 +88,7 @@ class CausalUNet(nn.Module):
         else:
             last = nn.Conv2d(now, config.out_channels, 3, padding=1)
             zero(last)
-        self.out = nn.Sequential(nn.GroupNorm(config.norm_groups, now, eps=1e-5), nn.SiLU(), last)
+        self.out = nn.Sequential(FrameNorm(config.norm_groups, now, eps=1e-5), nn.SiLU(), last)
 
     def forward(
         self,
@@ -102,7 +104,8 @@ class CausalUNet(nn.Module):
         """Prediction (b out t h w) for all frames of ``x`` (b in t h w) at once.
 
         ``timesteps`` (b) or (b t) are noise levels, integer or real, on the scale of 1000 diffusion steps.
-        ``actions`` (b t action_dim), or (b t) if discrete, are already shifted: ``actions[:, i]`` led to frame i.
+        ``actions`` (b t action_dim), or (b t) if discrete, are already shifted: ``actions[:, i]`` led to
+        frame i.
         ``action_mask`` (b t) multiplies the embedded actions. ``fps`` (b) is the frame rate.
 
         ``context`` (b tokens dim) holds the text tokens, then image tokens. By default each frame
@@ -113,7 +116,8 @@ class CausalUNet(nn.Module):
         """
         if self.config.temporal_norm == "window" and x.shape[2] > self.config.window:
             raise ValueError(
-                f"x has {x.shape[2]} frames, but these weights have a window of {self.config.window}; pass the last frames only"
+                f"x has {x.shape[2]} frames, but these weights have a window of {self.config.window}; "
+                "pass the last frames only"
             )
         timeline = Timeline(x.shape[2], self.config.window)
         return self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
@@ -138,11 +142,14 @@ class CausalUNet(nn.Module):
         """
         if self.config.temporal_norm != "frame":
             raise ValueError(
-                'stepping needs temporal_norm="frame"; these weights take their norm statistics over all frames of a pass'
+                'stepping needs temporal_norm="frame"; these weights take norm statistics over all frames'
             )
         cache = cache if cache is not None else self.empty_cache()
         if cache.lanes is not None and x.shape[0] != cache.lanes * cache.branches:
-            raise ValueError(f"x has {x.shape[0]} rows, but the cache holds {cache.lanes} lanes for {cache.branches} branches")
+            raise ValueError(
+                f"x has {x.shape[0]} rows, but the cache holds {cache.lanes} lanes "
+                f"for {cache.branches} branches"
+            )
         timeline = Timeline(x.shape[2], self.config.window, cache)
         out = self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
         return out, timeline.cache()
@@ -187,12 +194,15 @@ class CausalUNet(nn.Module):
     def _check(self, x: Tensor) -> None:
         config = self.config
         if x.shape[1] != config.in_channels:
-            raise ValueError(f"x has {x.shape[1]} channels, expected {config.in_channels} in the layout b c t h w")
+            raise ValueError(
+                f"x has {x.shape[1]} channels, expected {config.in_channels} in the layout b c t h w"
+            )
         size, factor = tuple(x.shape[-2:]), 2 ** (len(config.channel_mult) - 1)
         if size[0] % factor or size[1] % factor:
             raise ValueError(f"height and width must be multiples of {factor}, got {size[0]} x {size[1]}")
         if config.position_map is not None and size != tuple(config.position_map):
-            raise ValueError(f"this model was built for inputs of {config.position_map[0]} x {config.position_map[1]}, got {size[0]} x {size[1]}")
+            built = " x ".join(str(length) for length in config.position_map)
+            raise ValueError(f"this model was built for inputs of {built}, got {size[0]} x {size[1]}")
 
     def _embed(
         self,
@@ -204,7 +214,7 @@ class CausalUNet(nn.Module):
         fps: Tensor | None,
     ) -> Tensor:
         config, channels = self.config, self.config.model_channels
-        dtype = self.time_embed[0].weight.dtype
+        dtype = next(self.time_embed.parameters()).dtype
         embedding = self.time_embed(sinusoid(timesteps.flatten(), channels).to(dtype))
         embedding = embedding.view(lanes, -1, embedding.shape[-1]).expand(lanes, frames, -1)
         if config.fps_condition:
@@ -213,7 +223,7 @@ class CausalUNet(nn.Module):
             embedding = embedding + self.fps_embedding(sinusoid(fps, channels).to(dtype))[:, None]
         if config.action_dim is not None:
             if actions is None:
-                raise ValueError("this model is conditioned on actions; pass them, one per frame, zeros for the first")
+                raise ValueError("this model needs actions; pass one per frame, zeros for the first")
             told = self.action_emb_preprocess(actions) if config.discrete_actions else actions.to(dtype)
             told = self.action_emb_proj(told)
             if action_mask is not None:
@@ -228,7 +238,7 @@ class CausalUNet(nn.Module):
         if config.context_dim is None:
             return None, None
         if context is None:
-            raise ValueError("this model attends to text and image tokens; pass them as context (b tokens dim)")
+            raise ValueError("this model attends to tokens; pass them as context (b tokens dim)")
         if not config.image_cross_attention:
             return context, None
         text, image = context[:, : config.text_tokens], context[:, config.text_tokens :]
@@ -237,7 +247,10 @@ class CausalUNet(nn.Module):
             per_frame = image.shape[1] == own * frames
         if per_frame:
             if image.shape[1] != own * frames:
-                raise ValueError(f"per-frame context needs {own} image tokens for each of {frames} frames, got {image.shape[1]}")
+                raise ValueError(
+                    f"per-frame context needs {own} image tokens for each of {frames} frames, "
+                    f"got {image.shape[1]}"
+                )
             image = image.reshape(lanes * frames, own, -1)
         return text, image
 

@@ -51,6 +51,20 @@ _SAME_NAME = (
 )
 
 
+_COUNTS = (
+    "in_channels",
+    "out_channels",
+    "model_channels",
+    "num_res_blocks",
+    "num_head_channels",
+    "window",
+    "temporal_convs",
+    "temporal_attentions",
+    "feed_forward_mult",
+    "norm_groups",
+)
+
+
 @dataclass(frozen=True)
 class UNetConfig:
     """Shape of a :class:`~real2sim.vid2world.unet.CausalUNet`; the defaults are the released RT-1 model."""
@@ -61,7 +75,7 @@ class UNetConfig:
     model_channels: int = 320
     """Width of the first level; the embeddings are four times as wide."""
     channel_mult: tuple[int, ...] = (1, 2, 4, 4)
-    """Width of each level in units of ``model_channels``; each level halves the resolution of the one before."""
+    """Width of each level in units of ``model_channels``; each level halves the resolution."""
     num_res_blocks: int = 2
     attention_resolutions: tuple[int, ...] = (1, 2, 4)
     """Downsampling factors (not pixels) whose levels have attention; the middle block always has it."""
@@ -76,7 +90,7 @@ class UNetConfig:
     image_tokens_per_frame: int = 16
 
     action_dim: int | None = 13
-    """Numbers per action, or the count of distinct actions if ``discrete_actions``; None leaves actions out."""
+    """Numbers per action, or the count of actions if ``discrete_actions``; None leaves actions out."""
     discrete_actions: bool = False
     """Actions are integers below ``action_dim`` (negative: no action) instead of vectors."""
     fps_condition: bool = True
@@ -109,9 +123,7 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if self.temporal_norm not in ("window", "frame"):
             raise ValueError(f'temporal_norm must be "window" or "frame", got {self.temporal_norm!r}')
-        counts = ("in_channels", "out_channels", "model_channels", "num_res_blocks", "num_head_channels", "window")
-        counts += ("temporal_convs", "temporal_attentions", "feed_forward_mult", "norm_groups")
-        for name in counts:
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.channel_mult:
@@ -120,13 +132,16 @@ class UNetConfig:
             width = mult * self.model_channels
             for name in ("norm_groups", "num_head_channels"):
                 if width % getattr(self, name):
-                    raise ValueError(f"{name} must divide the width of every level, but {getattr(self, name)} does not divide {width}")
+                    raise ValueError(
+                        f"{name} must divide the width of every level, but {getattr(self, name)} "
+                        f"does not divide {width}"
+                    )
         if self.discrete_actions and self.action_dim is None:
             raise ValueError("discrete_actions needs action_dim, the count of distinct actions")
 
     @classmethod
     def tiny(cls) -> UNetConfig:
-        """The released architecture with every part present, at toy size (one level below the first, 16 channels)."""
+        """The released architecture with every part present: two levels of 16 and 32 channels."""
         return cls(
             model_channels=16,
             channel_mult=(1, 2),
@@ -171,11 +186,13 @@ class UNetConfig:
 
         Raises ValueError naming the first setting that this implementation does not have.
         """
-        values: dict[str, Any] = {"image_cross_attention": False, "init_attention": False, "fps_condition": False}
+        absent = ("image_cross_attention", "init_attention", "fps_condition")
+        values: dict[str, Any] = dict.fromkeys(absent, False)
         for name, value in settings.items():
             if name in _FIXED:
                 if value not in _FIXED[name]:
-                    raise ValueError(f"U-Net setting {name}={value!r} is not supported, only {_FIXED[name][0]!r} is")
+                    known = _FIXED[name][0]
+                    raise ValueError(f"U-Net setting {name}={value!r} is not supported, only {known!r} is")
             elif name == "action_emb":
                 continue
             elif name == "action_dim":
@@ -185,7 +202,9 @@ class UNetConfig:
             elif name in _SAME_NAME:
                 values[name] = tuple(value) if isinstance(value, list | tuple) else value
             else:
-                raise ValueError(f"U-Net setting {name}={value!r} is unknown; was it written for another architecture?")
+                raise ValueError(
+                    f"U-Net setting {name}={value!r} is unknown; was it written for another architecture?"
+                )
         if not settings.get("action_emb", False):
             values["action_dim"] = None
         return cls(**values)

@@ -83,11 +83,12 @@ def test_every_block_gives_what_the_published_implementation_gives(
             expected = expected.flatten(0, -2)
         # The taps are of the first of two samples; some modules see the samples one behind the other.
         found = seen[name].reshape(-1, *expected.shape[1:])[: len(expected)]
-        torch.testing.assert_close(found, expected, rtol=0, atol=5e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(found, expected, rtol=0, atol=5e-5, msg=f"{name} differs")
 
 
 def test_full_size_model_has_exactly_the_published_tensors() -> None:
-    published = {name: tuple(shape) for name, shape in json.loads((DATA / "unet_rt1_shapes.json").read_text()).items()}
+    shapes = json.loads((DATA / "unet_rt1_shapes.json").read_text())
+    published = {name: tuple(shape) for name, shape in shapes.items()}
     with torch.device("meta"):
         unet = CausalUNet(UNetConfig())
     assert {name: tuple(tensor.shape) for name, tensor in unet.state_dict().items()} == published
@@ -95,7 +96,7 @@ def test_full_size_model_has_exactly_the_published_tensors() -> None:
     assert sum(parameter.numel() for parameter in unet.parameters()) == 1_440_910_020
 
 
-# --- configuration ---------------------------------------------------------------------------------------------------
+# --- configuration --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("config", [UNetConfig(), UNetConfig.tiny(), UNetConfig.small()])
@@ -123,10 +124,11 @@ def test_published_rt1_settings_give_the_default_configuration() -> None:
         "context_dim": 1024,
         "use_checkpoint": True,
     }
-    assert UNetConfig.from_published(rt1) == dataclasses.replace(UNetConfig(), attention_resolutions=(4, 2, 1))
+    released = dataclasses.replace(UNetConfig(), attention_resolutions=(4, 2, 1))
+    assert UNetConfig.from_published(rt1) == released
 
 
-# --- the strictly causal form ----------------------------------------------------------------------------------------
+# --- the strictly causal form ---------------------------------------------------------------------
 
 
 def randomised(config: UNetConfig, seed: int = 0) -> CausalUNet:
@@ -152,7 +154,12 @@ CAUSAL = dataclasses.replace(
     window=4,
 )
 CAUSAL_WITH_CONTEXT = dataclasses.replace(
-    UNetConfig.tiny(), temporal_norm="frame", window=4, scale_shift_norm=True, text_tokens=3, image_tokens_per_frame=2
+    UNetConfig.tiny(),
+    temporal_norm="frame",
+    window=4,
+    scale_shift_norm=True,
+    text_tokens=3,
+    image_tokens_per_frame=2,
 )
 CONFIGS = {"small": CAUSAL, "with_context": CAUSAL_WITH_CONTEXT}
 
@@ -200,7 +207,8 @@ def test_stepping_with_a_cache_equals_one_pass_over_all_frames(name: str, chunks
     with torch.no_grad():
         whole = unet(**arguments, **({"per_frame_context": False} if name == "with_context" else {}))
         for size in chunks:
-            out, cache = unet.step(cache=cache, **part(arguments, slice(start, start + size)), per_frame_context=False)
+            frames = part(arguments, slice(start, start + size))
+            out, cache = unet.step(cache=cache, **frames, per_frame_context=False)
             outputs.append(out)
             start += size
     torch.testing.assert_close(torch.cat(outputs, dim=2), whole, rtol=0, atol=2e-5)
@@ -265,15 +273,15 @@ def test_frames_beyond_the_window_are_refused_for_weights_that_need_it(
 
 
 def test_released_weights_are_not_strictly_causal(golden_unet: CausalUNet, inputs: dict[str, Tensor]) -> None:
-    """The published norm statistics run over all frames; the amount is that measured on the published code."""
+    """Norm statistics run over all frames; the published code leaks 8.7 % for one unit of noise."""
     changed = {**inputs, "x": inputs["x"].clone()}
-    changed["x"][:, :, 4] += torch.randn(changed["x"][:, :, 4].shape, generator=torch.Generator().manual_seed(0))
+    changed["x"][:, :, 4] += torch.randn(2, 8, 6, 8, generator=torch.Generator().manual_seed(0))
     before, after = (run_case(golden_unet, case, "partial5") for case in (inputs, changed))
     leak = ((after - before)[:, :, :4].norm() / before[:, :, :4].norm()).item()
     assert 0.05 < leak < 0.15
 
 
-# --- training --------------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("config", [UNetConfig.tiny(), CAUSAL, CAUSAL_WITH_CONTEXT])
@@ -282,7 +290,8 @@ def test_gradient_reaches_every_parameter(config: UNetConfig) -> None:
     if config.context_dim is not None:
         arguments["context"] = torch.randn(2, config.text_tokens + 16, config.context_dim)
     unet(**arguments).square().mean().backward()
-    idle = [name for name, parameter in unet.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    gradients = {name: parameter.grad for name, parameter in unet.named_parameters()}
+    idle = [name for name, gradient in gradients.items() if gradient is None or not gradient.any()]
     assert idle == []
 
 
