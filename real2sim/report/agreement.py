@@ -99,7 +99,9 @@ def _square(rows: pd.DataFrame, index: str) -> tuple[np.ndarray, np.ndarray]:
     """Rates (k t) of the policies or families that have every task."""
     tables = []
     for world in ("sim", "real"):
-        table = rows.pivot_table(index=index, columns="task", values=f"{world}_rate", aggfunc="mean", sort=True)
+        table = rows.pivot_table(
+            index=index, columns="task", values=f"{world}_rate", aggfunc="mean", sort=True
+        )
         tables.append(table)
     whole = tables[0].notna().all(axis=1) & tables[1].notna().all(axis=1)
     return tables[0][whole].to_numpy(), tables[1][whole].to_numpy()
@@ -162,12 +164,15 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     by_run = permutation_test(*_square(rows, "family")) if policies else None
     if by_policy and by_policy.units < policies:
         remarks.append(
-            f"{policies - by_policy.units} policies were not measured on every task; the permutation test leaves them out."
+            f"{policies - by_policy.units} policies were not measured on every task; the permutation test "
+            f"leaves them out."
         )
     matrix_sim, matrix_real = sim[:, None], real[:, None]
     boot_low, boot_high = bootstrap_interval(matrix_sim, matrix_real, rows["family"].to_numpy())
     if families < BOOTSTRAP_FROM:
-        remarks.append(f"Bootstrap interval: unsupported with {families} independent policies (6 are needed).")
+        remarks.append(
+            f"Bootstrap interval: unsupported with {families} independent policies (6 are needed)."
+        )
     return Agreement(
         points=len(rows),
         policies=policies,

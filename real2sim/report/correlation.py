@@ -18,8 +18,8 @@ EXACT_UP_TO = 9
 """Most policies whose orderings are all counted (9! = 362 880); beyond, orderings are drawn."""
 DRAWN_ORDERINGS = 99_999
 BOOTSTRAP_FROM = 6
-"""Fewest independent policies for a bootstrap interval: with five, a third of the resamples hold three or fewer
-distinct policies."""
+"""Fewest independent policies for a bootstrap interval: with five, a third of the resamples hold three or
+fewer distinct policies."""
 
 
 def pearson(sim: np.ndarray, real: np.ndarray) -> float:
@@ -92,7 +92,7 @@ def _orderings(k: int) -> np.ndarray:
 
 
 def orderings(k: int) -> tuple[np.ndarray, bool]:
-    """Orderings (p k) of k units, the identity first; all of them up to ``EXACT_UP_TO``, else a fixed draw."""
+    """Orderings (p k) of k units, the identity first; all up to ``EXACT_UP_TO``, else a fixed draw."""
     if k <= EXACT_UP_TO:
         return _orderings(k), True
     keys = np.random.default_rng(0).random((DRAWN_ORDERINGS, k))

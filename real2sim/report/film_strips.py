@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from real2sim.report.wording import task_name
+
 FRAMES_PER_STRIP = 7
 
 
@@ -77,7 +79,8 @@ def frames_by_column(episodes: pd.DataFrame) -> Callable[[str], np.ndarray] | No
 def success_and_failure(episodes: pd.DataFrame) -> pd.DataFrame:
     """One success and one failure of each policy, as typical as the judge's probability allows.
 
-    Typical is the median probability among the successes (or failures); without probabilities, the middle one.
+    Typical is the median probability among the successes (or failures); without probabilities, the middle
+    one.
     """
     chosen: list[int] = []
     for _, group in episodes.groupby(["policy", "success"], sort=False, observed=True):
@@ -102,7 +105,7 @@ def make_strips(
             missing.append(f"{row['episode']} ({error})")
             continue
         verdict = "success" if row["success"] else "failure"
-        text = caption or f"{verdict}, {row['task']}"
+        text = caption or f"{verdict}, {task_name(row['task'])}"
         if "probability" in row and not pd.isna(row["probability"]):
             text += f" (judge: {row['probability']:.2f})"
         alt = f"Film strip of simulated episode {row['episode']} of {row['policy']}: {len(loaded)} frames, {verdict}"

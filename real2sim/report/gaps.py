@@ -76,7 +76,9 @@ def pair_episodes(episodes: pd.DataFrame, real_episodes: pd.DataFrame | None) ->
     if "start" not in episodes:
         return EpisodePairs(empty, ("The simulated episodes have no column “start”; they cannot be paired.",))
     keys = ["policy", "task", "start"]
-    real = real_episodes.groupby(keys, sort=False, observed=True)["success"].agg(["mean", "count"]).reset_index()
+    real = (
+        real_episodes.groupby(keys, sort=False, observed=True)["success"].agg(["mean", "count"]).reset_index()
+    )
     real = real.rename(columns={"mean": "real_success", "count": "real_repetitions"})
     left = episodes.assign(start=episodes["start"].astype(str))
     joined = left.merge(real, on=keys, how="left", validate="m:1")
@@ -86,11 +88,15 @@ def pair_episodes(episodes: pd.DataFrame, real_episodes: pd.DataFrame | None) ->
     remarks = []
     if len(pairs) < len(episodes):
         remarks.append(
-            f"{len(episodes) - len(pairs)} of {len(episodes)} simulated episodes have no real episode with the same "
-            "policy, task and start frame; they count in the rates but not in the episode-by-episode comparison."
+            f"{len(episodes) - len(pairs)} of {len(episodes)} simulated episodes have no real episode with "
+            f"the same "
+            "policy, task and start frame; they count in the rates but not in the episode-by-episode "
+            "comparison."
         )
     if len(pairs) and (pairs["real_repetitions"] > 1).any():
-        remarks.append("Some start frames were run several times in reality; their share of equal outcomes is used.")
+        remarks.append(
+            "Some start frames were run several times in reality; their share of equal outcomes is used."
+        )
     return EpisodePairs(pairs, tuple(remarks))
 
 
@@ -122,7 +128,8 @@ def episode_agreement(pairs: pd.DataFrame, by: tuple[str, ...] = ("set", "task")
 
 
 def worst_episodes(pairs: pd.DataFrame, rows: pd.DataFrame, count: int = 6) -> pd.DataFrame:
-    """Paired episodes with opposite outcomes, from the policies and tasks with the largest gaps, surest first.
+    """Paired episodes with opposite outcomes, from the policies and tasks with the largest gaps, surest
+    first.
 
     At most two per policy and task, so that one bad policy does not fill the list.
     """
@@ -174,7 +181,7 @@ def agreement_by_length(pairs: pd.DataFrame, target: float = 0.9, bins: int = 5)
         shortest=("steps", "min"), longest=("steps", "max"), episodes=("agree", "size"), same=("agree", "sum")
     ).reset_index(drop=True)
     out["length"] = [
-        str(a) if a == b else f"{a}–{b}" for a, b in zip(out["shortest"], out["longest"], strict=True)  # noqa: RUF001
+        str(a) if a == b else f"{a}–{b}" for a, b in zip(out["shortest"], out["longest"], strict=True)
     ]
     out["rate"] = out["same"] / out["episodes"]
     out["low"], out["high"] = wilson(out["same"].to_numpy(), out["episodes"].to_numpy())
@@ -184,15 +191,21 @@ def agreement_by_length(pairs: pd.DataFrame, target: float = 0.9, bins: int = 5)
     if len(out) == 1:
         end = int(out["longest"].iloc[0])
         fine = len(below) == 0
-        words = f"All paired episodes have {out['length'].iloc[0]} steps, so a trend with length cannot be seen."
+        words = (
+            f"All paired episodes have {out['length'].iloc[0]} steps, so a trend with length cannot be seen."
+        )
         return LengthTrust(out[columns], end if fine else None, words)
     if len(below) == 0:
         end = int(out["longest"].iloc[-1])
-        words = f"At no length up to {end} steps is agreement shown to be below {goal}; nothing is known beyond."
+        words = (
+            f"At no length up to {end} steps is agreement shown to be below {goal}; nothing is known beyond."
+        )
         return LengthTrust(out[columns], end, words)
     first = int(below[0])
     if first == 0:
-        words = f"Agreement is below {goal} already for the shortest episodes ({out['length'].iloc[0]} steps)."
+        words = (
+            f"Agreement is below {goal} already for the shortest episodes ({out['length'].iloc[0]} steps)."
+        )
         return LengthTrust(out[columns], None, words)
     end = int(out["longest"].iloc[first - 1])
     words = f"Past {end} steps agreement is shown to be below {goal}; do not trust longer episodes."

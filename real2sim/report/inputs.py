@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from real2sim.report.wording import listing
+
 EPISODE_COLUMNS = ("policy", "task", "success")
 DEFAULT_SET = "policies"
 
@@ -24,21 +26,33 @@ def _frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
     try:
         return pd.read_csv(path)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} was expected to hold {what} as CSV and cannot be read as such: {error}") from error
+        raise ValueError(
+            f"{path} was expected to hold {what} as CSV and cannot be read as such: {error}"
+        ) from error
 
 
 def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise ValueError(
-            f"{what} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns)) or 'none'}. "
+            f"{what} has no column {', '.join(missing)}; it has "
+            f"{', '.join(map(str, frame.columns)) or 'none'}. "
             f"Expected: {', '.join(columns)}"
         )
 
 
 def read_outcome(values: pd.Series, what: str) -> pd.Series:
     """Success as 1.0, 0.0 or missing ("unclear" and empty labels are missing)."""
-    words = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "success": 1.0, "failure": 0.0}
+    words = {
+        "true": 1.0,
+        "false": 0.0,
+        "1": 1.0,
+        "0": 0.0,
+        "1.0": 1.0,
+        "0.0": 0.0,
+        "success": 1.0,
+        "failure": 0.0,
+    }
     if values.dtype == bool:
         return values.astype(float)
     text = values.astype(str).str.strip().str.lower()
@@ -69,7 +83,8 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     unscored = int(frame["success"].isna().sum())
     if unscored:
         remarks.append(
-            f"{unscored} of {len(frame)} simulated episodes have no verdict (not scored yet?) and are left out."
+            f"{unscored} of {len(frame)} simulated episodes have no verdict (not scored yet?) and are left "
+            f"out."
         )
         frame = frame[frame["success"].notna()]
     for column in ("policy", "task"):
@@ -145,7 +160,9 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     else:
         require(frame, ("policy", "task", "successes", "episodes"), f"the table of {what}")
     frame["policy"], frame["task"] = frame["policy"].astype(str), frame["task"].astype(str)
-    wrong = frame[(frame["successes"] > frame["episodes"]) | (frame["successes"] < 0) | (frame["episodes"] < 0)]
+    wrong = frame[
+        (frame["successes"] > frame["episodes"]) | (frame["successes"] < 0) | (frame["episodes"] < 0)
+    ]
     wrong = pd.concat([wrong, frame[(frame["rate"] < 0) | (frame["rate"] > 1)]])
     if len(wrong):
         row = wrong.iloc[0]
@@ -156,10 +173,14 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     twice = frame[frame.duplicated(["policy", "task"])]
     if len(twice):
         row = twice.iloc[0]
-        raise ValueError(f"{what}: {row['policy']} on {row['task']} appears more than once; give one row each")
+        raise ValueError(
+            f"{what}: {row['policy']} on {row['task']} appears more than once; give one row each"
+        )
     empty = frame[(frame["episodes"] == 0) | frame["rate"].isna()]
     for row in empty.itertuples():
-        remarks.append(f"The {what} hold no episode of {row.policy} on {row.task}; it is treated as not measured.")
+        remarks.append(
+            f"The {what} hold no episode of {row.policy} on {row.task}; it is treated as not measured."
+        )
     frame = frame.drop(index=empty.index)
     columns = ["policy", "task", "successes", "episodes", "rate"]
     return frame[columns + [c for c in ("source",) if c in frame]].reset_index(drop=True), remarks
@@ -178,3 +199,25 @@ def read_real_episodes(table: pd.DataFrame | Path | str) -> tuple[pd.DataFrame, 
     for column in ("policy", "task", "start"):
         frame[column] = frame[column].astype(str)
     return frame.reset_index(drop=True), remarks
+
+
+def name_remarks(sim: pd.DataFrame, real: pd.DataFrame | None, real_name: str) -> list[str]:
+    """What is measured on one side only."""
+    if real is None:
+        return (
+            [f"No real rates were given ({real_name}); the simulated rates stand alone."] if len(sim) else []
+        )
+    remarks = []
+    sim_cells = set(zip(sim["policy"], sim["task"], strict=True))
+    real_cells = set(zip(real["policy"], real["task"], strict=True))
+    known = set(real["policy"])
+    unknown = sorted({policy for policy, _ in sim_cells} - known)
+    if unknown:
+        remarks.append(f"Not among the real rates, so without a comparison: {listing(unknown)}.")
+    partly = sorted(f"{p} on {t}" for p, t in sim_cells - real_cells if p in known)
+    if partly:
+        remarks.append(f"Real rate missing: {listing(partly)}.")
+    absent = sorted(f"{p} on {t}" for p, t in real_cells - sim_cells)
+    if absent:
+        remarks.append(f"Measured in reality but not simulated in this run: {listing(absent)}.")
+    return remarks

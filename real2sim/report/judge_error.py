@@ -91,7 +91,8 @@ def balanced_accuracy_interval(error: JudgeError) -> tuple[float, float]:
 
 
 def judge_errors(name: str, labels: pd.DataFrame) -> list[JudgeError]:
-    """Confusion of a judge over labelled episodes (``label``, ``success``; optional ``task``): pooled, then per task.
+    """Confusion of a judge over labelled episodes (``label``, ``success``; optional ``task``): pooled, then
+    per task.
 
     Raises:
         ValueError: if a column is missing or holds something else than true and false.
@@ -118,9 +119,9 @@ def rogan_gladen(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True success rate behind the judged one, with its interval: (rate, low, high), each clipped to [0, 1].
 
-    rate = (judged + specificity - 1) / (sensitivity + specificity - 1), Rogan & Gladen (1978).  The interval is
-    that of Lang & Reiczigel (2014): pseudo-counts on all three rates and a shift of the centre; it holds its
-    level where the delta method does not (near 0 and 1, few labels).
+    rate = (judged + specificity - 1) / (sensitivity + specificity - 1), Rogan & Gladen (1978).  The interval
+    is that of Lang & Reiczigel (2014): pseudo-counts on all three rates and a shift of the centre; it holds
+    its level where the delta method does not (near 0 and 1, few labels).
 
     Raises:
         ValueError: if the judge is no better than chance, so that no correction exists.
@@ -128,7 +129,8 @@ def rogan_gladen(
     se, sp = error.sensitivity, error.specificity
     if not se + sp > 1:
         raise ValueError(
-            f"the judge's sensitivity {se:.2f} and specificity {sp:.2f} sum to no more than 1: it is no better than "
+            f"the judge's sensitivity {se:.2f} and specificity {sp:.2f} sum to no more than 1: it is no "
+            f"better than "
             "chance and its rates cannot be corrected"
         )
     k, n = np.asarray(successes, float), np.asarray(episodes, float)
@@ -148,8 +150,21 @@ def rogan_gladen(
     return rate, np.minimum(np.clip(low, 0, 1), rate), np.maximum(np.clip(high, 0, 1), rate)
 
 
+def why_uncorrected(error: JudgeError) -> str:
+    """Why rates cannot be corrected by these labels, or an empty string."""
+    if min(error.positives, error.negatives) < FEWEST_LABELS:
+        return (
+            f"Rates are not corrected for the judge's errors: “{error.name}” holds {error.positives} "
+            f"labelled "
+            f"successes and {error.negatives} failures; at least {FEWEST_LABELS} of each are needed."
+        )
+    if error.sensitivity + error.specificity <= 1:
+        return f"On “{error.name}” the judge is no better than chance: believe none of its rates."
+    return ""
+
+
 def corrected_rates(rows: pd.DataFrame, error: JudgeError) -> pd.DataFrame:
-    """Comparison rows with ``corrected_rate``, ``corrected_low``, ``corrected_high`` beside the judged rate."""
+    """The judged rate of each comparison row with ``corrected_rate``, ``corrected_low``, ``corrected_high``."""
     rate, low, high = rogan_gladen(rows["sim_successes"].to_numpy(), rows["sim_episodes"].to_numpy(), error)
     kept = rows[["set", "policy", "task", "sim_successes", "sim_episodes", "sim_rate"]].copy()
     return kept.assign(corrected_rate=rate, corrected_low=low, corrected_high=high)
@@ -163,10 +178,14 @@ def rank_changes(corrected: pd.DataFrame) -> list[str]:
     """
     found: list[str] = []
     for (name, task), group in corrected.groupby(["set", "task"], sort=False):
-        found += _turned(group["policy"].to_numpy(), group["sim_rate"], group["corrected_rate"], f"{name}, {task}")
+        found += _turned(
+            group["policy"].to_numpy(), group["sim_rate"], group["corrected_rate"], f"{name}, {task}"
+        )
     for name, group in corrected.groupby("set", sort=False):
         mean = group.groupby("policy", sort=False)[["sim_rate", "corrected_rate"]].mean()
-        found += _turned(mean.index.to_numpy(), mean["sim_rate"], mean["corrected_rate"], f"{name}, mean over tasks")
+        found += _turned(
+            mean.index.to_numpy(), mean["sim_rate"], mean["corrected_rate"], f"{name}, mean over tasks"
+        )
     return found
 
 

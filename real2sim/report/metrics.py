@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from real2sim.report.agreement import Agreement, Measure
+from real2sim.report.agreement import Agreement, Measure, agreement
 from real2sim.report.noise_ceiling import NoiseCeiling
+from real2sim.report.scopes import AVERAGE, POOLED
+
+if TYPE_CHECKING:
+    from real2sim.report.report import Report
 
 FORMAT = 1
 """Raised when a key changes its meaning; new keys do not raise it."""
@@ -110,3 +114,51 @@ def agreement_frame(by_set: dict[str, dict[str, Agreement]]) -> pd.DataFrame:
                 )
     columns = ["set", "scope", "measure", "value", "low", "high", "drop_one_low", "drop_one_high", "points"]
     return pd.DataFrame(rows, columns=[*columns, "policies", "families", "unsupported"])
+
+
+def report_metrics(report: Report) -> dict[str, Any]:
+    """All keys of ``metrics.json``: the main (first) set at the top level, every set under "sets"."""
+    episodes, sets = report.episodes, list(report.by_set)
+    main = sets[0] if sets else None
+    chosen = episodes[episodes["set"] == main] if sets else episodes
+    pooled = report.by_set[main][POOLED] if main is not None else agreement(report.rates)
+    out: dict[str, Any] = {
+        "format": FORMAT,
+        "title": report.title,
+        "real_name": report.real_name,
+        "set": main,
+    }
+    out |= agreement_metrics(pooled) | episode_counts(chosen)
+    # At the top level "policies" are those that ran; "compared" are those with a real rate as well.
+    out |= {"policies": int(chosen["policy"].nunique()), "compared": pooled.policies}
+    out["verdict"] = {name: {"grade": v.grade, "text": v.text} for name, v in report.verdicts.items()}
+    out["sets"] = {name: _set_metrics(report, name) for name in sets}
+    out["judge"] = report.judge.to_dict("records")
+    out["remarks"] = list(report.remarks)
+    return plain(out)
+
+
+def _set_metrics(report: Report, name: str) -> dict[str, Any]:
+    found, same = report.by_set[name], report.episode_agreement
+    same = same[same["set"] == name] if len(same) else same
+    ranking = report.ranking[name].table
+    return {
+        **episode_counts(report.episodes[report.episodes["set"] == name]),
+        POOLED: agreement_metrics(found[POOLED]),
+        "task_average": agreement_metrics(found[AVERAGE]) if AVERAGE in found else None,
+        "tasks": {
+            scope: agreement_metrics(value)
+            for scope, value in found.items()
+            if scope not in (POOLED, AVERAGE)
+        },
+        "episode_agreement": {
+            row["task"]: {key: value for key, value in row.items() if key not in ("set", "task")}
+            for row in same.to_dict("records")
+        },
+        "pairs": {
+            order: int((report.pairs["order"][report.pairs["set"] == name] == order).sum())
+            for order in ("right", "wrong", "tied")
+        },
+        "ranking": ranking.to_dict("records"),
+        "trusted_steps": report.by_length[name].horizon,
+    }

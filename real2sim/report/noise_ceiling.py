@@ -59,7 +59,10 @@ def noise_ceiling(
     r = r[~np.isnan(r)]
     chunk = max(1, 2_000_000 // (len(k) ** 2))
     violation = np.concatenate(
-        [rank_violations(sim[i : i + chunk], real[i : i + chunk]).max(2).mean(1) for i in range(0, draws, chunk)]
+        [
+            rank_violations(sim[i : i + chunk], real[i : i + chunk]).max(2).mean(1)
+            for i in range(0, draws, chunk)
+        ]
     )
     error = 100 * np.abs(sim - real).mean(1)
 

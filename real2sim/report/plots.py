@@ -38,7 +38,9 @@ def _statement(ax: Axes, text: str) -> Axes:
     return ax
 
 
-def plot_scatter(rows: pd.DataFrame, ax: Axes | None = None, real_name: str = "real", title: str = "") -> Axes:
+def plot_scatter(
+    rows: pd.DataFrame, ax: Axes | None = None, real_name: str = "real", title: str = ""
+) -> Axes:
     """Simulated over real rate of one task, 95 % Wilson bars, numbered as in ``rows['number']``."""
     ax = _axes(ax, 4.4, 4.4)
     rows = rows[rows["sim_rate"].notna() & rows["real_rate"].notna()]
@@ -56,7 +58,9 @@ def plot_scatter(rows: pd.DataFrame, ax: Axes | None = None, real_name: str = "r
     numbers = rows["number"] if "number" in rows else pd.Series(range(1, len(rows) + 1), index=rows.index)
     ax.scatter(x, y, s=130, color=SIM, edgecolor="white", linewidth=0.8, zorder=3)
     for a, b, number in zip(x, y, numbers, strict=True):
-        ax.annotate(str(number), (a, b), ha="center", va="center_baseline", color="white", fontsize=7.5, zorder=4)
+        ax.annotate(
+            str(number), (a, b), ha="center", va="center_baseline", color="white", fontsize=7.5, zorder=4
+        )
     ax.set(xlim=(-4, 104), ylim=(-4, 104), aspect="equal")
     ax.set_xlabel(f"{real_name}, success in %")
     ax.set_ylabel("simulated, success in %")
@@ -76,7 +80,11 @@ def plot_rates(rows: pd.DataFrame, ax: Axes | None = None, real_name: str = "rea
         low, high = 100 * rows[f"{world}_low"].to_numpy(float), 100 * rows[f"{world}_high"].to_numpy(float)
         ax.hlines(place + shift, low, high, color=colour, lw=2, alpha=0.45)
         ax.plot(rate, place + shift, "o", color=colour, ms=5, label=label)
-    names = [f"{n}  {p}" for n, p in zip(rows["number"], rows["policy"], strict=True)] if "number" in rows else None
+    names = (
+        [f"{n}  {p}" for n, p in zip(rows["number"], rows["policy"], strict=True)]
+        if "number" in rows
+        else None
+    )
     ax.set_yticks(place, names or list(rows["policy"]))
     ax.set(xlim=(-3, 103), xlabel="success in %")
     ax.set_title(title, fontsize=11, color=INK)
@@ -102,8 +110,15 @@ def plot_gaps(rows: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Ax
     for (i, j), value in np.ndenumerate(values):
         text = "not\nmeasured" if np.isnan(value) else f"{value:+.0f}"
         strong = not np.isnan(value) and abs(value) > 0.6 * limit
-        ax.text(j, i, text, ha="center", va="center", fontsize=6 if np.isnan(value) else 9,
-                color="white" if strong else INK)
+        ax.text(
+            j,
+            i,
+            text,
+            ha="center",
+            va="center",
+            fontsize=6 if np.isnan(value) else 9,
+            color="white" if strong else INK,
+        )
     numbers = dict(zip(rows["policy"], rows["number"], strict=True)) if "number" in rows else {}
     ax.set_yticks(range(len(policies)), [f"{numbers[p]}  {p}" if numbers else p for p in policies])
     ax.set_xticks(range(len(tasks)), [task.replace("_", "\n", 1).replace("_", " ") for task in tasks])
@@ -123,7 +138,9 @@ def plot_by_length(table: pd.DataFrame, ax: Axes | None = None, target: float = 
     ax.axhline(100 * target, color=FAINT, lw=1, ls="--")
     ax.vlines(place, low, high, color=REAL, lw=2, alpha=0.5)
     ax.plot(place, rate, "o", color=REAL)
-    ax.set_xticks(place, [f"{label}\nn={n}" for label, n in zip(table["length"], table["episodes"], strict=True)])
+    ax.set_xticks(
+        place, [f"{label}\nn={n}" for label, n in zip(table["length"], table["episodes"], strict=True)]
+    )
     ax.tick_params(axis="x", labelsize=8)
     ax.set(ylim=(-3, 103), xlabel="length of the simulated episode (steps)", ylabel="same outcome, %")
     ax.set_xlim(-0.6, len(table) - 0.4)

@@ -24,7 +24,7 @@ def rank_violations(sim: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 
 def mmrv(sim: np.ndarray, real: np.ndarray) -> float:
-    """Mean over policies of the largest violation each takes part in; 0 is a perfect order, nan for no policy."""
+    """Mean over policies of the largest violation each takes part in; 0 is a perfect order."""
     x, y = np.ravel(sim).astype(float), np.ravel(real).astype(float)
     if len(x) == 0:
         return math.nan
@@ -32,13 +32,16 @@ def mmrv(sim: np.ndarray, real: np.ndarray) -> float:
 
 
 def mmrv_interval(
-    sim: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray], level: float = 0.95, draws: int = 4000
+    sim: tuple[np.ndarray, np.ndarray],
+    real: tuple[np.ndarray, np.ndarray],
+    level: float = 0.95,
+    draws: int = 4000,
 ) -> tuple[float, float]:
     """Interval for the MMRV that unlimited episodes of these same policies would show.
 
-    Each side is (successes, episodes).  The upper end is the (1+level)/2 quantile of MMRV over posterior draws
-    of all rates (Beta with Jeffreys' prior); sampling noise only adds violations, so it errs upwards.  The
-    lower end counts only violations that hold wherever the rates lie inside simultaneous Wilson intervals
+    Each side is (successes, episodes).  The upper end is the (1+level)/2 quantile of MMRV over posterior
+    draws of all rates (Beta with Jeffreys' prior); sampling noise only adds violations, so it errs upwards.
+    The lower end counts only violations that hold wherever the rates lie inside simultaneous Wilson intervals
     (Šidák over both sides); the plain lower quantile would exclude 0 even for a perfect simulator.
     (nan, nan) if a count is missing.
     """
@@ -51,7 +54,9 @@ def mmrv_interval(
     x = rng.beta(sim_k + 0.5, sim_n - sim_k + 0.5, size=(draws, n))
     y = rng.beta(real_k + 0.5, real_n - real_k + 0.5, size=(draws, n))
     chunk = max(1, 2_000_000 // (n * n))
-    drawn = [rank_violations(x[i : i + chunk], y[i : i + chunk]).max(2).mean(1) for i in range(0, draws, chunk)]
+    drawn = [
+        rank_violations(x[i : i + chunk], y[i : i + chunk]).max(2).mean(1) for i in range(0, draws, chunk)
+    ]
     high = float(np.quantile(np.concatenate(drawn), 0.5 + level / 2))
 
     each = level ** (1 / (2 * n))

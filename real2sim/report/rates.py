@@ -11,7 +11,9 @@ from real2sim.report.inputs import read_rates
 LEVEL = 0.95
 
 
-def wilson(successes: np.ndarray, episodes: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+def wilson(
+    successes: np.ndarray, episodes: np.ndarray, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray]:
     """Wilson score interval (low, high) of each rate; missing where there is no episode.
 
     Wilson (1927).  Kept here beside statsmodels' own (the oracle in the tests) because published rates may

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from real2sim.report.agreement import Agreement, agreement
+from real2sim.report.agreement import Agreement
 from real2sim.report.film_strips import frames_by_column
 from real2sim.report.gaps import (
     LengthTrust,
@@ -25,14 +25,20 @@ from real2sim.report.gaps import (
     policy_pairs,
     worst_episodes,
 )
-from real2sim.report.inputs import read_episodes, read_rates, read_real_episodes
-from real2sim.report.judge_error import FEWEST_LABELS, corrected_rates, judge_errors, rank_changes
-from real2sim.report.metrics import FORMAT, agreement_frame, agreement_metrics, episode_counts, plain
+from real2sim.report.inputs import name_remarks, read_episodes, read_rates, read_real_episodes
+from real2sim.report.judge_error import (
+    JudgeError,
+    corrected_rates,
+    judge_errors,
+    rank_changes,
+    why_uncorrected,
+)
+from real2sim.report.metrics import agreement_frame, report_metrics
+from real2sim.report.prediction_powered import prediction_powered_rates
+from real2sim.report.ranking import Ranking, rank
 from real2sim.report.rates import compare_rates, success_rates
+from real2sim.report.scopes import POOLED, numbered, scopes
 from real2sim.report.verdict import Verdict, verdict
-from real2sim.report.wording import listing
-
-POOLED, AVERAGE = "pooled", "task average"
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,27 @@ class Report:
     verdicts: dict[str, Verdict]
     """Per set of policies; the first is the main set."""
     rates: pd.DataFrame
-    """One row per set, policy and task: both rates with counts and intervals, the gap; ``number`` for figures."""
+    """One row per set, policy and task: both rates with counts and intervals, the gap, the plot number."""
     agreement: pd.DataFrame
     """One row per set, scope (pooled, task average, each task) and measure."""
     by_set: dict[str, dict[str, Agreement]]
+    """The same as objects, with p-values and noise ceilings."""
+    ranking: dict[str, Ranking]
+    """Per set: the ranking in the simulator, with letters and pairwise tests."""
     pairs: pd.DataFrame
+    """Every pair of policies that differ in reality, and whether simulation orders it right."""
     episode_agreement: pd.DataFrame
+    """Paired episodes with the same outcome, per set, pooled and per task."""
     worst: pd.DataFrame
+    """Paired episodes with opposite outcomes behind the largest gaps."""
     by_length: dict[str, LengthTrust]
+    prediction_powered: pd.DataFrame
+    """Real rates estimated from real trials and further simulated starts together."""
+    prediction_powered_note: str
     judge: pd.DataFrame
+    """Confusion counts and rates of the judge, per set of labels."""
     corrected: pd.DataFrame
+    """Simulated rates corrected for the judge's errors."""
     judge_warnings: tuple[str, ...]
     remarks: tuple[str, ...]
     metrics: dict[str, Any]
@@ -64,10 +81,14 @@ class Report:
     @property
     def verdict(self) -> str:
         """The first paragraph of the page."""
-        return next(iter(self.verdicts.values())).text if self.verdicts else "There are no episodes to report on."
+        return (
+            next(iter(self.verdicts.values())).text
+            if self.verdicts
+            else "There are no episodes to report on."
+        )
 
     def write(self, out: Path | str) -> Path:
-        """Write report.html, report.csv, metrics.json and figures/ into ``out``; gives the path of the page."""
+        """Write report.html, report.csv, metrics.json and figures/; gives the path of the page."""
         from real2sim.report.page import render_page
 
         folder = Path(out)
@@ -90,64 +111,6 @@ def _replace(path: Path, content: bytes) -> None:
     os.replace(temporary, path)
 
 
-def _numbered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows sorted by set and mean real rate (simulated, where reality is unknown), with ``number`` per policy."""
-    order: list[pd.DataFrame] = []
-    for _, group in rows.groupby("set", sort=False):
-        mean = group.groupby("policy", sort=False)[["real_rate", "sim_rate"]].mean()
-        mean["key"] = mean["real_rate"].fillna(mean["sim_rate"])
-        ranked = list(mean.sort_values("key", ascending=False, kind="stable").index)
-        place = {policy: i + 1 for i, policy in enumerate(ranked)}
-        group = group.assign(number=group["policy"].map(place))
-        order.append(group.sort_values(["number", "task"], kind="stable"))
-    return pd.concat(order, ignore_index=True) if order else rows.assign(number=pd.Series(dtype=int))
-
-
-def task_averages(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each policy's mean over the tasks that every compared policy has, as one comparison row.
-
-    Counts are summed; they are exact where every task has as many episodes.
-    """
-    rows = rows[rows["sim_rate"].notna() & rows["real_rate"].notna()]
-    tasks = rows.groupby("task")["policy"].nunique()
-    common = tasks[tasks == rows["policy"].nunique()].index
-    rows = rows[rows["task"].isin(common)]
-    sums = ["sim_successes", "sim_episodes", "real_successes", "real_episodes"]
-    grouped = rows.groupby(["set", "policy", "family"], sort=False)
-    out = grouped[["sim_rate", "real_rate"]].mean()
-    out[sums] = grouped[sums].agg(lambda column: column.sum(skipna=False))
-    return out.reset_index().assign(task=AVERAGE)
-
-
-def scopes(rows: pd.DataFrame) -> dict[str, Agreement]:
-    """Agreement of one set: pooled over its points, over task averages, and per task."""
-    tasks = list(dict.fromkeys(rows["task"]))
-    out = {POOLED: agreement(rows)}
-    if len(tasks) > 1:
-        out[AVERAGE] = agreement(task_averages(rows))
-    return out | {task: agreement(rows[rows["task"] == task]) for task in tasks}
-
-
-def _name_remarks(sim: pd.DataFrame, real: pd.DataFrame | None, real_name: str) -> list[str]:
-    """What is measured on one side only."""
-    if real is None:
-        return [f"No real rates were given ({real_name}); the simulated rates stand alone."] if len(sim) else []
-    remarks = []
-    sim_cells = set(zip(sim["policy"], sim["task"], strict=True))
-    real_cells = set(zip(real["policy"], real["task"], strict=True))
-    known = set(real["policy"])
-    unknown = sorted({policy for policy, _ in sim_cells} - known)
-    if unknown:
-        remarks.append(f"Not among the real rates, so without a comparison: {listing(unknown)}.")
-    partly = sorted(f"{p} on {t}" for p, t in sim_cells - real_cells if p in known)
-    if partly:
-        remarks.append(f"Real rate missing: {listing(partly)}.")
-    absent = sorted(f"{p} on {t}" for p, t in real_cells - sim_cells)
-    if absent:
-        remarks.append(f"Measured in reality but not simulated in this run: {listing(absent)}.")
-    return remarks
-
-
 def report(
     episodes: pd.DataFrame,
     real: pd.DataFrame | Path | None = None,
@@ -168,10 +131,10 @@ def report(
         real: real rates, a frame or a CSV: policy, task, successes, episodes (or success_rate, n_trials).
             Without it, the rates of ``real_episodes`` are used.
         real_episodes: real episodes paired by policy, task and start frame.
-        judge_labels: (name, frame) pairs of labelled episodes: label (what really happened), success (what the
-            judge says), optionally task.  The last pair corrects the rates: give the generated episodes last.
-        frames: gives the frames (t h w 3) of an episode id, for film strips; default: from the column ``video``.
-        out: folder to write the page, table, numbers and figures into.
+        judge_labels: (name, frame) pairs of labelled episodes: label (what really happened), success (what
+        the judge says), optionally task.  The last pair corrects the rates: give the generated episodes last.
+        frames: gives the frames (t h w 3) of an episode id, for film strips; default: from the column
+        ``video``. out: folder to write the page, table, numbers and figures into.
         real_name: what plays reality, as the page shall call it, e.g. "real = MuJoCo physics".
         provenance: how the episodes were made, shown at the end of the page.
 
@@ -192,8 +155,8 @@ def report(
         real_table = success_rates(real_runs)
 
     sim = success_rates(sim_episodes, ("set", "policy", "family", "task"))
-    rows = _numbered(compare_rates(sim, real_table))
-    remarks += _name_remarks(sim, real_table, real_name)
+    rows = numbered(compare_rates(sim, real_table))
+    remarks += name_remarks(sim, real_table, real_name)
     sets = list(dict.fromkeys(sim_episodes["set"]))
     by_set = {name: scopes(rows[rows["set"] == name]) for name in sets}
     pairs = policy_pairs(rows)
@@ -203,52 +166,11 @@ def report(
     }
     paired = pair_episodes(sim_episodes, real_runs)
     remarks += paired.remarks
-    same = episode_agreement(paired.pairs)
-    same_policy = episode_agreement(paired.pairs, ("set",)).assign(task=POOLED)
-    same = pd.concat([frame for frame in (same_policy, same) if len(frame)] or [same], ignore_index=True)
-
+    in_set, per_task = episode_agreement(paired.pairs, ("set",)), episode_agreement(paired.pairs)
+    same = pd.concat([in_set.assign(task=POOLED), per_task], ignore_index=True) if len(in_set) else per_task
+    powered, powered_note = prediction_powered_rates(sim_episodes, paired.pairs)
     errors = [error for name, labels in judge_labels or () for error in judge_errors(name, labels)]
-    corrected, warnings = pd.DataFrame(), list[str]()
-    if errors:
-        usable = [e for e in errors if e.task == "all tasks"][-1]
-        if min(usable.positives, usable.negatives) < FEWEST_LABELS:
-            warnings.append(
-                f"Rates are not corrected for the judge's errors: “{usable.name}” holds {usable.positives} labelled "
-                f"successes and {usable.negatives} failures; {FEWEST_LABELS} of each are needed."
-            )
-        elif usable.sensitivity + usable.specificity <= 1:
-            warnings.append("The judge is no better than chance on the labelled episodes: believe none of its rates.")
-        else:
-            corrected = corrected_rates(rows, usable)
-            warnings += rank_changes(corrected)
-
-    metrics: dict[str, Any] = {"format": FORMAT, "title": title, "real_name": real_name}
-    if sets:
-        main = sim_episodes[sim_episodes["set"] == sets[0]]
-        metrics |= {"set": sets[0]} | agreement_metrics(by_set[sets[0]][POOLED]) | episode_counts(main)
-        # A reader of the top level asks how many policies ran; those compared with reality are in "compared".
-        metrics |= {"policies": int(main["policy"].nunique()), "compared": by_set[sets[0]][POOLED].policies}
-    else:
-        empty = agreement(rows)
-        metrics |= {"set": None} | agreement_metrics(empty) | episode_counts(sim_episodes) | {"compared": 0}
-    metrics["verdict"] = {name: {"grade": v.grade, "text": v.text} for name, v in verdicts.items()}
-    metrics["sets"] = {
-        name: {
-            "episodes": int((sim_episodes["set"] == name).sum()),
-            POOLED: agreement_metrics(found[POOLED]),
-            "task_average": agreement_metrics(found[AVERAGE]) if AVERAGE in found else None,
-            "tasks": {task: agreement_metrics(a) for task, a in found.items() if task not in (POOLED, AVERAGE)},
-            "episode_agreement": {
-                row["task"]: {k: row[k] for k in row if k not in ("set", "task")}
-                for row in same[same["set"] == name].to_dict("records")
-            }
-            if len(same)
-            else {},
-        }
-        for name, found in by_set.items()
-    }
-    metrics["judge"] = [error.as_row() for error in errors]
-    metrics["remarks"] = remarks
+    corrected, warnings = _correct(rows, errors)
     result = Report(
         title=title,
         real_name=real_name,
@@ -256,19 +178,35 @@ def report(
         rates=rows,
         agreement=agreement_frame(by_set),
         by_set=by_set,
+        ranking={name: rank(sim_episodes[sim_episodes["set"] == name]) for name in sets},
         pairs=pairs,
         episode_agreement=same,
         worst=worst_episodes(paired.pairs, rows),
         by_length={name: agreement_by_length(paired.pairs[paired.pairs["set"] == name]) for name in sets},
+        prediction_powered=powered,
+        prediction_powered_note=powered_note,
         judge=pd.DataFrame([error.as_row() for error in errors]),
         corrected=corrected,
         judge_warnings=tuple(warnings),
         remarks=tuple(remarks),
-        metrics=plain(metrics),
+        metrics={},
         provenance=dict(provenance or {}),
         episodes=sim_episodes,
         frames=frames or frames_by_column(sim_episodes),
     )
+    result.metrics.update(report_metrics(result))
     if out is not None:
         result.write(out)
     return result
+
+
+def _correct(rows: pd.DataFrame, errors: Sequence[JudgeError]) -> tuple[pd.DataFrame, list[str]]:
+    """Rates corrected by the last set of labels, and warnings."""
+    if not errors:
+        return pd.DataFrame(), []
+    used = [error for error in errors if error.task == "all tasks"][-1]
+    why = why_uncorrected(used)
+    if why:
+        return pd.DataFrame(), [why]
+    corrected = corrected_rates(rows, used)
+    return corrected, rank_changes(corrected)

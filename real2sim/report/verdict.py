@@ -5,7 +5,8 @@ The rules are few and fixed, so that the same numbers always give the same words
 * *cannot say*: nothing to compare, or so few independent policies that even perfect agreement would arise
   by chance more often than 1 time in 20;
 * *ranks as reality does*: agreement rarer than 1 in 20 by chance, at least 95 % of the pairs that reality
-  itself can tell apart in the right order, and an MMRV of at most 0.05;
+  itself can tell apart in the right order, and an MMRV of at most 0.05, or one that a perfect simulator with
+  as many trials might show too (up to 0.15);
 * *separates good from bad, not close ones*: as rare by chance, but not both of the other two;
 * *no evidence*: otherwise.
 
@@ -19,12 +20,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from real2sim.report.agreement import Agreement
-from real2sim.report.wording import missing, number, plural
+from real2sim.report.wording import missing, number, plural, task_name
 
 CHANCE = 0.05
 CLOSE_POINTS = 8.0
 RANKED_MMRV = 0.05
 RANKED_PAIRS = 0.95
+NOISY_MMRV = 0.15
+LEAST_CHANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,10 @@ class Verdict:
 
 
 def chance_words(p: float) -> str:
-    """“1 in 40”: how often luck alone would do as well."""
-    return f"1 time in {max(round(1 / p), 1):,}".replace(",", " ") if p > 0 else "never"
+    """“1 time in 40”: how often luck alone would do as well."""
+    if p < LEAST_CHANCE:
+        return "less than 1 time in 10 000"
+    return "every time" if p > 2 / 3 else f"1 time in {round(1 / p)}"
 
 
 def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing: str = "") -> Verdict:
@@ -63,7 +68,7 @@ def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing:
     bias = pooled.bias_points.value
     tilt = "too high" if bias > 0 else "too low"
     gap_words += f", mostly {tilt}" if abs(bias) > 0.7 * pooled.mae_points.value and abs(bias) >= 2 else ""
-    gap_words += "; that is close enough to quote." if close else "; do not quote simulated rates as real ones."
+    gap_words += "." if close else "; do not quote simulated rates as real ones."
     if missing(pooled.p):
         return Verdict(
             "unknown",
@@ -75,10 +80,13 @@ def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing:
     sure = pairs[pairs["real_certain"].astype(bool)]
     sure_right = int((sure["order"] == "right").sum())
     pair_words = (
-        f"Of {plural(total, 'pair')} of policies that differ in reality ({real_name}), {right} come out in the "
+        f"Of {plural(total, 'pair')} of policies that differ in reality ({real_name}), {right} come out in "
+        f"the "
         f"same order in simulation; of the {len(sure)} that the real trials can tell apart with confidence, "
         f"{sure_right} do."
     )
+    if total == 0:
+        pair_words = f"No two of them differ in reality ({real_name})."
     runs = f"{plural(pooled.families, 'independently trained policy')}"
     if pooled.policies > pooled.families:
         runs = f"{pooled.policies} policies from only {plural(pooled.families, 'independent training run')}"
@@ -98,14 +106,23 @@ def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing:
             f"{luck} {pair_words} {gap_words}",
         )
     enough_pairs = len(sure) == 0 or sure_right >= RANKED_PAIRS * len(sure)
-    if enough_pairs and pooled.mmrv.value <= RANKED_MMRV:
-        grade = "good" if close else "mixed"
-        return Verdict(grade, "The simulator ranks these policies as reality does.", f"{pair_words} {luck} {gap_words}")
+    ceiling = pooled.ceiling_finite or pooled.ceiling
+    noise = min(ceiling.mmrv_high, NOISY_MMRV) if ceiling is not None else 0.0
+    if enough_pairs and pooled.mmrv.value <= max(RANKED_MMRV, noise):
+        words = f"{pair_words} {luck} {gap_words}"
+        if pooled.mmrv.value > RANKED_MMRV:
+            words += (
+                " Close policies do change places, but no more than so few trials would make them do anyway."
+            )
+        return Verdict(
+            "good" if close else "mixed", "The simulator ranks these policies as reality does.", words
+        )
     worst = wrong.iloc[0] if len(wrong) else None
     worst_words = ""
     if worst is not None:
         worst_words = (
-            f" The costliest mistake: on {worst['task']}, {worst['better']} is {100 * worst['real_difference']:.0f} "
+            f" The costliest mistake: on {task_name(worst['task'])}, {worst['better']} is "
+            f"{100 * worst['real_difference']:.0f} "
             f"points better than {worst['worse']} in reality, and not so in simulation."
         )
     return Verdict(

@@ -14,12 +14,12 @@ def missing(value: float | None) -> bool:
 def number(value: float | None, digits: int = 2) -> str:
     """A number, or a dash where there is none; never -0.00, and 1.00 only for 1."""
     if value is None or math.isnan(value):
-        return "–"  # noqa: RUF001
+        return "–"
     text = f"{value:.{digits}f}"
     if digits >= 2 and 0.9 < abs(value) < 1 and float(text) in (1.0, -1.0):
         text = f"{math.copysign(math.floor(abs(value) * 10**4) / 10**4, value):.4f}"
         text = text.rstrip("0") if not text.endswith("9999") else text
-    return text.replace("-", "−") if float(text) != 0 else text.replace("-", "")  # noqa: RUF001
+    return text.replace("-", "−") if float(text) != 0 else text.replace("-", "")
 
 
 def interval(low: float, high: float, digits: int = 2) -> str:
@@ -40,6 +40,13 @@ def percent(rate: float) -> str:
     return f"{100 * rate:.0f} %"
 
 
+def chance(p: float) -> str:
+    """A probability estimated by drawing, in per cent; never flatly 0 % or 100 %."""
+    if missing(p):
+        return "–"
+    return "<1 %" if p < 0.005 else ">99 %" if p >= 0.995 else percent(p)
+
+
 def percent_interval(low: float, high: float) -> str:
     """“71 to 90 %”, or an empty string without an interval."""
     return "" if missing(low) or missing(high) else f"{100 * low:.0f} to {100 * high:.0f} %"
@@ -54,13 +61,13 @@ def count(successes: float, episodes: float) -> str:
 
 def points(value: float) -> str:
     """A signed difference in percentage points."""
-    return "–" if missing(value) else number(value, 1) if value < 0 else f"+{number(value, 1)}"  # noqa: RUF001
+    return "–" if missing(value) else number(value, 1) if value < 0 else f"+{number(value, 1)}"
 
 
 def probability(p: float) -> str:
     """A p-value or probability: two significant digits, never 0."""
     if missing(p):
-        return "–"  # noqa: RUF001
+        return "–"
     if p < 1e-4:
         return "<0.0001"
     return f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
@@ -78,3 +85,18 @@ def listing(names: list[str], most: int = 5) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def task_name(task: str) -> str:
+    """A task's name as a reader would write it."""
+    return str(task).replace("_", " ")
+
+
+def episodes_needed(value: float | None) -> str:
+    """A number of episodes, rounded to what it can be known to."""
+    if value is None or math.isnan(value):
+        return "no number can be named"
+    if value == 0:
+        return "none"
+    digits = max(len(str(int(value))) - 2, 0)
+    return f"about {round(int(value), -digits):,}".replace(",", " ")
