@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no archive as torch.save writes it, it may be truncated; copy it again")
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 StoredType = Literal["keep", "float32", "float16", "bfloat16"]
 
@@ -22,7 +24,7 @@ class HeadChannels:
 class ConvertVid2World:
     """Turn a published Vid2World checkpoint into a folder that ``Vid2World.from_pretrained`` reads."""
 
-    checkpoint: Path
+    checkpoint: Annotated[Path, tyro.conf.Positional]
     """A Lightning .ckpt, or a .safetensors file with the same names."""
     out: Path
     """Folder to write; it must not exist yet."""
@@ -49,7 +51,7 @@ class ConvertVid2World:
 class ConvertDynamiCrafter:
     """Turn DynamiCrafter-512, a video model, into an untrained world model with causal weights."""
 
-    checkpoint: Path
+    checkpoint: Annotated[Path, tyro.conf.Positional]
     """DynamiCrafter's model.ckpt, or a .safetensors file with the same names."""
     out: Path
     """Folder to write; it must not exist yet."""

@@ -1,0 +1,180 @@
+"""The command ``real2sim metrics``: predicted against recorded video, over the horizon."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
+from real2sim.metrics.prediction import other_actions, predict_rollouts, predict_single_steps
+from real2sim.model_folder import read_kind, write_text
+
+LOG = logging.getLogger(__name__)
+
+Metric = Literal["psnr", "ssim", "lpips", "fid", "fvd", "action_following"]
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """Compare a world model's video with recorded video."""
+
+    data: Path
+    """Dataset folder with recorded episodes, one npz each."""
+    out: Path
+    """Folder for metrics.csv and metrics.png."""
+    model: Path | None = None
+    """World model folder; it draws every episode from the start frame and the recorded actions."""
+    predicted: Path | None = None
+    """Instead of a model: dataset folder with predicted episodes under the names of the recorded ones."""
+    metrics: tuple[Metric, ...] = ("psnr", "action_following")
+    """PSNR and action following need no further package; the others need the extra [metrics]."""
+    horizon: int = 15
+    """Frames that are compared; shorter episodes are left out."""
+    episodes: int = 64
+    """Episodes that are compared, the first by name."""
+    batch: int = 16
+    """Episodes that are drawn together."""
+    seed: int = 0
+    lpips: Path | None = None
+    """TorchScript file of the LPIPS network; by default torchmetrics' own, which needs torchvision."""
+    inception: Path | None = None
+    """TorchScript file of Inception v3, for FID."""
+    i3d: Path | None = None
+    """TorchScript file of I3D, for FVD."""
+    device: str = "cpu"
+    """Where the model runs."""
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.predicted is None):
+            raise ValueError("name either --model or --predicted, what the recorded video is compared with")
+        if self.predicted is not None and "action_following" in self.metrics:
+            raise ValueError(
+                "action following needs a model that can be asked again with other actions, not --predicted"
+            )
+        if not self.metrics:
+            raise ValueError("name at least one metric")
+        for name in ("horizon", "episodes", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def measure(config: MetricsConfig) -> pd.DataFrame:
+    """Write ``metrics.csv`` and ``metrics.png``; give the rows of the former.
+
+    Columns: metric, prediction, frame (1 is the first predicted one), value, low and high (95 %), episodes.
+    Predictions are ``autoregressive``, ``single_step`` (each frame from the recorded one before it) and
+    ``still`` (the start frame repeated), which a useful model has to beat.
+    """
+    chosen, images, actions = _read(dataset_files(config.data), config.horizon, config.episodes)
+    recorded = images[:, 1:]
+    still = np.repeat(images[:, :1], config.horizon, axis=1)
+    curves: list[pd.DataFrame] = []
+    if config.predicted is not None:
+        files = [config.predicted / path.name for path in chosen]
+        absent = [path for path in files if not path.is_file()]
+        if absent:
+            raise FileNotFoundError(
+                f"{absent[0]} does not exist; every recorded episode needs a predicted one"
+            )
+        others = _read(files, config.horizon, config.episodes)[1]
+        if others.shape != images.shape:
+            raise ValueError(
+                f"{config.predicted} holds episodes {others.shape}, {config.data} {images.shape}"
+            )
+        predictions = {"autoregressive": others[:, 1:], "still": still}
+    else:
+        model = open_model(config.model, config.device)
+        drawn = predict_rollouts(model, images, actions, config.seed, config.batch)
+        single = predict_single_steps(model, images, actions, config.seed, config.batch)
+        predictions = {"autoregressive": drawn, "single_step": single, "still": still}
+        if "action_following" in config.metrics:
+            from real2sim.metrics.frames import squared_error
+
+            misled = predict_rollouts(
+                model, images, other_actions(actions, config.seed), config.seed, config.batch
+            )
+            true, shuffled = (squared_error(recorded, video) for video in (drawn, misled))
+            curves.append(action_following_curve(true, shuffled, config.seed))
+    for metric in config.metrics:
+        if metric != "action_following":
+            curves.extend(_curves(config, metric, recorded, predictions))
+    rows = pd.concat(curves, ignore_index=True)
+    write_text(config.out / "metrics.csv", rows.to_csv(index=False))
+    _write_figure(config.out / "metrics.png", rows)
+    return rows
+
+
+def open_model(folder: Path | None, device: str) -> Any:
+    """A small world model or a converted Vid2World, by what its folder says it is."""
+    assert folder is not None
+    if read_kind(folder) == "vid2world":
+        from real2sim.vid2world.released import Vid2World
+
+        return Vid2World.from_folder(folder).to(device)
+    from real2sim.vid2world.world_model import WorldModel
+
+    return WorldModel.from_folder(folder).to(device)
+
+
+def _curves(
+    config: MetricsConfig, metric: Metric, recorded: np.ndarray, predictions: dict[str, np.ndarray]
+) -> Iterator[pd.DataFrame]:
+    from real2sim.metrics import distributions, frames
+
+    for name, predicted in predictions.items():
+        if metric == "psnr":
+            yield mean_curve(metric, name, frames.psnr(recorded, predicted))
+        elif metric == "ssim":
+            yield mean_curve(metric, name, frames.ssim(recorded, predicted))
+        elif metric == "lpips":
+            yield mean_curve(metric, name, frames.lpips(recorded, predicted, config.lpips))
+        elif metric == "fid":
+            values = distributions.fid(recorded, predicted, config.inception)
+            yield plain_curve(metric, name, values, len(recorded))
+        elif metric == "fvd":
+            values = distributions.fvd(recorded, predicted, config.i3d)
+            yield plain_curve(metric, name, values, len(recorded))
+        else:
+            raise ValueError(f"unknown metric {metric!r}")
+
+
+def _read(files: Sequence[Path], horizon: int, episodes: int) -> tuple[list[Path], np.ndarray, np.ndarray]:
+    """The first episodes that are long enough: files, images (n horizon+1 h w 3), actions (n horizon 13)."""
+    chosen: list[Path] = []
+    images: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    short = 0
+    for path in files:
+        if len(images) == episodes:
+            break
+        episode = read_npz(path)
+        if len(episode["image"]) <= horizon:
+            short += 1
+            continue
+        chosen.append(path)
+        images.append(episode["image"][: horizon + 1])
+        actions.append(episode["action"][:horizon].astype(np.float32))
+    if not images:
+        raise ValueError(
+            f"{files[0].parent} has no episode with more than {horizon} frames; choose a shorter --horizon"
+        )
+    if short:
+        LOG.info("%d episodes have fewer than %d frames and were left out", short, horizon + 1)
+    return chosen, np.stack(images), np.stack(actions)
+
+
+def _write_figure(path: Path, rows: pd.DataFrame) -> None:
+    content = io.BytesIO()
+    plot_curves(rows).savefig(content, format="png", dpi=150)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content.getvalue())
+    os.replace(temporary, path)
