@@ -1,4 +1,5 @@
-"""Lanes behind Gymnasium's interfaces: a vector environment, and the same with one lane as a scalar environment."""
+"""Lanes behind Gymnasium's interfaces: a vector environment, and the same with one lane as a scalar
+environment."""
 
 from __future__ import annotations
 
@@ -34,12 +35,12 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
 
     - ``task``: name of a task, or one name per lane;
     - ``start``: id of a start frame, or one per lane (else it is drawn from the lane's seed);
-    - ``episode_seed``: where the world's noise comes from, or one per lane (else drawn from the lane's seed); with
-      the ``start`` and ``seed`` of a row of a run folder it gives that row's episode again;
+    - ``episode_seed``: where the world's noise comes from, or one per lane (else drawn from the lane's seed);
+      with the ``start`` and ``seed`` of a row of a run folder it gives that row's episode again;
     - ``reset_mask``: bool array, which lanes begin anew; the others go on.
 
-    Nothing restarts by itself (``AutoresetMode.DISABLED``): a lane that has ended stands still, keeps its flags and
-    gives reward 0 until it is reset; stepping when all have ended is an error.
+    Nothing restarts by itself (``AutoresetMode.DISABLED``): a lane that has ended stands still, keeps its
+    flags and gives reward 0 until it is reset; stepping when all have ended is an error.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's convention
@@ -158,7 +159,8 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
     def _choose(self, lane: int, options: Mapping[str, Any]) -> tuple[Start, int]:
         generator = self._generators[lane]
         assert generator is not None
-        # Both numbers are drawn even where an option replaces them, so that options do not shift later episodes.
+        # Both numbers are drawn even where an option replaces them, so that options do not shift later
+        # episodes.
         place, noise = generator.random(), int(generator.integers(2**63))
         task_names = [task.name for task in self._suite.tasks]
         task_draw = generator.random()
@@ -173,7 +175,8 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
             found = {start.id: start for start in starts}
             if str(wanted) not in found:
                 raise ValueError(
-                    f"task {name!r} has no start {wanted!r}; it has {len(starts)}, from {starts[0].id!r} to {starts[-1].id!r}"
+                    f"task {name!r} has no start {wanted!r}; it has {len(starts)}, from "
+                    f"{starts[0].id!r} to {starts[-1].id!r}"
                 )
             start = found[str(wanted)]
         seed = self._option(options, "episode_seed", lane)
@@ -181,11 +184,12 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
 
     def _option(self, options: Mapping[str, Any], name: str, lane: int) -> Any:
         value = options.get(name)
-        if isinstance(value, str) or np.ndim(value) == 0:
+        if value is None or isinstance(value, str) or np.ndim(value) == 0:
             return value
         if len(value) != self.num_envs:
             raise ValueError(
-                f"option {name!r} has {len(value)} values for {self.num_envs} lanes; give one, or one per lane"
+                f"option {name!r} has {len(value)} values for {self.num_envs} lanes; give one, "
+                "or one per lane"
             )
         return value[lane]
 
@@ -256,8 +260,8 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
 def action_space(suite: Suite) -> spaces.Box:
     """The suite's actions, float32 (13,).
 
-    A field that the robot ignores gets the bounds -1 to 1, whatever its unit would be: Gymnasium's checker asks for
-    bounds inside that range, and the values do not matter.
+    A field that the robot ignores gets the bounds -1 to 1, whatever its unit would be: Gymnasium's checker
+    asks for bounds inside that range, and the values do not matter.
     """
     low = np.where(suite.used, suite.bounds.low, np.maximum(suite.bounds.low, -1)).astype(np.float32)
     high = np.where(suite.used, suite.bounds.high, np.minimum(suite.bounds.high, 1)).astype(np.float32)

@@ -14,8 +14,8 @@ JUDGE = "judge"
 class WorldModelVectorEnv(LaneVectorEnv):
     """Many lanes of `WorldModelEnv`, drawn by the world model as one batch.
 
-    Arguments, spaces, rewards and endings are those of `WorldModelEnv`, with a first dimension for the lanes; options
-    and the behaviour of ended lanes are those of `LaneVectorEnv`.
+    Arguments, spaces, rewards and endings are those of `WorldModelEnv`, with a first dimension for the lanes;
+    options and the behaviour of ended lanes are those of `LaneVectorEnv`.
     """
 
     def __init__(
@@ -38,25 +38,27 @@ class WorldModelEnv(LaneEnv):
 
     *Observation*: the camera's frame, uint8 (h, w, 3); 64 x 64 in the drawer suite.
 
-    *Action*: 13 float32 numbers, the fields of RT-1 in alphabetical order (`real2sim.actions`, ``docs/actions.md``):
-    base displacement in metres [0:2], base rotation in radians [2], gripper [3] (-1 open, +1 closed), hand rotation in
-    radians [4:7], terminate_episode [7:10] (terminate, move arm, move base), hand displacement in metres [10:13].
-    The drawer robot obeys the gripper, terminate_episode, and hand displacements of up to 0.06 m per axis and step; the
-    other fields are ignored.  One step lasts 1/3 s.  A value outside the space or NaN is an error.
+    *Action*: 13 float32 numbers, the fields of RT-1 in alphabetical order (`real2sim.actions`,
+    ``docs/actions.md``): base displacement in metres [0:2], base rotation in radians [2], gripper [3] (-1
+    open, +1 closed), hand rotation in radians [4:7], terminate_episode [7:10] (terminate, move arm, move
+    base), hand displacement in metres [10:13]. The drawer robot obeys the gripper, terminate_episode, and
+    hand displacements of up to 0.06 m per axis and step; the other fields are ignored.  One step lasts 1/3 s.
+    A value outside the space or NaN is an error.
 
-    *End*: ``terminated`` when the largest of terminate_episode's three numbers is the first one and above 0 (after the
-    step has been drawn); ``truncated`` at the task's horizon (20 steps in the drawer suite).
+    *End*: ``terminated`` when the largest of terminate_episode's three numbers is the first one and above 0
+    (after the step has been drawn); ``truncated`` at the task's horizon (20 steps in the drawer suite).
 
-    *Reward*: 0 until the episode ends, then 1 if the judge calls the episode a success, else 0.  The last ``info`` holds
-    ``success`` and ``success_probability``.  Every ``info`` holds ``instruction``, ``task``, ``start``,
-    ``episode_seed`` and ``steps``.
+    *Reward*: 0 until the episode ends, then 1 if the judge calls the episode a success, else 0.  The last
+    ``info`` holds ``success`` and ``success_probability``.  Every ``info`` holds ``instruction``, ``task``,
+    ``start``, ``episode_seed`` and ``steps``.
 
-    *Reset options*: ``task``, ``start`` (id of a start frame) and ``episode_seed`` (source of the world's noise).  What
-    is not given is drawn from the environment's seed.  The same seed, options and actions give the same frames.
+    *Reset options*: ``task``, ``start`` (id of a start frame) and ``episode_seed`` (source of the world's
+    noise).  What is not given is drawn from the environment's seed.  The same seed, options and actions give
+    the same frames.
 
-    *Arguments*: ``suite`` (shipped name or folder), ``task`` (None: any task of the suite), ``world_model`` (the suite's
-    own, or a folder), ``judge`` (the suite's own, a folder, or None for no verdict and no reward), ``device``,
-    ``render_mode`` (None or "rgb_array").
+    *Arguments*: ``suite`` (shipped name or folder), ``task`` (None: any task of the suite), ``world_model``
+    (the suite's own, or a folder), ``judge`` (the suite's own, a folder, or None for no verdict and no
+    reward), ``device``, ``render_mode`` (None or "rgb_array").
     """
 
     def __init__(
@@ -79,6 +81,7 @@ def _open_judge(judge: str | Path | None, suite: Suite, device: str) -> Judge | 
     folder = suite.folder / JUDGE if judge == JUDGE else Path(judge).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"there is no judge in {folder}; train one with `real2sim train classifier`, or pass judge=None for no reward"
+            f"there is no judge in {folder}; train one with `real2sim train classifier`, or "
+            "pass judge=None for no reward"
         )
     return SuccessClassifier.from_folder(folder, device=device)

@@ -1,8 +1,8 @@
 """A run on disk: what was asked (``run.json``), one row per finished episode, and one npz file per episode.
 
-Rows are appended as JSON lines, ``rows-<process>.jsonl``, one file per process; an episode's file is written before
-its row, so a row always has its episode.  What a killed process leaves behind is at most one torn last line and
-temporary files, both ignored.
+Rows are appended as JSON lines, ``rows-<process>.jsonl``, one file per process; an episode's file is written
+before its row, so a row always has its episode.  What a killed process leaves behind is at most one torn last
+line and temporary files, both ignored.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ RUN_FILE = "run.json"
 ROWS = "rows-*.jsonl"
 SCORES = "scores-*.jsonl"
 EPISODES = "episodes"
+PATIENCE = 10.0
+"""Seconds to wait for another writer: the workers of a killed run need a moment to notice."""
 COLUMNS = (
-    "episode", "suite", "task", "policy", "family", "kind", "set", "start", "seed", "world", "instruction", "steps",
+    "episode", "suite", "task", "policy", "family", "kind", "set", "start", "seed", "world",
+    "instruction", "steps",
     "terminated", "truncated", "frame_passes", "seconds",
 )  # fmt: skip
 """Columns of every row."""
@@ -46,9 +49,10 @@ class RunFolder:
     def open(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> None:
         """Make the folder, or make sure that what is there was asked for in the same way.
 
-        ``identity`` is what gives a row its meaning (suite, world, seed, weights): rows made under another identity
-        cannot stand in the same table, and a difference raises a ValueError that names it.  Its mappings may grow: new
-        keys are added to those on disk.  ``details`` (versions, the command) are written once and not compared.
+        ``identity`` is what gives a row its meaning (suite, world, seed, weights): rows made under another
+        identity cannot stand in the same table, and a difference raises a ValueError that names it.  Its
+        mappings may grow: new keys are added to those on disk.  ``details`` (versions, the command) are
+        written once and not compared.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(
@@ -108,7 +112,7 @@ class RowWriter:
         self._folder = folder
         self._path = folder.path / f"rows-{process}.jsonl"
         (folder.path / EPISODES).mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a+b")
+        self._file = self._path.open("a+b", buffering=0)
         try:
             _lock(self._file, self._path)
             _cut_torn_line(self._file)
@@ -119,11 +123,15 @@ class RowWriter:
     def write(self, row: Mapping[str, Any], frames: np.ndarray, actions: np.ndarray) -> None:
         """Write the episode's file, then its row; both are on disk when this returns."""
         write_arrays(self._folder.episode_path(str(row["episode"])), {"frames": frames, "actions": actions})
-        line = json.dumps(dict(row), allow_nan=False) + "\n"
+        self._append(row)
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        line = (json.dumps(dict(row), allow_nan=False) + "\n").encode()
         position = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(line.encode())
-            self._file.flush()
+            # Without a buffer, so that nothing is left to be written at closing after a failure.
+            while line:
+                line = line[os.write(self._file.fileno(), line) :]
             os.fsync(self._file.fileno())
         except OSError:
             # On a full disk a part of the line may have arrived.
@@ -159,8 +167,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def load_run(path: Path | str) -> pd.DataFrame:
     """A tidy table, one row per finished episode, with the judges' scores where there are any.
 
-    Columns are `COLUMNS`; after scoring also ``success``, ``probability`` and ``judge`` (an episode scored by two
-    judges has two rows).  Rows are sorted by policy, task and start.
+    Columns are `COLUMNS`; after scoring also ``success``, ``probability`` and ``judge`` (an episode scored by
+    two judges has two rows).  Rows are sorted by policy, task and start.
     """
     import pandas as pd
 
@@ -196,9 +204,9 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
 
 
-def _lock(file: IO[bytes], path: Path, patience: float = 10.0) -> None:
+def _lock(file: IO[bytes], path: Path) -> None:
     # The workers of a killed run need a moment to notice; their lock goes with them.
-    end = time.monotonic() + patience
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,7 +214,8 @@ def _lock(file: IO[bytes], path: Path, patience: float = 10.0) -> None:
         except BlockingIOError:
             if time.monotonic() > end:
                 raise ValueError(
-                    f"{path} is being written by another process; wait until that rollout ends, or choose another folder"
+                    f"{path} is being written by another process; wait until that rollout ends, "
+                    "or choose another folder"
                 ) from None
             time.sleep(0.05)
 
@@ -233,7 +242,8 @@ def _merge(found: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> di
             merged[key] = _merge(found[key], value, f"{where}: {key}")
         elif found[key] != value:
             raise ValueError(
-                f"{where} was made with {key} = {json.dumps(found[key])}, now {json.dumps(value)} is asked for; "
+                f"{where} was made with {key} = {json.dumps(found[key])}, now "
+                f"{json.dumps(value)} is asked for; "
                 "rows of both cannot stand in one run: choose another folder"
             )
     return merged

@@ -37,7 +37,8 @@ class World(Protocol):
         """Next frames uint8 (b h w 3) and state, for actions (b 13)."""
 
     def outcomes(self, state: Any) -> np.ndarray | None:
-        """Whether each episode's task is done, bool (b,), where the world knows; None where a judge must look."""
+        """Whether each episode's task is done, bool (b,), where the world knows; None where a judge must
+        look."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class _Group:
 class Lanes:
     """``count`` slots for episodes of one suite in one world.
 
-    A slot stands still when its episode ends; it costs nothing more and begins again only when `begin` says so.
+    A slot stands still when its episode ends; it costs nothing more and begins again only when `begin` says
+    so.
     """
 
     def __init__(self, world: World, suite: Suite, count: int, policy: str = "policy") -> None:
@@ -95,7 +97,8 @@ class Lanes:
         self.running[chosen] = True
 
     def step(self, actions: np.ndarray) -> Moment:
-        """Move every running lane by its row of ``actions`` (lanes 13); rows of ended lanes are not looked at."""
+        """Move every running lane by its row of ``actions`` (lanes 13); rows of ended lanes are not looked
+        at."""
         stepped = self.running.copy()
         if not stepped.any():
             raise RuntimeError("every episode has ended; begin new ones before the next step")

@@ -21,7 +21,8 @@ class Job:
     policy: str
     start: Start
     seed: int
-    """All noise of the episode comes from it; the same for every policy, so that differences are the policies'."""
+    """All noise of the episode comes from it; the same for every policy, so that differences are the
+    policies'."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Episode:
 
 
 def episode_seed(seed: int, suite: str, task: str, start: str) -> int:
-    """The seed (63 bits) of an episode: it depends on the run's seed and the start, not on policy or batch."""
+    """The seed (63 bits) of an episode: it depends on the run's seed and the start, not on policy or
+    batch."""
     digest = hashlib.sha256("\n".join((str(seed), suite, task, start)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -46,8 +46,8 @@ def find_policies(
 ) -> list[PolicySource]:
     """The policies that ``names`` stand for, in that order.
 
-    A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy (called by
-    the folder's name, or by ``name=folder``), ``random``, ``replay:<controller>``, ``replay:all``,
+    A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy
+    (called by the folder's name, or by ``name=folder``), ``random``, ``replay:<controller>``, ``replay:all``,
     ``ws://host:port`` (a policy server), or a key of ``own``.
     """
     own = own or {}
@@ -58,7 +58,8 @@ def find_policies(
     for source in sources:
         if source.name in seen:
             raise ValueError(
-                f"two policies are called {source.name!r}; give one of them another name by writing name=folder"
+                f"two policies are called {source.name!r}; give one of them another name by "
+                "writing name=folder"
             )
         seen.add(source.name)
     return sources
@@ -130,7 +131,8 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
         *(REPLAY + item for item in replay_controllers(suite)),
     ]
     raise ValueError(
-        f"unknown policy {name!r}{nearest(name, known)}; it is neither a folder with a {CONFIG_FILE} nor one of "
+        f"unknown policy {name!r}{nearest(name, known)}; it is neither a folder with a "
+        f"{CONFIG_FILE} nor one of "
         f"{', '.join([*shipped, 'random', 'replay:<controller>', 'ws://host:port'])}"
     )
 
@@ -141,7 +143,7 @@ def _trained(name: str, family: str, folder: Path, tasks: tuple[str, ...]) -> Po
         raise ValueError(f"{folder / CONFIG_FILE} holds a model of kind {kind!r}; expected a policy ('rt1')")
 
     def load(device: str) -> PolicyMaker:
-        from real2sim.policies.rt1_policy import RT1Policy
+        from real2sim.policies.rt1 import RT1Policy
 
         policy = RT1Policy.from_folder(folder, device=device)
         return lambda jobs: policy
@@ -172,7 +174,8 @@ def _replays(name: str, suite: Suite) -> list[PolicySource]:
     for controller in asked:
         if controller not in controllers:
             raise ValueError(
-                f"suite {suite.name!r} has no recorded controller {controller!r}{nearest(controller, list(controllers))}; "
+                f"suite {suite.name!r} has no recorded controller "
+                f"{controller!r}{nearest(controller, list(controllers))}; "
                 f"it has {', '.join(controllers) or 'none'}"
             )
     return [_replay(controller, controllers[controller], suite) for controller in asked]
@@ -190,7 +193,8 @@ def _replay(controller: str, recordings: Mapping[str, np.ndarray], suite: Suite)
             recorded = recordings[task]
             if rows[task][start] >= len(recorded):
                 raise ValueError(
-                    f"controller {controller!r} was recorded for the first {len(recorded)} starts of task {task!r}; "
+                    f"controller {controller!r} was recorded for the first {len(recorded)} "
+                    f"starts of task {task!r}; "
                     f"start {start!r} is not among them, ask for fewer starts"
                 )
             actions.append(recorded[rows[task][start]])

@@ -36,8 +36,8 @@ class RolloutConfig:
     out: Path
     """Run folder; one that exists is continued: episodes that are in it are not made again."""
     policies: tuple[str, ...] = (ALL_SHIPPED,)
-    """Shipped names, `shipped` for all of them, folders, name=folder, `random`, `replay:<controller>`, `replay:all`,
-    or ws://host:port of a policy server."""
+    """Shipped names, `shipped` for all of them, folders, name=folder, `random`, `replay:<controller>`,
+    `replay:all`, or ws://host:port of a policy server."""
     suite: str = "drawer"
     """Name of a shipped suite, or a suite folder."""
     tasks: tuple[str, ...] = ()
@@ -51,8 +51,8 @@ class RolloutConfig:
     lanes: int = 25
     """Episodes that are drawn as one batch."""
     processes: int | None = None
-    """Local worker processes; by default one per processor core, or one on a GPU.  Ignored under `accelerate launch`,
-    where every launched process takes its share."""
+    """Local worker processes; by default one per processor core, or one on a GPU.  Ignored under `accelerate
+    launch`, where every launched process takes its share."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`."""
     threads: int = 1
@@ -79,9 +79,9 @@ def rollout(
 ) -> pd.DataFrame:
     """Make the episodes that are missing in ``config.out`` and give the table of all that are there.
 
-    ``policies`` offers own policy objects under names that ``config.policies`` may use; they run in this process.
-    Under a launcher (``RANK`` and ``WORLD_SIZE`` are set) this process makes its share only, and the table holds what
-    the others have finished so far.  See `load_run` for the columns.
+    ``policies`` offers own policy objects under names that ``config.policies`` may use; they run in this
+    process. Under a launcher (``RANK`` and ``WORLD_SIZE`` are set) this process makes its share only, and the
+    table holds what the others have finished so far.  See `load_run` for the columns.
     """
     suite = load_suite(config.suite)
     sources = find_policies(config.policies, suite, policies)
@@ -100,8 +100,7 @@ def rollout(
         before = folder.count() - bar.n
 
         def advance() -> None:
-            bar.n = min(total, max(bar.n, folder.count() - before))
-            bar.refresh()
+            bar.update(max(0, min(total, folder.count() - before) - bar.n))
 
         processes = 1 if world_size > 1 else _processes(config, len(missing), own=bool(policies))
         if processes > 1:
@@ -117,8 +116,8 @@ def rollout(
 def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> list[Batch]:
     """All batches of a rollout, in an order that does not depend on the number of processes.
 
-    Processes share whole batches, and one that was interrupted is drawn again as it was: floating-point sums depend
-    a little on the batch, so this is what makes frames equal to the last bit.
+    Processes share whole batches, and one that was interrupted is drawn again as it was: floating-point sums
+    depend a little on the batch, so this is what makes frames equal to the last bit.
     """
     names = config.tasks or tuple(task.name for task in suite.tasks)
     starts = {name: suite.starts(name, config.starts) for name in names}
@@ -272,7 +271,8 @@ def _clear_disk_errors(out: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OSError(
                 error.errno,
-                f"the disk of {out} is full; finished episodes are kept, make room and give the same command again",
+                f"the disk of {out} is full; finished episodes are kept, make room and give the "
+                "same command again",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
             raise OSError(

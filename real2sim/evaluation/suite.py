@@ -1,4 +1,5 @@
-"""A suite on disk: tasks, start frames, action conventions and, where they were measured, real success rates."""
+"""A suite on disk: tasks, start frames, action conventions and, where they were measured, real success
+rates."""
 
 from __future__ import annotations
 
@@ -134,7 +135,8 @@ class Suite:
         ]
 
     def replays(self, task: str) -> dict[str, np.ndarray]:
-        """Scripted action sequences (starts horizon 13) by controller, aligned with the starts of the task."""
+        """Scripted action sequences (starts horizon 13) by controller, aligned with the starts of the
+        task."""
         self.task(task)
         if not (self.folder / REPLAYS_FILE).is_file():
             return {}
@@ -185,7 +187,8 @@ def load_suite(name: str | Path) -> Suite:
         return Suite.from_folder(ASSETS / str(name))
     shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{SUITE_FILE}"))
     raise ValueError(
-        f"{str(name)!r} is neither a shipped suite ({', '.join(shipped) or 'none'}) nor a folder with a {SUITE_FILE}"
+        f"{str(name)!r} is neither a shipped suite ({', '.join(shipped) or 'none'}) nor a "
+        f"folder with a {SUITE_FILE}"
     )
 
 

@@ -1,9 +1,11 @@
-"""Local worker processes: each makes its share of a rollout's batches and dies with the process that started it."""
+"""Local worker processes: each makes its share of a rollout's batches and dies with the process that started
+it."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ from typing import IO
 
 from real2sim.evaluation.run import RolloutConfig, rollout
 from real2sim.model_folder import config_from_dict, config_to_dict
+
+EXIT_ERROR = 2
 
 
 def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) -> None:
@@ -69,27 +73,37 @@ def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]]
     for worker, log in zip(workers, logs, strict=True):
         if worker.poll():
             log.seek(0)
-            lines = log.read().decode(errors="replace").strip().splitlines()
-            said = lines[-1] if lines else f"it ended with code {worker.returncode} and said nothing"
-            error = RuntimeError(f"a worker process failed: {said.removeprefix('error: ')}")
-            if len(lines) > 1:
-                error.add_note("\n".join(lines)) if hasattr(error, "add_note") else None
-            raise error
+            said = log.read().decode(errors="replace").strip()
+            if worker.returncode == EXIT_ERROR:
+                raise ValueError(said.splitlines()[-1])
+            raise ChildProcessError(f"a worker process ended with code {worker.returncode}; it said:\n{said}")
 
 
 def _leave_with_parent() -> None:
-    sys.stdin.read()
+    # os.read, unlike sys.stdin.read, holds no lock that the interpreter needs when it ends.
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 
 
 def main() -> None:
     """Do this worker's share of the rollout that the starting process describes on standard input."""
-    config = config_from_dict(RolloutConfig, json.loads(sys.stdin.readline()))
+    config = config_from_dict(RolloutConfig, json.loads(_read_line()))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    # Ctrl-C reaches the whole group; the starting process decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         rollout(config, progress=False)
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(f"error: {error}")
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(0, 1)
+    return line
 
 
 if __name__ == "__main__":

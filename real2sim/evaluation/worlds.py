@@ -52,7 +52,7 @@ def open_world(name: str, suite: Suite, device: str = "cpu") -> World:
     from real2sim.vid2world.world_model import WorldModel
 
     folder = model_folder(name, suite)
-    model = WorldModel.from_folder(folder, device=device)
+    model = WorldModel.from_folder(folder).to(device)
     size = (model.config.height, model.config.width)
     if size != suite.config.image_size:
         raise ValueError(

@@ -1,0 +1,197 @@
+"""The command line: each command reads one configuration and calls one function of the library with it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from real2sim.evaluation.suite import nearest
+
+Config = TypeVar("Config")
+EXIT_ERROR, EXIT_STOPPED = 2, 130
+
+
+def demo(arguments: Sequence[str]) -> None:
+    """Rank the shipped policies inside the shipped world model, next to how they really do."""
+    from real2sim.evaluation.demo import DemoConfig, agreement_lines, rate_table
+    from real2sim.evaluation.demo import demo as run_demo
+
+    config = _parse(DemoConfig, "demo", arguments)
+    result = run_demo(config)
+    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n")
+    print(f"\nreport: {config.out / 'report.html'}")
+
+
+def rollout(arguments: Sequence[str]) -> None:
+    """Roll policies out and keep every episode in a run folder."""
+    from real2sim.evaluation.run import RolloutConfig
+    from real2sim.evaluation.run import rollout as run_rollout
+
+    config = _parse(RolloutConfig, "rollout", arguments)
+    table = run_rollout(config)
+    counts = table.groupby(["policy", "task"], sort=False).size()
+    print("\n".join(f"{policy}, {task}: {count} episodes" for (policy, task), count in counts.items()))
+    print(f"{len(table)} episodes in {config.out}; score them with: real2sim score {config.out}")
+
+
+def score(arguments: Sequence[str]) -> None:
+    """Let a judge decide which episodes of a run succeeded."""
+    from real2sim.evaluation.scoring import ScoreConfig, score_runs
+
+    for path in score_runs(_parse(ScoreConfig, "score", arguments)):
+        print(f"scores: {path}")
+
+
+def report(arguments: Sequence[str]) -> None:
+    """Say how far simulated success agrees with real success, and how much that proves."""
+    from real2sim.evaluation.demo import agreement_lines, rate_table
+    from real2sim.evaluation.reporting import ReportConfig, report_runs
+
+    config = _parse(ReportConfig, "report", arguments)
+    result = report_runs(config)
+    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n")
+    print(f"\nreport: {config.out / 'report.html'}")
+
+
+def collect(arguments: Sequence[str]) -> None:
+    """Record physics episodes of scripted controllers as training data."""
+    from real2sim.envs.drawer_collect import Collect
+    from real2sim.envs.drawer_collect import collect as record
+
+    config = _parse(Collect, "collect", arguments)
+    print(f"{record(config)} episodes recorded in {config.out}")
+
+
+def train_world_model(arguments: Sequence[str]) -> None:
+    """Train a world model with Diffusion Forcing."""
+    from real2sim.vid2world.train import TrainWorldModel
+    from real2sim.vid2world.train import train_world_model as train
+
+    config = _parse(TrainWorldModel, "train world-model", arguments)
+    folder = train(config)
+    print(f"world model: {folder}" if folder else f"not finished; the same command continues in {config.out}")
+
+
+def train_policy(arguments: Sequence[str]) -> None:
+    """Train an RT-1 policy by behaviour cloning."""
+    from real2sim.policies.train import PolicyTraining
+    from real2sim.policies.train import train_policy as train
+
+    for folder in train(_parse(PolicyTraining, "train policy", arguments)):
+        print(f"policy: {folder}")
+
+
+def train_classifier(arguments: Sequence[str]) -> None:
+    """Train a success classifier on episodes with known outcomes."""
+    from real2sim.success.train import ClassifierTraining
+    from real2sim.success.train import train_classifier as train
+
+    config = _parse(ClassifierTraining, "train classifier", arguments)
+    train(config)
+    print(f"judge: {config.out / 'model'}")
+
+
+def convert_vid2world(arguments: Sequence[str]) -> None:
+    """Turn a published Vid2World checkpoint into a folder of safetensors."""
+    from real2sim.vid2world.convert import ConvertVid2World
+
+    print(f"world model: {_parse(ConvertVid2World, 'convert vid2world', arguments).run()}")
+
+
+def convert_dynamicrafter(arguments: Sequence[str]) -> None:
+    """Turn DynamiCrafter-512 into an untrained world model with causal weights."""
+    from real2sim.vid2world.convert import ConvertDynamiCrafter
+
+    print(f"untrained world model: {_parse(ConvertDynamiCrafter, 'convert dynamicrafter', arguments).run()}")
+
+
+def metrics(arguments: Sequence[str]) -> None:
+    """Compare a world model's video with recorded video, over the horizon."""
+    from real2sim.metrics.measure import MetricsConfig, measure
+
+    config = _parse(MetricsConfig, "metrics", arguments)
+    rows = measure(config)
+    last = rows[rows["frame"] == rows["frame"].max()]
+    print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
+    print(f"\nall frames: {config.out / 'metrics.csv'}, {config.out / 'metrics.png'}")
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
+    "demo": demo,
+    "rollout": rollout,
+    "score": score,
+    "report": report,
+    "collect": collect,
+    "train world-model": train_world_model,
+    "train policy": train_policy,
+    "train classifier": train_classifier,
+    "convert vid2world": convert_vid2world,
+    "convert dynamicrafter": convert_dynamicrafter,
+    "metrics": metrics,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a mistake of the user ends with one sentence on stderr and exit code 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        command, rest = _choose(arguments)
+        command(rest)
+    except KeyboardInterrupt:
+        print("\nstopped; what was finished is kept, the same command continues", file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone.
+        sys.stderr.close()
+        sys.exit(EXIT_ERROR)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)
+
+
+def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], Sequence[str]]:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        return _print_overview, arguments
+    if arguments[0] == "--version":
+        return _print_version, arguments
+    for words in (2, 1):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS:
+            return COMMANDS[name], arguments[words:]
+    inner = [name for name in COMMANDS if name.startswith(f"{arguments[0]} ")]
+    if inner and (len(arguments) < 2 or arguments[1] in ("-h", "--help")):
+        return _print_overview, inner
+    name = " ".join(arguments[:2]) if inner else arguments[0]
+    raise ValueError(
+        f"unknown command {name!r}{nearest(name, list(COMMANDS))}; there are {', '.join(inner or COMMANDS)}"
+    )
+
+
+def _print_overview(names: Sequence[str]) -> None:
+    chosen = [name for name in names if name in COMMANDS] or list(COMMANDS)
+    width = max(len(name) for name in chosen)
+    print("usage: real2sim COMMAND [OPTIONS]\n\nTest robot policies inside a learned simulator.\n")
+    for name in chosen:
+        print(f"  {name:<{width}}  {(COMMANDS[name].__doc__ or '').splitlines()[0]}")
+    print("\n`real2sim COMMAND --help` lists the options of a command.")
+
+
+def _print_version(_: Sequence[str]) -> None:
+    import real2sim
+
+    print(f"real2sim {real2sim.__version__}")
+
+
+def _parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
+    import tyro
+
+    return tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
+
+
+def _sentence(error: BaseException) -> Any:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

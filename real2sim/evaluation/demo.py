@@ -1,0 +1,87 @@
+"""The whole loop on a laptop: roll all shipped policies out, judge, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from real2sim.evaluation.policies import ALL_REPLAYS, ALL_SHIPPED
+from real2sim.evaluation.reporting import ReportConfig, report_runs
+from real2sim.evaluation.run import RolloutConfig, rollout
+from real2sim.evaluation.scoring import ScoreConfig, score_runs
+
+if TYPE_CHECKING:
+    from real2sim.report.report import Report
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Rank the shipped policies inside the shipped world model, and compare with how they really do."""
+
+    out: Path
+    """Folder for the run and the report; an unfinished demo is continued."""
+    starts: int = 50
+    """Start frames per task; the same for every policy."""
+    seed: int = 0
+    """Seed of the run."""
+    replays: bool = True
+    """Also replay the scripted controllers, a second and harder set."""
+    processes: int | None = None
+    """Worker processes; by default one per processor core."""
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto`."""
+
+
+def demo(config: DemoConfig) -> Report:
+    """Roll out, score and report the drawer suite; every step is one that `real2sim` also offers alone."""
+    run = config.out / "run"
+    rollout(
+        RolloutConfig(
+            out=run,
+            policies=(ALL_SHIPPED, ALL_REPLAYS) if config.replays else (ALL_SHIPPED,),
+            starts=config.starts,
+            seed=config.seed,
+            processes=config.processes,
+            device=config.device,
+        )
+    )
+    score_runs(ScoreConfig(runs=(run,)))
+    return report_runs(
+        ReportConfig(runs=(run,), out=config.out, title="The drawer suite: simulated against real")
+    )
+
+
+def rate_table(report: Report) -> str:
+    """The rates of every set, policy and task, simulated beside real, as text."""
+    lines = []
+    for name, rows in report.rates.groupby("set", sort=False):
+        lines.append(f"{name}:")
+        width = max(len(str(policy)) for policy in rows["policy"])
+        for row in rows.sort_values(["task", "number"]).to_dict("records"):
+            real = "not measured" if row["real_rate"] != row["real_rate"] else _rate(row, "real")
+            lines.append(
+                f"  {row['policy']:<{width}}  {row['task']:<14} simulated {_rate(row, 'sim')}  real {real}"
+            )
+    return "\n".join(lines)
+
+
+def agreement_lines(report: Report) -> str:
+    """Pearson r, MMRV and mean absolute error of every set, with the number of policies behind them."""
+    lines = []
+    for name, facts in report.metrics["sets"].items():
+        pooled = facts["pooled"]
+        lines.append(
+            f"{name}: r {_number(pooled['pearson'])}, MMRV {_number(pooled['mmrv'])}, "
+            f"mean absolute error {_number(pooled['mae_points'], 1)} points ({pooled['policies']} policies)"
+        )
+    return "\n".join(lines)
+
+
+def _rate(row: dict[str, float], world: str) -> str:
+    count, total = row[f"{world}_successes"], row[f"{world}_episodes"]
+    return f"{row[f'{world}_rate']:4.0%} ({count:.0f}/{total:.0f})"
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "unsupported" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,65 @@
+"""A whole suite at toy size, of the real classes with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TASKS = (("close_drawer", "close drawer"), ("open_drawer", "open drawer"))
+STARTS, HORIZON = 6, 5
+
+
+@pytest.fixture(scope="session")
+def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite folder: 16 x 16 pixels, two tasks, six starts each, a world model, a judge and two recorded
+    controllers."""
+    import torch
+
+    from real2sim.actions import pack
+    from real2sim.episodes.arrays import write_arrays
+    from real2sim.evaluation.suite import Start, SuiteConfig, Task, write_suite
+    from real2sim.model_folder import write_folder
+    from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork
+    from real2sim.vid2world.world_model import WorldModel
+    from real2sim.vid2world.world_model_config import WorldModelConfig
+
+    folder = tmp_path_factory.mktemp("suites") / "tiny"
+    rng = np.random.default_rng(0)
+    tasks = tuple(Task(name, instruction, HORIZON) for name, instruction in TASKS)
+    config = SuiteConfig(
+        name="tiny",
+        tasks=tasks,
+        image_size=(16, 16),
+        used_fields=("world_vector", "gripper_closedness_action", "terminate_episode"),
+        limits={"world_vector": (-0.06, 0.06)},
+        real_source="made up",
+    )
+    starts = {
+        task.name: [
+            Start(task, f"{task.name}-{i}", rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+            for i in range(STARTS)
+        ]
+        for task in tasks
+    }
+    write_suite(folder, config, starts)
+    moves = rng.uniform(-0.06, 0.06, (2, STARTS, HORIZON, 3)).astype(np.float32)
+    write_arrays(
+        folder / "replays.npz",
+        {
+            "close_drawer/push/actions": pack({"world_vector": moves[0]}),
+            "open_drawer/push/actions": pack({"world_vector": moves[1]}),
+            "open_drawer/pull/actions": pack({"world_vector": -moves[1]}),
+        },
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = WorldModel(WorldModelConfig.tiny())
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        model.save(folder / "world_model", "# Toy world model")
+        judge = ClassifierConfig.tiny()
+        network = OutcomeNetwork(judge)
+        write_folder(folder / "judge", KIND, judge, network.state_dict(), "# Toy judge")
+    return folder

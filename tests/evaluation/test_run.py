@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import real2sim
+from real2sim.episodes.run_folder import RunFolder
+from real2sim.evaluation.run import RolloutConfig, rollout
+from real2sim.policies.callable_policy import CallablePolicy
+
+ROOT = Path(real2sim.__file__).parents[1]
+POLICIES = ("random", "replay:push")
+
+
+def config(suite: Path, out: Path, **more: object) -> RolloutConfig:
+    settings = {"policies": POLICIES, "suite": str(suite), "starts": 5, "lanes": 2, "processes": 1} | more
+    return RolloutConfig(out=out, **settings)  # type: ignore[arg-type]
+
+
+def command(suite: Path, out: Path, *more: str) -> list[str]:
+    words = ["rollout", "--out", str(out), "--suite", str(suite), "--starts", "5", "--lanes", "2"]
+    return ["-m", "real2sim", *words, "--policies", *POLICIES, *more]
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """The same rows but for the time they took, and the same frames to the last bit."""
+    first, second = (real2sim.load_run(path).drop(columns="seconds") for path in (a, b))
+    pd.testing.assert_frame_equal(first, second)
+    for episode in first["episode"]:
+        for mine, other in zip(RunFolder(a).episode(episode), RunFolder(b).episode(episode), strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never interrupted, made by one process."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    rollout(config(tiny_suite, out), progress=False)
+    return out
+
+
+def test_every_policy_meets_every_start_of_every_task(whole: Path) -> None:
+    table = real2sim.load_run(whole)
+    assert len(table) == 2 * 2 * 5
+    assert (table.groupby(["policy", "task"])["start"].nunique() == 5).all()
+    assert set(table["world"]) == {"world_model"}
+
+
+def test_policies_share_the_seeds_of_their_starts(whole: Path) -> None:
+    table = real2sim.load_run(whole)
+    assert (table.groupby(["task", "start"])["seed"].nunique() == 1).all()
+    assert table["seed"].nunique() == 2 * 5
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_any_number_of_processes_makes_the_same_run(
+    tiny_suite: Path, whole: Path, tmp_path: Path, processes: int
+) -> None:
+    rollout(config(tiny_suite, tmp_path / "run", processes=processes), progress=False)
+    assert len(list((tmp_path / "run").glob("rows-*.jsonl"))) == processes
+    assert_same_run(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("rest", [1, 3])
+def test_processes_of_a_launcher_share_the_run_and_another_number_continues_it(
+    tiny_suite: Path, whole: Path, tmp_path: Path, rest: int
+) -> None:
+    """One of two launched processes never starts; whoever comes later does what is missing."""
+    environment = {**os.environ, "RANK": "1", "WORLD_SIZE": "2"}
+    subprocess.run([sys.executable, *command(tiny_suite, tmp_path)], check=True, cwd=ROOT, env=environment)
+    assert 0 < len(real2sim.load_run(tmp_path)) < 20
+    rollout(config(tiny_suite, tmp_path, processes=rest), progress=False)
+    assert_same_run(whole, tmp_path)
+
+
+def test_accelerate_launch_makes_the_same_run(tiny_suite: Path, whole: Path, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    options = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    subprocess.run(
+        [*launch, *options, *command(tiny_suite, tmp_path)], check=True, cwd=ROOT, capture_output=True
+    )
+    assert len(list(tmp_path.glob("rows-*.jsonl"))) == 2
+    assert_same_run(whole, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
+    tiny_suite: Path, whole: Path, tmp_path: Path, seed: int, processes: int
+) -> None:
+    """SIGKILL once rows begin to appear, again and again; finished episodes are never made twice."""
+    rng = random.Random(seed)
+    known: set[str] = set()
+    for _ in range(2):
+        started = command(tiny_suite, tmp_path / "run", "--processes", str(processes))
+        running = subprocess.Popen([sys.executable, *started], cwd=ROOT, stderr=subprocess.DEVNULL)
+        folder, enough = RunFolder(tmp_path / "run"), len(known) + rng.randint(1, 6)
+        while running.poll() is None and folder.count() < enough:
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.2)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        found = {str(row["episode"]) for row in folder.rows()}
+        assert known <= found
+        known = found
+    rollout(config(tiny_suite, tmp_path / "run", processes=processes), progress=False)
+    assert_same_run(whole, tmp_path / "run")
+    lines = [line for path in (tmp_path / "run").glob("rows-*.jsonl") for line in path.read_text().splitlines()]
+    assert len(lines) == 20
+
+
+def test_workers_die_with_the_process_that_started_them(tiny_suite: Path, tmp_path: Path) -> None:
+    started = command(tiny_suite, tmp_path / "run", "--processes", "2")
+    running = subprocess.Popen([sys.executable, *started], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while RunFolder(tmp_path / "run").count() < 1:
+        time.sleep(0.01)
+    children = _children(running.pid)
+    assert len(children) == 2
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_ctrl_c_ends_cleanly_and_keeps_what_is_finished(tiny_suite: Path, tmp_path: Path) -> None:
+    started = command(tiny_suite, tmp_path / "run", "--processes", "2")
+    running = subprocess.Popen(
+        [sys.executable, *started], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while RunFolder(tmp_path / "run").count() < 1:
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    assert "the same command continues" in said
+    assert len(real2sim.load_run(tmp_path / "run")) >= 1
+
+
+def test_a_finished_run_is_only_read(tiny_suite: Path, whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    table = rollout(config(tiny_suite, whole), progress=False)
+    assert len(table) == 20
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_a_run_grows_by_starts_and_policies(tiny_suite: Path, tmp_path: Path) -> None:
+    rollout(config(tiny_suite, tmp_path, policies=("random",), starts=2), progress=False)
+    table = rollout(config(tiny_suite, tmp_path, policies=("replay:pull",), starts=3), progress=False)
+    assert table.groupby("policy").size().to_dict() == {"random": 4, "replay:pull": 3}
+
+
+def test_another_seed_does_not_continue_a_run(tiny_suite: Path, whole: Path) -> None:
+    with pytest.raises(ValueError, match="made with seed = 0, now 1 is asked for"):
+        rollout(config(tiny_suite, whole, seed=1), progress=False)
+
+
+def test_an_own_policy_object_is_rolled_out(tiny_suite: Path, tmp_path: Path) -> None:
+    still = CallablePolicy(lambda frames, instructions: np.zeros((len(frames), 13)))
+    table = rollout(
+        config(tiny_suite, tmp_path, policies=("still",), processes=None), {"still": still}, progress=False
+    )
+    assert set(table["policy"]) == {"still"}
+
+
+def test_an_own_policy_object_cannot_go_to_other_processes(tiny_suite: Path, tmp_path: Path) -> None:
+    still = CallablePolicy(lambda frames, instructions: np.zeros((len(frames), 13)))
+    with pytest.raises(ValueError, match="in this process only"):
+        rollout(config(tiny_suite, tmp_path, policies=("still",), processes=2), {"still": still})
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"policies": ("randon",)}, "did you mean 'random'"),
+        ({"policies": ("replay:pusch",)}, "did you mean 'push'"),
+        ({"policies": ("random", "random")}, "two policies are called 'random'"),
+        ({"policies": ("shipped",)}, "ships none"),
+        ({"tasks": ("close_drawr",)}, "did you mean 'close_drawer'"),
+        ({"starts": 7}, "7 starts were asked for, task 'close_drawer' of suite 'tiny' has 6"),
+        ({"suite": "kitchen"}, "neither a shipped suite"),
+        ({"world": "no-such-folder"}, "there is no world model in no-such-folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_makes_no_run(
+    tiny_suite: Path, tmp_path: Path, change: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=complaint):
+        rollout(config(tiny_suite, tmp_path / "run", **change), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("field", ["starts", "lanes", "threads", "processes"])
+def test_numbers_below_one_are_refused(tiny_suite: Path, tmp_path: Path, field: str) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be at least 1, got 0"):
+        config(tiny_suite, tmp_path, **{field: 0})
+
+
+def test_a_policy_that_fails_in_a_worker_is_named(tiny_suite: Path, tmp_path: Path) -> None:
+    """The controller's recording asks for a step of 0.2 m, which the robot does not have."""
+    import shutil
+
+    from real2sim.episodes.arrays import read_arrays, write_arrays
+
+    shutil.copytree(tiny_suite, tmp_path / "suite")
+    arrays = read_arrays(tmp_path / "suite" / "replays.npz")
+    arrays["close_drawer/push/actions"][3, 2, 10] = 0.2
+    write_arrays(tmp_path / "suite" / "replays.npz", arrays)
+    with pytest.raises(ValueError, match=r"policy 'replay:push', lane 1, step 2: world_vector\[0\] is 0.2"):
+        rollout(config(tmp_path / "suite", tmp_path / "run", processes=2), progress=False)
+    assert not real2sim.load_run(tmp_path / "run").empty
