@@ -114,7 +114,9 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
         known = found
     rollout(config(tiny_suite, tmp_path / "run", processes=processes), progress=False)
     assert_same_run(whole, tmp_path / "run")
-    lines = [line for path in (tmp_path / "run").glob("rows-*.jsonl") for line in path.read_text().splitlines()]
+    lines = [
+        line for path in (tmp_path / "run").glob("rows-*.jsonl") for line in path.read_text().splitlines()
+    ]
     assert len(lines) == 20
 
 
