@@ -108,7 +108,8 @@ def make_strips(
         text = caption or f"{verdict}, {task_name(row['task'])}"
         if "probability" in row and not pd.isna(row["probability"]):
             text += f" (judge: {row['probability']:.2f})"
-        alt = f"Film strip of simulated episode {row['episode']} of {row['policy']}: {len(loaded)} frames, {verdict}"
+        shown = f"simulated episode {row['episode']} of {row['policy']}"
+        alt = f"Film strip of {shown}: {len(loaded)} frames, {verdict}"
         strips.append(FilmStrip(str(row["policy"]), str(row["task"]), text, png_bytes(image), alt))
     if missing:
         return strips, [f"{len(missing)} film strips could not be drawn; the first: {missing[0]}."]

@@ -164,7 +164,7 @@ def why_uncorrected(error: JudgeError) -> str:
 
 
 def corrected_rates(rows: pd.DataFrame, error: JudgeError) -> pd.DataFrame:
-    """The judged rate of each comparison row with ``corrected_rate``, ``corrected_low``, ``corrected_high``."""
+    """Judged rates of comparison rows with ``corrected_rate``, ``corrected_low``, ``corrected_high``."""
     rate, low, high = rogan_gladen(rows["sim_successes"].to_numpy(), rows["sim_episodes"].to_numpy(), error)
     kept = rows[["set", "policy", "task", "sim_successes", "sim_episodes", "sim_rate"]].copy()
     return kept.assign(corrected_rate=rate, corrected_low=low, corrected_high=high)

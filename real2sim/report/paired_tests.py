@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 SHARED = 0.5
 """Fewest shared starts, as a share of the smaller policy's episodes, for a paired test."""
@@ -37,16 +38,6 @@ def stratified_exact(first: np.ndarray, second: np.ndarray) -> float:
     return float(min(1.0, distribution[distribution <= distribution[observed] * (1 + 1e-7)].sum()))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """p-values that hold for the whole family of comparisons (Holm 1979)."""
-    p = np.asarray(p, float)
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    out = np.empty_like(p)
-    out[order] = np.minimum(stepped, 1.0)
-    return out
-
-
 @dataclass(frozen=True)
 class Comparisons:
     """All pairs of policies of one set, tested in the simulator."""
@@ -69,7 +60,7 @@ def outcome_table(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_policies(episodes: pd.DataFrame, policies: list[str]) -> Comparisons:
-    """Exact tests of every pair of ``policies``, with p-values for the family of all pairs (Holm).
+    """Exact tests of every pair of ``policies``, with p-values for the family of all pairs (Holm 1979).
 
     Paired (McNemar) where policies share starts; otherwise unpaired, task by task, on the tasks both have.
     """
@@ -106,4 +97,5 @@ def compare_policies(episodes: pd.DataFrame, policies: list[str]) -> Comparisons
                 else 1.0
             )
         table = table.assign(shared=0, only_first=np.nan, only_second=np.nan, p=np.array(p, float))
-    return Comparisons(table.assign(p_family=holm(table["p"].to_numpy())), paired)
+    family = multipletests(table["p"].to_numpy(), method="holm")[1] if len(table) else table["p"]
+    return Comparisons(table.assign(p_family=family), paired)

@@ -49,12 +49,11 @@ def plot_scatter(
     x, y = 100 * rows["real_rate"].to_numpy(), 100 * rows["sim_rate"].to_numpy()
     ax.fill_between([0, 100], [-10, 90], [10, 110], color=FAINT, alpha=0.15, lw=0)
     ax.plot([0, 100], [0, 100], color=FAINT, lw=1)
-    bars = {"fmt": "none", "ecolor": "#94a3b8", "elinewidth": 1, "capsize": 0}
     sides = []
     for world, values in (("real", x), ("sim", y)):
         low, high = 100 * rows[f"{world}_low"].to_numpy(), 100 * rows[f"{world}_high"].to_numpy()
         sides.append(np.nan_to_num(np.vstack([values - low, high - values]).clip(min=0)))
-    ax.errorbar(x, y, xerr=sides[0], yerr=sides[1], **bars)
+    ax.errorbar(x, y, xerr=sides[0], yerr=sides[1], fmt="none", ecolor="#94a3b8", elinewidth=1, capsize=0)
     numbers = rows["number"] if "number" in rows else pd.Series(range(1, len(rows) + 1), index=rows.index)
     ax.scatter(x, y, s=130, color=SIM, edgecolor="white", linewidth=0.8, zorder=3)
     for a, b, number in zip(x, y, numbers, strict=True):

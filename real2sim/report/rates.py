@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from real2sim.report.inputs import read_rates
 
@@ -14,20 +14,11 @@ LEVEL = 0.95
 def wilson(
     successes: np.ndarray, episodes: np.ndarray, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval (low, high) of each rate; missing where there is no episode.
-
-    Wilson (1927).  Kept here beside statsmodels' own (the oracle in the tests) because published rates may
-    come without a count, which must give "no interval" and not a warning.
-    """
+    """Wilson score interval (low, high) of each rate (Wilson 1927); missing where there is no episode."""
     k, n = np.asarray(successes, float), np.asarray(episodes, float)
-    z2 = stats.norm.ppf(0.5 + level / 2) ** 2
-    n = np.where(n > 0, n, np.nan)
-    centre = (k + z2 / 2) / (n + z2)
-    half = np.sqrt(z2) / (n + z2) * np.sqrt(k * (n - k) / n + z2 / 4)
-    # At 0 and n the exact bounds are 0 and 1; rounding would leave them a hair outside.
-    low = np.where(k == 0, np.where(np.isnan(n), np.nan, 0.0), centre - half)
-    high = np.where(k == n, np.where(np.isnan(n), np.nan, 1.0), centre + half)
-    return low, high
+    low, high = proportion_confint(k, np.where(n > 0, n, np.nan), alpha=1 - level, method="wilson")
+    # At 0 and n the exact bounds are 0 and 1; rounding would leave them a hair outside the estimate.
+    return np.where(k == 0, low * 0, low), np.where(k == n, high * 0 + 1, high)
 
 
 def newcombe(
