@@ -107,6 +107,15 @@ def convert_dynamicrafter(arguments: Sequence[str]) -> None:
     print(f"untrained world model: {_parse(ConvertDynamiCrafter, 'convert dynamicrafter', arguments).run()}")
 
 
+def convert_rlds(arguments: Sequence[str]) -> None:
+    """Turn an RLDS dataset such as RT-1's into a dataset folder."""
+    from real2sim.episodes.rlds import ConvertRLDS
+    from real2sim.episodes.rlds import convert_rlds as convert
+
+    config = _parse(ConvertRLDS, "convert rlds", arguments)
+    print(f"{convert(config)} episodes in {config.out}")
+
+
 def metrics(arguments: Sequence[str]) -> None:
     """Compare a world model's video with recorded video, over the horizon."""
     from real2sim.metrics.measure import MetricsConfig, measure
@@ -129,6 +138,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train classifier": train_classifier,
     "convert vid2world": convert_vid2world,
     "convert dynamicrafter": convert_dynamicrafter,
+    "convert rlds": convert_rlds,
     "metrics": metrics,
 }
 
