@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from real2sim.vid2world.frame_cache import FrameCache
+    from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
     from real2sim.vid2world.unet import CausalUNet
     from real2sim.vid2world.unet_config import UNetConfig
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "CausalUNet": "real2sim.vid2world.unet",
     "FrameCache": "real2sim.vid2world.frame_cache",
+    "Sampler": "real2sim.vid2world.sampler",
+    "SamplerConfig": "real2sim.vid2world.sampler",
+    "Scene": "real2sim.vid2world.sampler",
     "UNetConfig": "real2sim.vid2world.unet_config",
 }
 
-__all__ = ["CausalUNet", "FrameCache", "UNetConfig"]
+__all__ = ["CausalUNet", "FrameCache", "Sampler", "SamplerConfig", "Scene", "UNetConfig"]
 
 
 def __getattr__(name: str) -> Any:

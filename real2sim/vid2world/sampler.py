@@ -1,0 +1,300 @@
+"""Drawing frames with a Vid2World U-Net: DDIM with a noise level per frame, and guidance by the action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from real2sim.vid2world.noise import CONTEXT
+from real2sim.vid2world.schedule import (
+    Spacing,
+    ddim_table,
+    ddim_timesteps,
+    vid2world_schedule,
+)
+from real2sim.vid2world.unet import CausalUNet
+
+Noise = Callable[[int, int], Tensor]
+"""Standard normal noise (b c h w) for (frame, draw): draw 0 starts the frame, draw k is added after its
+k-th step if ``eta`` is not 0, and draw ``CONTEXT`` noises the finished frame when it becomes history."""
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How frames are drawn. The defaults mend two habits of the published sampler, :meth:`reference`."""
+
+    steps: int = 50
+    spacing: Spacing = "uniform_trailing"
+    eta: float = 1.0
+    """Fresh noise at each step: 0 none, 1 as much as diffusion itself would add (the published default)."""
+    guidance: float = 2.5
+    """Weight of the newest action; 1 leaves the prediction as it is and needs half the passes."""
+    guidance_rescale: float = 0.7
+    """How far the guided prediction is brought back to the deviation of the conditional one, 0 to 1."""
+    rescale_over: Literal["window", "frame"] = "window"
+    """Frames over which that deviation is taken: the whole window, as published, or the new frame."""
+    context_level: int | None = 39
+    """Diffusion step whose noise the history carries. None takes the second-smallest step of the drawing,
+    as published: 39 for 50 steps, but 399 for 5 and pure noise for 2."""
+    undo_rescale: bool = True
+    """Divide the finished latent by the scale that is still on it (0.986 for 50 steps, 0.85 for 5)."""
+    context_form: Literal["switch", "all", "own"] = "switch"
+    """Image tokens that a frame sees: all of them, its own 16, or, as published, its own once the window is
+    full and all before that."""
+    unconditional_image: Literal["decoded", "original"] = "decoded"
+    """Image whose tokens the unconditional branch sees: the first frame after a round trip through the
+    autoencoder, as published, or the one that the conditional branch sees."""
+
+    def __post_init__(self) -> None:
+        ddim_timesteps(self.steps, self.spacing)
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be between 0 and 1, got {self.eta}")
+        if not 0 <= self.guidance_rescale <= 1:
+            raise ValueError(f"guidance_rescale must be between 0 and 1, got {self.guidance_rescale}")
+        if self.context_level is None and self.steps < 2:
+            raise ValueError("one step has no second-smallest noise level for the history; set context_level")
+        if self.context_level is not None and not 0 <= self.context_level <= 999:
+            raise ValueError(f"context_level must be between 0 and 999, got {self.context_level}")
+        for name, known in (
+            ("rescale_over", ("window", "frame")),
+            ("context_form", ("switch", "all", "own")),
+            ("unconditional_image", ("decoded", "original")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+    @classmethod
+    def reference(cls, steps: int = 50) -> SamplerConfig:
+        """The published sampler, habits included."""
+        return cls(steps=steps, context_level=None, undo_rescale=False)
+
+    @classmethod
+    def tiny(cls) -> SamplerConfig:
+        """Two steps without fresh noise."""
+        return cls(steps=2, eta=0.0)
+
+    @property
+    def per_frame_context(self) -> bool | None:
+        """``context_form`` as the U-Net takes it."""
+        return {"switch": None, "all": False, "own": True}[self.context_form]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a window of frames is drawn from, besides noise and history."""
+
+    condition: Tensor
+    """Latent of the window's first frame (b c 1 h w), or one for each frame (b c t h w)."""
+    actions: Tensor
+    """Shifted: the action that led to each frame (b t a)."""
+    context: Tensor | None = None
+    """Text tokens, then image tokens (b tokens dim)."""
+    fps: Tensor | None = None
+    """Frame rate (b)."""
+    unconditional_context: Tensor | None = None
+    """Tokens for the unconditional branch; None takes ``context``."""
+    unconditional_mask: Tensor | None = None
+    """Actions that the unconditional branch keeps (b t) when frames are drawn together; None keeps none."""
+
+    def first(self, frames: int) -> Scene:
+        """The same scene for its first ``frames`` frames."""
+        mask = self.unconditional_mask
+        return replace(
+            self,
+            condition=self.condition[:, :, :frames],
+            actions=self.actions[:, :frames],
+            unconditional_mask=None if mask is None else mask[:, :frames],
+        )
+
+
+def split_velocity(x: Tensor, v: Tensor, alpha: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Clean frames and noise that make up ``x`` according to the predicted velocity ``v``.
+
+    v = sqrt(a) noise - sqrt(1 - a) clean (Salimans & Ho 2022, appendix D); ``alpha`` is the
+    cumulative signal level, a number or shaped (b 1 t 1 1), so that frames may stand at different levels.
+    """
+    alpha = torch.as_tensor(alpha, dtype=torch.float64, device=x.device)
+    signal, noise = alpha.sqrt().to(x.dtype), (1 - alpha).sqrt().to(x.dtype)
+    return signal * x - noise * v, signal * v + noise * x
+
+
+def ddim_step(
+    x: Tensor,
+    v: Tensor,
+    alpha: Tensor | float,
+    alpha_next: Tensor | float,
+    *,
+    sigma: Tensor | float = 0.0,
+    fresh: Tensor | None = None,
+    rescale: Tensor | float = 1.0,
+) -> Tensor:
+    """Move each frame of ``x`` (b c t h w) from signal level ``alpha`` to ``alpha_next``.
+
+    DDIM (Song et al. 2021, eq. 12) with v-prediction. Levels are numbers or shaped (b 1 t 1 1).
+    ``fresh`` noise enters with deviation ``sigma``; the clean frame is multiplied by
+    ``rescale`` (DynamiCrafter's dynamic rescale: scale after the step over scale before it).
+    """
+    clean, noise = split_velocity(x, v, alpha)
+    alpha_next, sigma, rescale = (
+        torch.as_tensor(value, dtype=torch.float64, device=x.device) for value in (alpha_next, sigma, rescale)
+    )
+    # From pure noise with eta = 1 the radicand is 0, but for rounding.
+    direction = (1 - alpha_next - sigma**2).clamp(min=0).sqrt()
+    moved = (alpha_next.sqrt() * rescale).to(x.dtype) * clean + direction.to(x.dtype) * noise
+    return moved if fresh is None else moved + sigma.to(x.dtype) * fresh
+
+
+def guide(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
+    """Prediction moved away from the unconditional one (Ho & Salimans 2022); weight 1 moves nothing."""
+    return unconditional + weight * (conditional - unconditional)
+
+
+def restore_deviation(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
+    """``guided`` partly brought to the standard deviation of ``conditional`` (Lin et al. 2024, section 3.4).
+
+    The deviation is that of a whole sample (everything but the first axis).
+    """
+    axes = tuple(range(1, guided.ndim))
+    ratio = conditional.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True)
+    return guided * (share * ratio + (1 - share))
+
+
+class Sampler:
+    """Draws frames with a U-Net whose norms need the whole window (the released weights)."""
+
+    def __init__(self, unet: CausalUNet, config: SamplerConfig) -> None:
+        self.unet = unet
+        self.config = config
+        self.schedule = vid2world_schedule()
+        timesteps = ddim_timesteps(config.steps, config.spacing)
+        self.table = ddim_table(self.schedule, timesteps, config.eta)
+        level = config.context_level
+        self.context_level = timesteps[1] if level is None else level
+        """Diffusion step whose noise the history carries."""
+
+    @property
+    def passes_per_frame(self) -> int:
+        """U-Net passes over the window that one autoregressive frame costs."""
+        return len(self.table) * (1 if self.config.guidance == 1 else 2)
+
+    def as_history(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """Finished frames as the model wants to see them: slightly noisy (any shape)."""
+        alpha = float(self.schedule.alphas_cumprod[self.context_level])
+        return alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise
+
+    def draw_frame(self, history: Tensor, scene: Scene, frame: int, noise: Noise) -> Tensor:
+        """The frame (b c 1 h w) after ``history`` (b c t h w), which is noisy already (:meth:`as_history`).
+
+        ``scene`` covers the history and the new frame; ``frame`` is the new frame's address for ``noise``.
+        """
+        past = history.shape[2]
+        scene = scene.first(past + 1)
+        keep = torch.ones(len(history), past + 1, device=history.device)
+        keep[:, -1] = 0
+        levels = torch.full(keep.shape, self.context_level, device=history.device)
+        x = noise(frame, 0).to(history)[:, :, None]
+        for index, step in enumerate(reversed(range(len(self.table)))):
+            levels = levels.clone()
+            levels[:, -1] = self.table.timesteps[step]
+            v = self._velocity(torch.cat([history, x], dim=2), levels, scene, keep, newest=True)
+            fresh = noise(frame, index + 1).to(x)[:, :, None] if self.config.eta > 0 else None
+            x = self._move(x, v[:, :, -1:], step, fresh)
+        return self._finished(x)
+
+    def autoregressive(self, given: Tensor, scene: Scene, frames: int, noise: Noise) -> Tensor:
+        """Clean latents (b c frames h w) that begin with ``given`` (b c t h w), drawn one after the other.
+
+        All of them must fit the U-Net's window.
+        """
+        clean = list(given.split(1, dim=2))
+        noisy = [self.as_history(x, noise(i, CONTEXT).to(x)[:, :, None]) for i, x in enumerate(clean)]
+        for frame in range(len(clean), frames):
+            x = self.draw_frame(torch.cat(noisy, dim=2), scene, frame, noise)
+            clean.append(x)
+            noisy.append(
+                self.as_history(x, noise(frame, CONTEXT).to(x)[:, :, None]) if frame + 1 < frames else x
+            )
+        return torch.cat(clean, dim=2)
+
+    def together(self, scene: Scene, frames: int, noise: Noise) -> Tensor:
+        """Clean latents (b c frames h w), all denoised at once at one common level."""
+        scene = scene.first(frames)
+        x = self._frames(noise, frames, 0, scene)
+        keep = scene.unconditional_mask
+        if keep is None:
+            keep = x.new_zeros(len(x), frames)
+        for index, step in enumerate(reversed(range(len(self.table)))):
+            levels = torch.full(keep.shape, self.table.timesteps[step], device=x.device)
+            v = self._velocity(x, levels, scene, keep, newest=False)
+            fresh = self._frames(noise, frames, index + 1, scene) if self.config.eta > 0 else None
+            x = self._move(x, v, step, fresh)
+        return self._finished(x)
+
+    def _frames(self, noise: Noise, frames: int, draw: int, scene: Scene) -> Tensor:
+        return torch.stack([noise(frame, draw) for frame in range(frames)], dim=2).to(scene.condition)
+
+    def _velocity(self, x: Tensor, levels: Tensor, scene: Scene, keep: Tensor, *, newest: bool) -> Tensor:
+        """Guided velocity of a window (b c t h w); ``keep`` (b t) are the unconditional branch's actions."""
+        config = self.config
+        condition = scene.condition.expand(-1, -1, x.shape[2], -1, -1)
+        x = torch.cat([x, condition], dim=1)
+        if config.guidance == 1:
+            return self._predict(x, levels, scene.context, scene.actions, None, scene.fps)
+        unconditional_context = scene.context
+        if scene.unconditional_context is not None and config.unconditional_image == "decoded":
+            unconditional_context = scene.unconditional_context
+        conditional, unconditional = self._predict(
+            twice(x),
+            twice(levels),
+            pair(scene.context, unconditional_context),
+            twice(scene.actions),
+            torch.cat([torch.ones_like(keep), keep]),
+            None if scene.fps is None else twice(scene.fps),
+        ).chunk(2)
+        guided = guide(conditional, unconditional, config.guidance)
+        if config.guidance_rescale == 0:
+            return guided
+        if newest and config.rescale_over == "frame":
+            guided, conditional = guided[:, :, -1:], conditional[:, :, -1:]
+        return restore_deviation(guided, conditional, config.guidance_rescale)
+
+    def _predict(
+        self,
+        x: Tensor,
+        levels: Tensor,
+        context: Tensor | None,
+        actions: Tensor,
+        mask: Tensor | None,
+        fps: Tensor | None,
+    ) -> Tensor:
+        form = self.config.per_frame_context
+        return self.unet(x, levels, context, actions, mask, fps, per_frame_context=form)
+
+    def _move(self, x: Tensor, v: Tensor, step: int, fresh: Tensor | None) -> Tensor:
+        table = self.table
+        return ddim_step(
+            x,
+            v,
+            table.alphas[step],
+            table.alphas_next[step],
+            sigma=table.sigmas[step],
+            fresh=fresh,
+            rescale=table.scales_next[step] / table.scales[step],
+        )
+
+    def _finished(self, x: Tensor) -> Tensor:
+        return x / self.table.scales[0] if self.config.undo_rescale else x
+
+
+def twice(tensor: Tensor) -> Tensor:
+    """The batch, and the batch again."""
+    return torch.cat([tensor, tensor])
+
+
+def pair(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    """Two batches one after the other, or None if there are none."""
+    return None if first is None or second is None else torch.cat([first, second])
