@@ -50,9 +50,22 @@ class DrawerStart:
     hand: tuple[float, float, float]
     """Hand position, metres."""
 
+    def as_array(self) -> np.ndarray:
+        """The five numbers (5,), metres: drawer_x, drawer, hand x, y, z."""
+        return np.array([self.drawer_x, self.drawer, *self.hand])
+
+    @staticmethod
+    def from_array(values: np.ndarray) -> DrawerStart:
+        """The start that ``as_array`` described."""
+        drawer_x, drawer, *hand = (float(value) for value in values)
+        return DrawerStart(drawer_x, drawer, (hand[0], hand[1], hand[2]))
+
     @staticmethod
     def draw(task: str, rng: np.random.Generator) -> DrawerStart:
-        """A start of a task: an open drawer to close, a closed one to open."""
+        """A start of a task: an open drawer to close, a closed one to open.
+
+        Raises ValueError for a task the robot does not know.
+        """
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; the drawer robot knows {', '.join(TASKS)}")
         low, high = (-0.16, -0.08) if task == "close_drawer" else (-0.04, 0.0)
@@ -61,6 +74,16 @@ class DrawerStart:
             drawer=float(rng.uniform(low, high)),
             hand=(float(rng.uniform(-0.12, 0.12)), float(rng.uniform(0.42, 0.54)), float(rng.uniform(0.10, 0.28))),
         )
+
+
+@dataclass(frozen=True)
+class PhysicsState:
+    """Everything that decides what happens next."""
+
+    state: np.ndarray
+    drawer_x: float
+    target: np.ndarray
+    gripper: float
 
 
 def is_success(task: str, drawer: float | np.ndarray) -> Any:
@@ -90,6 +113,7 @@ class DrawerPhysics:
         self._camera = _camera(mujoco)
         self._view = mujoco.MjvOption()
         self._view.sitegroup[:] = 0
+        self._state_parts = mujoco.mjtState.mjSTATE_INTEGRATION
         self._target = np.zeros(3)
         self._gripper = -1.0
 
@@ -126,7 +150,12 @@ class DrawerPhysics:
         return self.render()
 
     def step(self, action: np.ndarray) -> np.ndarray:
-        """Move the hand by ``world_vector`` metres, set the gripper (-1 open, 1 closed), and look.
+        """Act, and look."""
+        self.act(action)
+        return self.render()
+
+    def act(self, action: np.ndarray) -> None:
+        """Move the hand by ``world_vector`` metres and set the gripper (-1 open, 1 closed).
 
         ``action`` is the 13-number layout of :mod:`real2sim.actions`; what this robot does not have is ignored.
         """
@@ -141,7 +170,6 @@ class DrawerPhysics:
             self._substep(reachable)
         # Without this clamp a blocked hand would store up commands and jump when it comes free.
         self._target = np.clip(reachable, self.hand - WINDUP_METRES, self.hand + WINDUP_METRES)
-        return self.render()
 
     def render(self) -> np.ndarray:
         """The camera's frame: drawn at twice the size and averaged, uint8 (64, 64, 3)."""
@@ -151,6 +179,21 @@ class DrawerPhysics:
         large = self._renderer.render().astype(np.uint16)
         blocks = large.reshape(IMAGE_SIZE, 2, IMAGE_SIZE, 2, 3).sum(axis=(1, 3))
         return ((blocks + 2) // 4).astype(np.uint8)
+
+    def snapshot(self) -> PhysicsState:
+        """The whole present state; ``restore`` goes on from it as if nothing had happened in between."""
+        state = np.empty(self._mujoco.mj_stateSize(self.model, self._state_parts))
+        self._mujoco.mj_getState(self.model, self.data, state, self._state_parts)
+        return PhysicsState(state, float(self.model.body("drawer").pos[0]), self._target.copy(), self._gripper)
+
+    def restore(self, snapshot: PhysicsState) -> None:
+        """Go back to a snapshot."""
+        self.model.body("drawer").pos[:] = (snapshot.drawer_x, 0.9, 0.0)
+        self._mujoco.mj_setState(self.model, self.data, snapshot.state, self._state_parts)
+        self._mujoco.mj_forward(self.model, self.data)
+        # mj_forward has changed the solver's warm start, which belongs to the state.
+        self._mujoco.mj_setState(self.model, self.data, snapshot.state, self._state_parts)
+        self._target, self._gripper = snapshot.target.copy(), snapshot.gripper
 
     def close(self) -> None:
         """Free the renderer."""

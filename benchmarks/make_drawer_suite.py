@@ -1,0 +1,85 @@
+"""Makes the drawer suite's start frames and the recordings of its scripted controllers (extra 'physics').
+
+    python -m benchmarks.make_drawer_suite --out real2sim/assets/drawer
+
+The starts are drawn from seeds that no dataset uses.  The controllers act on the physics state; what they did is
+replayed open loop, in physics and in the world model, from the same starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from real2sim.envs.drawer_experts import FlawedExpert, Flaws
+from real2sim.envs.drawer_physics import HORIZON, STEP_METRES, TASKS, DrawerPhysics, draw_starts
+from real2sim.episodes.arrays import write_arrays
+from real2sim.evaluation.suite import REPLAYS_FILE, Start, SuiteConfig, Task, write_suite
+
+START_SEED = 20_260
+CONTROLLERS: dict[str, dict[str, Flaws]] = {
+    "close_drawer": {
+        "clean": Flaws(noise=0.05),
+        "noisy": Flaws(noise=1.0),
+        "random-steps": Flaws(noise=0.1, random=0.7),
+        "small-steps": Flaws(noise=0.05, scale=0.3),
+        "stops-early": Flaws(noise=0.05, stop=4),
+        "beside-near": Flaws(noise=0.05, aim=(0.11, 0.0, 0.0)),
+        "beside-far": Flaws(noise=0.05, aim=(-0.14, 0.0, 0.0)),
+        "too-high": Flaws(noise=0.05, aim=(0.0, 0.0, 0.09)),
+    },
+    "open_drawer": {
+        "clean": Flaws(noise=0.05),
+        "noisy": Flaws(noise=0.35),
+        "very-noisy": Flaws(noise=0.6),
+        "random-steps": Flaws(noise=0.1, random=0.3),
+        "small-steps": Flaws(noise=0.05, scale=0.6),
+        "stops-early": Flaws(noise=0.05, stop=8),
+        "beside-near": Flaws(noise=0.05, aim=(0.05, 0.0, 0.0)),
+        "beside-far": Flaws(noise=0.05, aim=(-0.10, 0.0, 0.0)),
+        "on-the-bar": Flaws(noise=0.05, aim=(0.0, 0.035, 0.0)),
+    },
+}
+"""Ways to do each task worse than the expert."""
+
+
+def main() -> None:
+    """Write suite.json, start_frames.npz and replays.npz."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--starts", type=int, default=100)
+    arguments = parser.parse_args()
+    config = SuiteConfig(
+        name="drawer",
+        tasks=tuple(Task(name, instruction, HORIZON) for name, instruction in TASKS.items()),
+        used_fields=("gripper_closedness_action", "terminate_episode", "world_vector"),
+        limits={"world_vector": (-STEP_METRES, STEP_METRES)},
+        real_source="MuJoCo physics",
+    )
+    physics = DrawerPhysics()
+    starts: dict[str, list[Start]] = {}
+    recordings: dict[str, np.ndarray] = {}
+    for number, task in enumerate(config.tasks):
+        drawn = draw_starts(task.name, arguments.starts, [START_SEED, number])
+        starts[task.name] = [
+            Start(task, f"{task.name}-{index:03d}", physics.reset(start), start.as_array())
+            for index, start in enumerate(drawn)
+        ]
+        for place, (name, flaws) in enumerate(CONTROLLERS[task.name].items()):
+            actions = []
+            for index, start in enumerate(tqdm(drawn, desc=f"{task.name} {name}")):
+                controller = FlawedExpert(task.name, flaws, np.random.default_rng([START_SEED, number, place, index]))
+                physics.reset(start)
+                for step in range(HORIZON):
+                    actions.append(controller.act(step, physics.hand, physics.handle))
+                    physics.act(actions[-1])
+            recordings[f"{task.name}/{name}/actions"] = np.stack(actions).reshape(len(drawn), HORIZON, -1)
+    write_suite(arguments.out, config, starts)
+    write_arrays(arguments.out / REPLAYS_FILE, recordings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The action that policies, environments and the world model exchange: 13 numbers in alphabetical order.
+
+The fields are RT-1's; sorting them by name gives the order in which Vid2World's action-conditioned
+weights expect them.  ``docs/actions.md`` says what each one means on each robot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import pi
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+
+FIELDS: Mapping[str, slice] = MappingProxyType(
+    {
+        "base_displacement_vector": slice(0, 2),
+        "base_displacement_vertical_rotation": slice(2, 3),
+        "gripper_closedness_action": slice(3, 4),
+        "rotation_delta": slice(4, 7),
+        "terminate_episode": slice(7, 10),
+        "world_vector": slice(10, 13),
+    }
+)
+"""Where each field lies in the vector."""
+
+WIDTH = 13
+TERMINATE, MOVE_ARM, MOVE_BASE = range(3)
+"""Meaning of the three places of the one-hot ``terminate_episode``."""
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ActionBounds:
+    """Smallest and largest value of each field; the defaults are those RT-1 was trained with."""
+
+    world_vector: Range = (-1.0, 1.0)
+    """Hand displacement per step, metres."""
+    rotation_delta: Range = (-pi / 2, pi / 2)
+    """Hand rotation per step, radians."""
+    gripper_closedness_action: Range = (-1.0, 1.0)
+    """+1 closes, -1 opens."""
+    base_displacement_vector: Range = (-1.0, 1.0)
+    """Base displacement per step, metres."""
+    base_displacement_vertical_rotation: Range = (-pi, pi)
+    """Base rotation per step, radians."""
+    terminate_episode: ClassVar[Range] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in FIELDS:
+            low, high = getattr(self, name)
+            if not low < high:
+                raise ValueError(
+                    f"the bounds of {name} are ({low}, {high}); the first must be the smaller one"
+                )
+
+    @classmethod
+    def drawer(cls) -> ActionBounds:
+        """The built-in drawer robot: at most 6 cm per axis and step; it neither turns nor drives."""
+        return cls(world_vector=(-0.06, 0.06))
+
+    @property
+    def low(self) -> np.ndarray:
+        """Lower bounds (13,) float32."""
+        return pack({name: [getattr(self, name)[0]] * _width(name) for name in FIELDS})
+
+    @property
+    def high(self) -> np.ndarray:
+        """Upper bounds (13,) float32."""
+        return pack({name: [getattr(self, name)[1]] * _width(name) for name in FIELDS})
+
+
+def pack(fields: Mapping[str, Sequence[float] | np.ndarray]) -> np.ndarray:
+    """Actions (... 13) float32 from named fields (... width); a field that is left out is zero."""
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown:
+        raise ValueError(f"unknown action field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
+    arrays = {name: np.asarray(value, dtype=np.float32) for name, value in fields.items()}
+    for name, array in arrays.items():
+        if array.ndim == 0 or array.shape[-1] != _width(name):
+            raise ValueError(f"{name} has shape {array.shape}; its last dimension must be {_width(name)}")
+    leading = np.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
+    actions = np.zeros((*leading, WIDTH), dtype=np.float32)
+    for name, array in arrays.items():
+        actions[..., FIELDS[name]] = array
+    return actions
+
+
+def unpack(actions: np.ndarray) -> dict[str, np.ndarray]:
+    """Named fields (... width) of actions (... 13); copies, so the caller may change them."""
+    actions = np.asarray(actions)
+    if actions.ndim == 0 or actions.shape[-1] != WIDTH:
+        raise ValueError(f"actions have shape {actions.shape}; their last dimension must be {WIDTH}")
+    return {name: actions[..., where].copy() for name, where in FIELDS.items()}
+
+
+def terminates(actions: np.ndarray) -> np.ndarray:
+    """Whether each action (... 13) asks to end the episode, bool (...).
+
+    The three places of ``terminate_episode`` are compared; all zero (a robot without the field) goes on.
+    """
+    choice = np.asarray(actions)[..., FIELDS["terminate_episode"]]
+    return (choice[..., TERMINATE] > 0) & (choice.argmax(axis=-1) == TERMINATE)
+
+
+def check_actions(
+    actions: np.ndarray, bounds: ActionBounds, *, policy: str, step: int, lanes: int | None = None
+) -> np.ndarray:
+    """The same actions (b 13) as float32, once they are known to be finite and inside ``bounds``.
+
+    Values outside by no more than float32 rounding are set to the bound; anything else raises a ValueError
+    that names the policy, the lane and the step.
+    """
+    found = np.asarray(actions)
+    wanted = f"(lanes, {WIDTH})" if lanes is None else f"({lanes}, {WIDTH})"
+    if found.ndim != 2 or found.shape[1] != WIDTH or (lanes is not None and len(found) != lanes):
+        raise ValueError(
+            f"policy {policy!r}, step {step}: actions have shape {found.shape}, expected {wanted}"
+        )
+    if not np.issubdtype(found.dtype, np.number):
+        raise ValueError(
+            f"policy {policy!r}, step {step}: actions are of type {found.dtype}, expected numbers"
+        )
+    found = found.astype(np.float32)
+    low, high = bounds.low, bounds.high
+    slack = 1e-6 * (high - low)
+    # Written so that NaN, for which every comparison is false, counts as outside.
+    outside = ~((found >= low - slack) & (found <= high + slack))
+    if outside.any():
+        lane, index = (int(i) for i in np.argwhere(outside)[0])
+        name = next(name for name, where in FIELDS.items() if where.start <= index < where.stop)
+        raise ValueError(
+            f"policy {policy!r}, lane {lane}, step {step}: {name}[{index - FIELDS[name].start}] is "
+            f"{found[lane, index]:g}, allowed is {low[index]:g} to {high[index]:g}"
+        )
+    return np.clip(found, low, high)
+
+
+def _width(name: str) -> int:
+    return FIELDS[name].stop - FIELDS[name].start

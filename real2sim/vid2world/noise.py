@@ -1,0 +1,23 @@
+"""Noise that has an address: the same episode gets the same noise on any machine, in any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CONTEXT = 1_000_000
+"""Address of the noise that a finished frame carries as history; denoising steps count from 0."""
+
+
+def frame_noise(seed: int, frame: int, step: int, shape: Sequence[int]) -> Tensor:
+    """Standard normal noise of one frame of one episode at one denoising step, drawn on the CPU."""
+    word = int(np.random.SeedSequence([seed, frame, step]).generate_state(1, np.uint64)[0])
+    return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(word >> 1))
+
+
+def batch_noise(seeds: Sequence[int], frame: int, step: int, shape: Sequence[int]) -> Tensor:
+    """The noise of several episodes at the same frame and step (b, *shape)."""
+    return torch.stack([frame_noise(int(seed), frame, step, shape) for seed in seeds])
