@@ -87,9 +87,10 @@ def replay_controllers(suite: Suite) -> dict[str, dict[str, np.ndarray]]:
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """Hash of a model folder's configuration and weights."""
+    """Hash of a model folder's configuration and weights, in however many files they lie."""
     digest = hashlib.sha256()
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
+    weights = sorted(path.name for path in folder.glob("*.safetensors")) or [WEIGHTS_FILE]
+    for name in (CONFIG_FILE, *weights):
         path = folder / name
         if not path.is_file():
             raise FileNotFoundError(

@@ -11,8 +11,10 @@ import numpy as np
 from real2sim.evaluation.lanes import World
 from real2sim.evaluation.policies import folder_fingerprint
 from real2sim.evaluation.suite import Start, Suite
+from real2sim.model_folder import CONFIG_FILE, read_kind
 
 MODEL = "world_model"
+RELEASED = "vid2world"
 PHYSICS = "mujoco"
 
 
@@ -49,17 +51,33 @@ def open_world(name: str, suite: Suite, device: str = "cpu") -> World:
         from real2sim.envs.drawer_world import DrawerWorld
 
         return DrawerWorld()
-    from real2sim.vid2world.world_model import WorldModel
-
     folder = model_folder(name, suite)
-    model = WorldModel.from_folder(folder).to(device)
-    size = (model.config.height, model.config.width)
+    model, size = _load(folder, device)
     if size != suite.config.image_size:
         raise ValueError(
-            f"the world model in {folder} draws frames of {size}, "
-            f"suite {suite.name!r} has {suite.config.image_size}; was it trained on another camera?"
+            f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, suite "
+            f"{suite.name!r} has "
+            f"{suite.config.image_size[0]} x {suite.config.image_size[1]}; was it trained on another camera?"
         )
     return ModelWorld(model)
+
+
+def _load(folder: Path, device: str) -> tuple[Any, tuple[int, int]]:
+    kind = read_kind(folder)
+    if kind == MODEL:
+        from real2sim.vid2world.world_model import WorldModel
+
+        model = WorldModel.from_folder(folder).to(device)
+        return model, (model.config.height, model.config.width)
+    if kind == RELEASED:
+        from real2sim.vid2world.released import Vid2World
+
+        released = Vid2World.from_folder(folder).to(device)
+        return released, released.config.image_size
+    raise ValueError(
+        f"{folder / CONFIG_FILE} holds a model of kind {kind!r}; expected a world model "
+        f"({MODEL!r} or {RELEASED!r})"
+    )
 
 
 def model_folder(name: str, suite: Suite) -> Path:

@@ -21,8 +21,8 @@ ROOT = Path(real2sim.__file__).parents[1]
 POLICIES = ("random", "replay:push")
 
 
-def config(suite: Path, out: Path, **more: object) -> RolloutConfig:
-    settings = {"policies": POLICIES, "suite": str(suite), "starts": 5, "lanes": 2, "processes": 1} | more
+def config(folder: Path, out: Path, **more: object) -> RolloutConfig:
+    settings = {"policies": POLICIES, "suite": str(folder), "starts": 5, "lanes": 2, "processes": 1} | more
     return RolloutConfig(out=out, **settings)  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ def test_accelerate_launch_makes_the_same_run(tiny_suite: Path, whole: Path, tmp
     assert_same_run(whole, tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
     tiny_suite: Path, whole: Path, tmp_path: Path, seed: int, processes: int

@@ -1,0 +1,84 @@
+"""Episodes as films: mp4 through PyAV, animated GIF through Pillow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from real2sim.episodes.run_folder import RunFolder
+
+SHORTEST_SIDE = 256
+"""Pixels that the shorter side has at least: players blur smaller films."""
+
+
+def write_video(path: Path | str, frames: np.ndarray, frames_per_second: float = 3.0) -> Path:
+    """Write frames uint8 (t h w 3) as ``.mp4`` (H.264) or ``.gif``; small frames are enlarged without blur.
+
+    The file appears when it is complete.
+    """
+    path = Path(path)
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not len(frames):
+        raise ValueError(f"a video needs uint8 frames (t, h, w, 3), got {frames.dtype} {frames.shape}")
+    if frames_per_second <= 0:
+        raise ValueError(f"frames_per_second must be above 0, got {frames_per_second}")
+    writers = {".mp4": _write_mp4, ".gif": _write_gif}
+    if path.suffix.lower() not in writers:
+        raise ValueError(f"{path} should end in {' or '.join(writers)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        writers[path.suffix.lower()](temporary, enlarge(frames), frames_per_second)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_episode(run: Path | str, episode: str, path: Path | str, frames_per_second: float = 3.0) -> Path:
+    """Write the film of an episode of a run."""
+    frames, _ = RunFolder(run).episode(episode)
+    return write_video(path, frames, frames_per_second)
+
+
+def side_by_side(films: Sequence[np.ndarray]) -> np.ndarray:
+    """Several films (t h w 3) of one height as one; a shorter one stands still at its last frame."""
+    if not films:
+        raise ValueError("there is no film to show")
+    length = max(len(film) for film in films)
+    held = [np.concatenate([film, np.repeat(film[-1:], length - len(film), axis=0)]) for film in films]
+    return np.concatenate(held, axis=2)
+
+
+def enlarge(frames: np.ndarray) -> np.ndarray:
+    """Frames whose shorter side has at least `SHORTEST_SIDE` pixels and whose sides are even, as H.264 asks
+    for."""
+    factor = -(-SHORTEST_SIDE // min(frames.shape[1:3]))
+    large = frames.repeat(factor, axis=1).repeat(factor, axis=2)
+    return np.pad(large, ((0, 0), (0, large.shape[1] % 2), (0, large.shape[2] % 2), (0, 0)), mode="edge")
+
+
+def _write_mp4(path: Path, frames: np.ndarray, frames_per_second: float) -> None:
+    import av
+
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(frames_per_second).limit_denominator(1000))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _write_gif(path: Path, frames: np.ndarray, frames_per_second: float) -> None:
+    from PIL import Image
+
+    # One palette for the whole film; a palette per frame flickers.
+    palette = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).quantize(256)
+    images = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
+    duration = round(1000 / frames_per_second)
+    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
