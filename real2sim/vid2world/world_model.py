@@ -16,7 +16,8 @@ from real2sim.vid2world.diffusion_forcing import clean_from
 from real2sim.vid2world.frame_cache import FrameCache
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
-from real2sim.vid2world.levels import signal_levels, trailing_steps
+from real2sim.vid2world.levels import signal_levels
+from real2sim.vid2world.schedule import ddim_timesteps
 from real2sim.vid2world.unet import CausalUNet
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -106,7 +107,7 @@ class WorldModel(nn.Module):
         """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13)."""
         config, shape = self.config, self.config.latent_shape
         signal = signal_levels()
-        levels = trailing_steps(config.steps)[::-1]
+        levels = ddim_timesteps(config.steps)[::-1]
         x = batch_noise(state.seeds, state.frame, 0, shape)[:, :, None]
         clean = x
         for index, level in enumerate(levels):

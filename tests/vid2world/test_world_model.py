@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from real2sim.actions import WIDTH
-from real2sim.vid2world.levels import signal_levels, trailing_steps
+from real2sim.vid2world.levels import signal_levels
+from real2sim.vid2world.schedule import ddim_timesteps
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -153,7 +154,7 @@ def test_the_last_level_is_pure_noise_and_drawing_begins_there() -> None:
     assert signal[999] == 0
     assert (signal[1:] < signal[:-1]).all()
     for count in range(1, 51):
-        steps = trailing_steps(count)
+        steps = ddim_timesteps(count)
         assert len(steps) == count
         assert steps[-1] == 999
         assert steps == sorted(set(steps))

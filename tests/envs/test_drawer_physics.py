@@ -1,0 +1,135 @@
+"""The physics robot: marked `physics`, since it needs the extra and headless rendering."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from real2sim.actions import WIDTH
+from real2sim.envs.drawer_collect import KINDS, Collect, collect, draw_controller, episode_path, record_episode
+from real2sim.envs.drawer_experts import FlawedExpert, Flaws, expert_action, robot_action
+from real2sim.envs.drawer_physics import (
+    CLOSED_ABOVE,
+    HORIZON,
+    OPEN_BELOW,
+    TASKS,
+    DrawerPhysics,
+    DrawerStart,
+    draw_starts,
+    is_success,
+)
+from real2sim.episodes.npz import read_npz
+
+MIDDLE = DrawerStart(0.0, -0.1, (0.0, 0.48, 0.2))
+
+
+@pytest.fixture(scope="module")
+def physics() -> DrawerPhysics:
+    return DrawerPhysics()
+
+
+def test_success_is_decided_by_the_drawer_joint() -> None:
+    assert is_success("close_drawer", 0.0)
+    assert not is_success("close_drawer", CLOSED_ABOVE - 0.001)
+    assert is_success("open_drawer", OPEN_BELOW - 0.001)
+    assert not is_success("open_drawer", -0.05)
+    with pytest.raises(ValueError, match="close_drawer, open_drawer"):
+        is_success("wash_drawer", 0.0)
+
+
+def test_starts_are_not_yet_successes() -> None:
+    for task in TASKS:
+        for start in draw_starts(task, 200, [3]):
+            assert not is_success(task, start.drawer)
+            assert DrawerStart.from_array(start.as_array()) == start
+
+
+def test_expert_pushes_in_front_of_the_handle_and_pulls_behind_it() -> None:
+    handle = np.array([0.0, 0.6, 0.09])
+    push = expert_action("close_drawer", np.array([0.0, 0.52, 0.105]), handle)
+    pull = expert_action("open_drawer", np.array([0.0, 0.588, 0.105]), handle)
+    assert push[11] == pytest.approx(0.06)
+    assert pull[11] == pytest.approx(-0.06)
+
+
+def test_flaws_change_the_expert_as_they_say() -> None:
+    hand, handle = np.array([0.0, 0.45, 0.2]), np.array([0.0, 0.6, 0.09])
+    rng = np.random.default_rng(0)
+    clean = FlawedExpert("close_drawer", Flaws(), rng).act(0, hand, handle)
+    np.testing.assert_array_equal(clean, expert_action("close_drawer", hand, handle))
+    half = FlawedExpert("close_drawer", Flaws(scale=0.5), rng).act(0, hand, handle)
+    np.testing.assert_allclose(half[10:], 0.5 * clean[10:])
+    stopped = FlawedExpert("close_drawer", Flaws(stop=3), rng).act(3, hand, handle)
+    assert not stopped[10:].any()
+    other = FlawedExpert("close_drawer", Flaws(switch=0), rng).act(0, hand, handle)
+    np.testing.assert_array_equal(other, expert_action("open_drawer", hand, handle))
+
+
+def test_every_kind_of_controller_is_drawn() -> None:
+    assert sum(KINDS.values()) == pytest.approx(1.0)
+    kinds = {draw_controller("open_drawer", np.random.default_rng(seed))[0] for seed in range(400)}
+    assert kinds == set(KINDS)
+
+
+@pytest.mark.physics
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_expert_succeeds(physics: DrawerPhysics, task: str) -> None:
+    for start in draw_starts(task, 4, [1, 2]):
+        physics.reset(start)
+        for _ in range(HORIZON):
+            physics.act(expert_action(task, physics.hand, physics.handle))
+        assert is_success(task, physics.drawer)
+
+
+@pytest.mark.physics
+def test_hand_moves_by_the_metres_it_is_told(physics: DrawerPhysics) -> None:
+    physics.reset(MIDDLE)
+    before = physics.hand
+    physics.act(robot_action(np.array([0.03, -0.02, 0.04]), -1.0))
+    np.testing.assert_allclose(physics.hand - before, [0.03, -0.02, 0.04], atol=0.006)
+
+
+@pytest.mark.physics
+def test_nothing_drifts_while_nothing_is_done(physics: DrawerPhysics) -> None:
+    physics.reset(MIDDLE)
+    hand = physics.hand
+    for _ in range(HORIZON):
+        physics.act(np.zeros(WIDTH))
+    np.testing.assert_allclose(physics.hand, hand, atol=0.003)
+    assert physics.drawer == pytest.approx(MIDDLE.drawer, abs=1e-3)
+
+
+@pytest.mark.physics
+def test_the_same_start_and_actions_give_the_same_frames(physics: DrawerPhysics) -> None:
+    actions = [robot_action(move, 1.0) for move in np.random.default_rng(0).uniform(-0.06, 0.06, (5, 3))]
+    films = []
+    for _ in range(2):
+        films.append([physics.reset(MIDDLE), *(physics.step(action) for action in actions)])
+    np.testing.assert_array_equal(films[0], films[1])
+
+
+@pytest.mark.physics
+def test_a_snapshot_goes_on_as_if_nothing_had_happened(physics: DrawerPhysics) -> None:
+    actions = [expert_action("close_drawer", np.array([0.0, 0.5, 0.11]), np.array([0.0, 0.64, 0.09]))] * 6
+    physics.reset(MIDDLE)
+    for action in actions[:3]:
+        physics.act(action)
+    middle = physics.snapshot()
+    straight = [physics.step(action) for action in actions[3:]]
+    physics.reset(DrawerStart(0.05, 0.0, (0.1, 0.5, 0.1)))
+    physics.restore(middle)
+    np.testing.assert_array_equal([physics.step(action) for action in actions[3:]], straight)
+
+
+@pytest.mark.physics
+def test_an_episode_depends_on_its_seed_and_number_alone(physics: DrawerPhysics, tmp_path: Path) -> None:
+    collect(Collect(tmp_path, episodes=3, seed=5, processes=2))
+    episode_path(tmp_path, 1).unlink()
+    assert collect(Collect(tmp_path, episodes=3, seed=5, processes=1)) == 1
+    written = read_npz(episode_path(tmp_path, 1), ("image", "action", "drawer"))
+    direct = record_episode(physics, 5, 1)
+    for name, array in written.items():
+        np.testing.assert_array_equal(array, direct[name])
+    assert written["image"].shape == (HORIZON + 1, 64, 64, 3)
