@@ -95,6 +95,19 @@ def cluster_t_interval(values: np.ndarray, clusters: np.ndarray, level: float = 
     return mean - half, mean + half
 
 
+def size_interval(sizes: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+    """``cluster_t_interval`` on the logarithmic scale, for the mean of sizes (never negative, long to the right).
+
+    mean * exp(± t * error / mean), by the delta method; at most 100 points.
+    """
+    low, high = cluster_t_interval(sizes, clusters)
+    mean = float(sizes.mean())
+    if mean == 0 or math.isnan(low):
+        return low, high
+    stretch = math.exp(min((high - mean) / mean, 50.0))
+    return mean / stretch, min(mean * stretch, 100.0)
+
+
 def _square(rows: pd.DataFrame, index: str) -> tuple[np.ndarray, np.ndarray]:
     """Rates (k t) of the policies or families that have every task."""
     tables = []
@@ -145,10 +158,10 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     owner = rows["family"].to_numpy()
     few = "" if families >= 3 else f"an interval needs at least 3 independent policies, there are {families}"
     few = few if len(gaps) else why
-    mae_low, mae_high = cluster_t_interval(np.abs(gaps), owner) if len(gaps) else (math.nan, math.nan)
+    mae_low, mae_high = size_interval(np.abs(gaps), owner) if len(gaps) else (math.nan, math.nan)
     mae = Measure(
         float(np.abs(gaps).mean()) if len(gaps) else math.nan,
-        mae_low if math.isnan(mae_low) else max(mae_low, 0.0),
+        mae_low,
         mae_high,
         *dropped(lambda x, y: float(100 * np.abs(x - y).mean())),
         few,

@@ -123,9 +123,11 @@ def permutation_test(sim: np.ndarray, real: np.ndarray) -> Permutation:
 def bootstrap_interval(
     sim: np.ndarray, real: np.ndarray, families: np.ndarray, level: float = 0.95, draws: int = 4000
 ) -> tuple[float, float]:
-    """Percentile interval of Pearson's r, whole families of policies being drawn again.
+    """Expanded percentile interval of Pearson's r, whole families of policies being drawn again.
 
-    (nan, nan) below ``BOOTSTRAP_FROM`` families: unsupported.
+    The plain percentile interval is too short for few families (it held 0.85 of 0.95 with eight), so the tail
+    is that of Student's t widened by sqrt(f / (f - 1)): Hesterberg (2015), section 3.3.  (nan, nan) below
+    ``BOOTSTRAP_FROM`` families: unsupported.
     """
     x, y = np.atleast_2d(np.asarray(sim, float).T).T, np.atleast_2d(np.asarray(real, float).T).T
     names, index = np.unique(families, return_inverse=True)
@@ -141,5 +143,7 @@ def bootstrap_interval(
     vx, vy = sxx - sx * sx / n, syy - sy * sy / n
     ok = (vx > 1e-12) & (vy > 1e-12)
     r = (sxy - sx * sy / n)[ok] / np.sqrt(vx[ok] * vy[ok])
-    low, high = np.quantile(r, [0.5 - level / 2, 0.5 + level / 2])
+    f = len(names)
+    tail = stats.norm.cdf(math.sqrt(f / (f - 1)) * stats.t.ppf(0.5 - level / 2, f - 1))
+    low, high = np.quantile(r, [tail, 1 - tail])
     return float(low), float(min(high, 1.0))

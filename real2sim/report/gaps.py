@@ -171,11 +171,8 @@ def agreement_by_length(pairs: pd.DataFrame, target: float = 0.9, bins: int = 5)
         return LengthTrust(empty, None, "The episodes do not say how many steps they have.")
     known = pairs[pairs["steps"].notna()]
     steps = known["steps"].astype(int)
-    edges = np.unique(np.quantile(steps, np.linspace(0, 1, bins + 1)).astype(int))
-    if len(edges) == 1:
-        group = pd.Series(0, index=known.index)
-    else:
-        group = pd.Series(np.searchsorted(edges[1:-1], steps.to_numpy(), side="left"), index=known.index)
+    ends = np.unique(np.quantile(steps, np.linspace(0, 1, bins + 1)[1:], method="higher").astype(int))
+    group = np.searchsorted(ends, steps.to_numpy(), side="left")
     found = known.assign(bin=group, steps=steps).groupby("bin")
     out = found.agg(
         shortest=("steps", "min"), longest=("steps", "max"), episodes=("agree", "size"), same=("agree", "sum")

@@ -186,6 +186,36 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     return frame[columns + [c for c in ("source",) if c in frame]].reset_index(drop=True), remarks
 
 
+def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """Simulated rates (set, policy, family, task, successes, episodes, rate), episodes, and remarks.
+
+    Rates alone (a published table) are taken as well; there are then no episodes.
+    """
+    if "success" in simulated or not {"successes", "success_rate", "rate"} & set(simulated.columns):
+        episodes, remarks = read_episodes(simulated)
+        return success_counts(episodes, ["set", "policy", "family", "task"]), episodes, remarks
+    rates, remarks = read_rates(simulated, "simulated rates")
+    keys = simulated.drop_duplicates(["policy", "task"]).astype({"policy": str, "task": str})
+    extra = [column for column in ("set", "family") if column in simulated]
+    rates = rates.merge(keys[["policy", "task", *extra]], on=["policy", "task"], how="left")
+    for column, default in (("set", DEFAULT_SET), ("family", rates["policy"])):
+        rates[column] = rates[column].fillna(default) if column in rates else default
+    remarks.append(
+        "Only simulated rates were given, not episodes: nothing is ranked, paired or shown as film."
+    )
+    empty = pd.DataFrame(columns=["set", "policy", "family", "task", "success"]).astype({"success": float})
+    return rates, empty, remarks
+
+
+def success_counts(episodes: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Successes, episodes and rate per group of scored episodes."""
+    counts = episodes.groupby(keys, sort=False, observed=True)["success"].agg(["sum", "count"]).reset_index()
+    frame = counts.rename(columns={"sum": "successes", "count": "episodes"})
+    frame["successes"] = frame["successes"].astype(float)
+    frame["rate"] = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
+    return frame
+
+
 def read_real_episodes(table: pd.DataFrame | Path | str) -> tuple[pd.DataFrame, list[str]]:
     """Real episodes (policy, task, start, success 0/1), and remarks."""
     frame = _frame(table, "real episodes")

@@ -130,7 +130,8 @@ def report_metrics(report: Report) -> dict[str, Any]:
     }
     out |= agreement_metrics(pooled) | episode_counts(chosen)
     # At the top level "policies" are those that ran; "compared" are those with a real rate as well.
-    out |= {"policies": int(chosen["policy"].nunique()), "compared": pooled.policies}
+    ran = report.rates[report.rates["set"] == main]["policy"].nunique() if sets else 0
+    out |= {"policies": int(ran), "compared": pooled.policies}
     out["verdict"] = {name: {"grade": v.grade, "text": v.text} for name, v in report.verdicts.items()}
     out["sets"] = {name: _set_metrics(report, name) for name in sets}
     out["judge"] = report.judge.to_dict("records")

@@ -45,6 +45,8 @@ class Comparisons:
     table: pd.DataFrame
     """first, second, shared, only_first, only_second, p, p_family; one row per pair."""
     paired: bool
+    outcomes: pd.DataFrame | None = None
+    """Successes per shared start (rows) and policy (columns); None without start frames."""
 
 
 def outcome_table(episodes: pd.DataFrame) -> pd.DataFrame:
@@ -67,6 +69,7 @@ def compare_policies(episodes: pd.DataFrame, policies: list[str]) -> Comparisons
     k = len(policies)
     i, j = np.triu_indices(k, 1)
     shared = np.zeros((k, k))
+    wide = None
     if "start" in episodes and episodes["start"].notna().all() and k > 1:
         wide = outcome_table(episodes).reindex(columns=policies)
         known = wide.notna().to_numpy(float)
@@ -98,4 +101,4 @@ def compare_policies(episodes: pd.DataFrame, policies: list[str]) -> Comparisons
             )
         table = table.assign(shared=0, only_first=np.nan, only_second=np.nan, p=np.array(p, float))
     family = multipletests(table["p"].to_numpy(), method="holm")[1] if len(table) else table["p"]
-    return Comparisons(table.assign(p_family=family), paired)
+    return Comparisons(table.assign(p_family=family), paired, wide)

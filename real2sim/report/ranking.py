@@ -115,12 +115,10 @@ def rank(episodes: pd.DataFrame) -> Ranking:
         )
     if left_out:
         words += f" Left out because not every policy ran them: {', '.join(left_out)}."
-    return Ranking(table, beats, comparisons, _neighbours(used, table, beats, comparisons), tasks, words)
+    return Ranking(table, beats, comparisons, _neighbours(table, beats, comparisons), tasks, words)
 
 
-def _neighbours(
-    episodes: pd.DataFrame, table: pd.DataFrame, beats: pd.DataFrame, comparisons: Comparisons
-) -> pd.DataFrame:
+def _neighbours(table: pd.DataFrame, beats: pd.DataFrame, comparisons: Comparisons) -> pd.DataFrame:
     """Each policy and the next one in the ranking."""
     tests = comparisons.table.set_index(["first", "second"])
     rows = []
@@ -129,11 +127,11 @@ def _neighbours(
         done = int(min(ahead["episodes"], behind["episodes"]))
         discordance = None
         stopped = None
-        if comparisons.paired:
+        if comparisons.paired and comparisons.outcomes is not None:
             done = int(test["shared"])
             discordance = float(test["only_first"] + test["only_second"]) / done
             difference = float(test["only_first"] - test["only_second"]) / done
-            stopped = first_separated(episodes, ahead["policy"], behind["policy"])
+            stopped = first_separated(comparisons.outcomes, ahead["policy"], behind["policy"])
         else:
             difference = float(ahead["rate"] - behind["rate"])
         needed = episodes_to_separate(float(ahead["rate"]), float(behind["rate"]), difference, discordance)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from real2sim.report.inputs import read_rates
+from real2sim.report.inputs import read_rates, success_counts
 
 LEVEL = 0.95
 
@@ -35,11 +35,7 @@ def newcombe(
 
 def success_rates(episodes: pd.DataFrame, by: tuple[str, ...] = ("policy", "task")) -> pd.DataFrame:
     """Success rate of each policy on each task, with its count and 95 % Wilson interval."""
-    keys = list(by)
-    counts = episodes.groupby(keys, sort=False, observed=True)["success"].agg(["sum", "count"]).reset_index()
-    frame = counts.rename(columns={"sum": "successes", "count": "episodes"})
-    frame["successes"] = frame["successes"].astype(float)
-    frame["rate"] = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
+    frame = success_counts(episodes, list(by))
     frame["low"], frame["high"] = wilson(frame["successes"].to_numpy(), frame["episodes"].to_numpy())
     return frame
 

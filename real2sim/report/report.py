@@ -25,7 +25,7 @@ from real2sim.report.gaps import (
     policy_pairs,
     worst_episodes,
 )
-from real2sim.report.inputs import name_remarks, read_episodes, read_rates, read_real_episodes
+from real2sim.report.inputs import name_remarks, read_rates, read_real_episodes, read_simulated
 from real2sim.report.judge_error import (
     JudgeError,
     corrected_rates,
@@ -128,13 +128,14 @@ def report(
     Args:
         episodes: one row per scored simulated episode: policy, task, success; also used where present: set,
             family, episode, start, seed, probability, steps, frame_passes, video (path of the episode's npz).
+            A table of rates (policy, task, success_rate, n_trials) is taken as well, with less to say.
         real: real rates, a frame or a CSV: policy, task, successes, episodes (or success_rate, n_trials).
             Without it, the rates of ``real_episodes`` are used.
         real_episodes: real episodes paired by policy, task and start frame.
-        judge_labels: (name, frame) pairs of labelled episodes: label (what really happened), success (what
-        the judge says), optionally task.  The last pair corrects the rates: give the generated episodes last.
-        frames: gives the frames (t h w 3) of an episode id, for film strips; default: from the column
-        ``video``. out: folder to write the page, table, numbers and figures into.
+        judge_labels: (name, frame) pairs of labelled episodes: label (what happened), success (what the judge
+            says), optionally task.  The last pair corrects the rates: give generated episodes last.
+        frames: gives the frames (t h w 3) of an episode id, for film strips; default: from column ``video``.
+        out: folder to write the page, table, numbers and figures into.
         real_name: what plays reality, as the page shall call it, e.g. "real = MuJoCo physics".
         provenance: how the episodes were made, shown at the end of the page.
 
@@ -142,7 +143,7 @@ def report(
         ValueError: if a table lacks a column or holds impossible numbers.
         FileNotFoundError: if a given path does not exist.
     """
-    sim_episodes, remarks = read_episodes(episodes)
+    sim, sim_episodes, remarks = read_simulated(episodes)
     real_table: pd.DataFrame | None = None
     real_runs: pd.DataFrame | None = None
     if real_episodes is not None:
@@ -154,10 +155,9 @@ def report(
     elif real_runs is not None:
         real_table = success_rates(real_runs)
 
-    sim = success_rates(sim_episodes, ("set", "policy", "family", "task"))
     rows = numbered(compare_rates(sim, real_table))
     remarks += name_remarks(sim, real_table, real_name)
-    sets = list(dict.fromkeys(sim_episodes["set"]))
+    sets = list(dict.fromkeys(sim["set"]))
     by_set = {name: scopes(rows[rows["set"] == name]) for name in sets}
     pairs = policy_pairs(rows)
     nothing = "no real rates were given" if real_table is None else ""

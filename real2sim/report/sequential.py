@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from real2sim.report.paired_tests import mcnemar_exact, outcome_table
+from real2sim.report.paired_tests import mcnemar_exact
 
 MOST_EPISODES = 1_000_000
 
@@ -66,13 +66,12 @@ def confidence_sequence(
     return low, high
 
 
-def first_separated(episodes: pd.DataFrame, first: str, second: str, alpha: float = 0.05) -> int | None:
-    """``sequential_test`` on the shared starts of two policies, in the order in which they stand."""
-    wide = outcome_table(episodes[episodes["policy"].isin([first, second])])[[first, second]].dropna()
-    # Tasks take turns, as they would if one ran both until the answer is clear.
-    turn = wide.groupby(level="task", sort=False).cumcount()
-    wide = wide.iloc[np.argsort(turn.to_numpy(), kind="stable")]
-    return sequential_test(wide[first].to_numpy(), wide[second].to_numpy(), alpha)
+def first_separated(outcomes: pd.DataFrame, first: str, second: str, alpha: float = 0.05) -> int | None:
+    """``sequential_test`` on the shared starts of two policies (``outcome_table``), tasks taking turns."""
+    both = outcomes[[first, second]].dropna()
+    turn = both.groupby(level="task", sort=False).cumcount().to_numpy()
+    both = both.iloc[np.argsort(turn, kind="stable")]
+    return sequential_test(both[first].to_numpy(), both[second].to_numpy(), alpha)
 
 
 def mcnemar_power(starts: int, difference: float, discordance: float, alpha: float = 0.05) -> float:

@@ -20,7 +20,9 @@ class MadeUp:
     labels: pd.DataFrame
 
 
-def make_suite(policies: int = 8, starts: int = 40, error: float = 0.06, seed: int = 0, sets: bool = False) -> MadeUp:
+def make_suite(
+    policies: int = 8, starts: int = 40, error: float = 0.06, seed: int = 0, sets: bool = False
+) -> MadeUp:
     rng = np.random.default_rng(seed)
     names = [f"policy-{i}" for i in range(policies)]
     sim, real = [], []

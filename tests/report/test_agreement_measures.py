@@ -27,8 +27,12 @@ from real2sim.report.published import simpler_comparison
 from real2sim.report.rank_violation import mmrv, mmrv_interval
 from real2sim.report.scopes import task_averages
 
-EXPECTED = pd.read_csv(Path(__file__).parents[1] / "data" / "report" / "simpler_expected_metrics.csv", dtype=str)
-rates = st.integers(2, 7).flatmap(lambda n: st.tuples(*[arrays(float, n, elements=st.floats(0, 1, width=16))] * 2))
+EXPECTED = pd.read_csv(
+    Path(__file__).parents[1] / "data" / "report" / "simpler_expected_metrics.csv", dtype=str
+)
+rates = st.integers(2, 7).flatmap(
+    lambda n: st.tuples(*[arrays(float, n, elements=st.floats(0, 1, width=16))] * 2)
+)
 
 
 def rows(sim, real, n=50, families=None, tasks=None):
@@ -37,7 +41,11 @@ def rows(sim, real, n=50, families=None, tasks=None):
     frame = pd.DataFrame({"set": "policies", "policy": [f"p{i}" for i in range(k)], "task": tasks or "x"})
     frame["family"] = families or frame["policy"]
     for world, rate in (("sim", sim), ("real", real)):
-        frame[f"{world}_rate"], frame[f"{world}_successes"], frame[f"{world}_episodes"] = rate, rate * n, float(n)
+        frame[f"{world}_rate"], frame[f"{world}_successes"], frame[f"{world}_episodes"] = (
+            rate,
+            rate * n,
+            float(n),
+        )
     return frame
 
 
@@ -56,7 +64,10 @@ def test_shipped_tables_give_simplers_numbers_per_task_and_on_average():
         found = agreement(group)
         assert found.mmrv.value == pytest.approx(float(published.loc[task, "mmrv"]), abs=1e-9)
         assert found.pearson_simpler == pytest.approx(float(published.loc[task, "pearson"]), abs=1e-9)
-    for robot, case in (("google_robot", "google_robot_task_average"), ("widowx_bridge", "widowx_task_average")):
+    for robot, case in (
+        ("google_robot", "google_robot_task_average"),
+        ("widowx_bridge", "widowx_task_average"),
+    ):
         expected = EXPECTED.set_index("case").loc[case]
         found = agreement(task_averages(table[table["set"] == robot]))
         assert found.mmrv.value == pytest.approx(float(expected["mmrv"]), abs=1e-9)
@@ -200,7 +211,9 @@ def test_interval_of_a_mean_without_clusters_is_students():
 
 
 def test_mmrv_interval_excludes_0_only_when_a_violation_is_certain():
-    few = mmrv_interval((np.array([6.0, 4.0]), np.array([10.0, 10.0])), (np.array([4.0, 6.0]), np.array([10.0, 10.0])))
+    few = mmrv_interval(
+        (np.array([6.0, 4.0]), np.array([10.0, 10.0])), (np.array([4.0, 6.0]), np.array([10.0, 10.0]))
+    )
     assert few[0] == 0
     n = np.array([1000.0, 1000.0])
     low, high = mmrv_interval((np.array([800.0, 200.0]), n), (np.array([200.0, 800.0]), n))

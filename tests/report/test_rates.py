@@ -62,7 +62,13 @@ def test_published_rates_keep_their_digits():
 
 def test_subtasks_beside_all_are_left_out():
     table = pd.DataFrame(
-        {"policy": "a", "task": "x", "subtask": ["all", "standing"], "success_rate": [0.5, 0.1], "n_trials": [10, 5]}
+        {
+            "policy": "a",
+            "task": "x",
+            "subtask": ["all", "standing"],
+            "success_rate": [0.5, 0.1],
+            "n_trials": [10, 5],
+        }
     )
     rates, _ = read_rates(table)
     assert rates["rate"].tolist() == [0.5]
@@ -72,7 +78,10 @@ def test_subtasks_beside_all_are_left_out():
     ("table", "words"),
     [
         ({"policy": ["a"], "task": ["x"], "successes": [11], "episodes": [10]}, "11 successes in 10"),
-        ({"policy": ["a", "a"], "task": ["x", "x"], "successes": [1, 2], "episodes": [10, 10]}, "more than once"),
+        (
+            {"policy": ["a", "a"], "task": ["x", "x"], "successes": [1, 2], "episodes": [10, 10]},
+            "more than once",
+        ),
         ({"policy": ["a"], "successes": [1], "episodes": [10]}, "no column task"),
         ({"policy": ["a"], "task": ["x"], "score": [1]}, "no column successes, episodes"),
     ],

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+
+from real2sim.report.letters import compact_letters
+from real2sim.report.paired_tests import compare_policies, mcnemar_exact, outcome_table, stratified_exact
+from real2sim.report.ranking import posterior_draws, probability_best, probability_better, rank
+from real2sim.report.sequential import (
+    confidence_sequence,
+    episodes_to_separate,
+    evidence,
+    mcnemar_power,
+    sequential_test,
+)
+
+
+def played(outcomes: dict[str, list[int]], task: str = "x", starts: bool = True) -> pd.DataFrame:
+    rows = []
+    for policy, values in outcomes.items():
+        for i, value in enumerate(values):
+            row = {"policy": policy, "family": policy, "task": task, "success": float(value), "seed": i}
+            rows.append(row | ({"start": str(i)} if starts else {}))
+    return pd.DataFrame(rows)
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_equals_statsmodels(b, c):
+    expected = mcnemar([[5, b], [c, 5]], exact=True).pvalue
+    assert mcnemar_exact(np.array(b), np.array(c)) == pytest.approx(min(expected, 1.0))
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.data())
+def test_exact_test_of_one_task_is_fishers(n1, n2, data):
+    k1, k2 = data.draw(st.integers(0, n1)), data.draw(st.integers(0, n2))
+    expected = stats.fisher_exact([[k1, n1 - k1], [k2, n2 - k2]]).pvalue
+    assert stratified_exact(np.array([[k1, n1]]), np.array([[k2, n2]])) == pytest.approx(expected)
+
+
+def test_exact_test_keeps_tasks_apart():
+    # Each task alone is level; lumped together the first policy would look better (Simpson's paradox).
+    first, second = np.array([[90, 100], [1, 10]]), np.array([[9, 10], [10, 100]])
+    assert stratified_exact(first, second) > 0.5
+    assert stratified_exact(first.sum(0)[None], second.sum(0)[None]) < 0.01
+
+
+def test_starts_are_paired_by_name_and_repetitions_by_seed():
+    first = pd.DataFrame({"policy": "a", "task": "x", "start": "s", "seed": [2, 1], "success": [1.0, 0.0]})
+    second = pd.DataFrame({"policy": "b", "task": "x", "start": "s", "seed": [1, 2], "success": [0.0, 1.0]})
+    wide = outcome_table(pd.concat([first, second]))
+    assert (wide["a"] == wide["b"]).all()
+
+
+def test_policies_on_shared_starts_are_tested_in_pairs():
+    episodes = played({"a": [1] * 20, "b": [1] * 8 + [0] * 12})
+    found = compare_policies(episodes, ["a", "b"])
+    assert found.paired
+    row = found.table.iloc[0]
+    assert (row["only_first"], row["only_second"], row["shared"]) == (12, 0, 20)
+    assert row["p"] == pytest.approx(2 / 2**12)
+
+
+def test_without_starts_the_test_is_unpaired():
+    episodes = played({"a": [1] * 20, "b": [1] * 8 + [0] * 12}, starts=False)
+    found = compare_policies(episodes, ["a", "b"])
+    assert not found.paired
+    assert found.table["p"][0] == pytest.approx(stats.fisher_exact([[20, 0], [8, 12]]).pvalue)
+
+
+@given(st.integers(1, 9), st.data())
+def test_policies_share_a_letter_exactly_when_they_cannot_be_told_apart(n, data):
+    differs = np.zeros((n, n), bool)
+    for i in range(n):
+        for j in range(i + 1, n):
+            differs[i, j] = differs[j, i] = data.draw(st.booleans())
+    letters = compact_letters(differs)
+    for i in range(n):
+        assert letters[i]
+        for j in range(n):
+            assert bool(set(letters[i]) & set(letters[j])) == (i == j or not differs[i, j])
+
+
+def test_letters_of_a_clear_ladder_are_one_each():
+    assert compact_letters(~np.eye(3, dtype=bool)) == ["a", "b", "c"]
+
+
+def test_probabilities_of_being_best_add_up_and_follow_the_counts():
+    draws = posterior_draws(np.array([[18], [10], [2]]), np.full((3, 1), 20))
+    best = probability_best(draws)
+    assert best.sum() == pytest.approx(1)
+    assert best[0] > 0.98 > best[1] > best[2]
+
+
+def test_probability_better_equals_the_closed_form():
+    draws = posterior_draws(np.array([[7], [5]]), np.full((2, 1), 10), draws=200_000)
+    grid = (np.arange(20_000) + 0.5) / 20_000
+    first, second = stats.beta(7.5, 3.5), stats.beta(5.5, 5.5)
+    exact = np.mean(first.pdf(grid) * second.cdf(grid))
+    assert probability_better(draws)[0, 1] == pytest.approx(exact, abs=0.005)
+
+
+def test_ranking_orders_policies_and_groups_equal_ones():
+    rng = np.random.default_rng(0)
+    same = (rng.random(60) < 0.5).astype(int)
+    found = rank(played({"bad": [0] * 60, "middle": list(same), "twin": list(same), "good": [1] * 60}))
+    assert found.table["policy"].tolist()[0] == "good"
+    letters = found.table.set_index("policy")["letters"]
+    assert letters["middle"] == letters["twin"]
+    assert len({letters["good"], letters["middle"], letters["bad"]}) == 3
+
+
+def test_ranking_of_nothing_and_of_one_policy_says_so():
+    nothing = rank(played({"a": []}).reindex(columns=["policy", "family", "task", "success"]))
+    assert "no episodes" in nothing.statement
+    one = rank(played({"a": [1, 0, 1]}))
+    assert one.table["letters"].tolist() == ["a"]
+    assert one.neighbours.empty
+
+
+def test_policies_without_a_common_task_are_not_ranked():
+    episodes = pd.concat([played({"a": [1]}, "x"), played({"b": [1]}, "y")])
+    assert "No task was run by all" in rank(episodes).statement
+
+
+def test_evidence_equals_the_integral_over_all_coins():
+    grid = (np.arange(100_000) + 0.5) / 100_000
+    expected = np.mean(grid**7 * (1 - grid) ** 2) / 0.5**9
+    assert evidence(np.array(7), np.array(2)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_sequential_test_stops_soon_for_a_clear_difference_and_never_for_none():
+    assert sequential_test(np.ones(50), np.zeros(50)) <= 9
+    assert sequential_test(np.ones(50), np.ones(50)) is None
+
+
+def test_confidence_sequence_contains_the_rate_and_is_wider_than_wilson():
+    low, high = confidence_sequence(np.array([0, 30, 50]), np.array([50, 50, 50]))
+    assert low[0] == 0 and high[2] == 1
+    assert low[1] < 0.6 < high[1]
+    assert high[1] - low[1] > 0.27
+
+
+def test_no_number_of_episodes_separates_equal_policies():
+    assert episodes_to_separate(0.5, 0.5) is None
+
+
+def test_pairing_saves_episodes_and_smaller_gaps_cost_more():
+    unpaired = episodes_to_separate(0.6, 0.5)
+    paired = episodes_to_separate(0.6, 0.5, 0.1, 0.2)
+    assert paired < unpaired
+    assert episodes_to_separate(0.55, 0.5) > unpaired
+
+
+def test_paired_power_equals_a_slow_enumeration():
+    n, difference, discordance = 25, 0.3, 0.5
+    ahead = (discordance + difference) / 2
+    total = 0.0
+    for b in range(n + 1):
+        for c in range(n + 1 - b):
+            chance = stats.multinomial.pmf(
+                [b, c, n - b - c], n, [ahead, discordance - ahead, 1 - discordance]
+            )
+            total += chance * (mcnemar_exact(np.array(b), np.array(c)) <= 0.05)
+    assert mcnemar_power(n, difference, discordance) == pytest.approx(total, rel=1e-6)
