@@ -1,0 +1,57 @@
+"""Does the drawer stay where it is when the robot does nothing?
+
+    python -m benchmarks.still_robot --suite drawer
+
+Every start of every task is rolled out with actions of zero. The judge's joint regression says where the drawer stands in
+the first and in the last frame; it stayed if the two differ by less than a tolerance. Prints counts with Wilson intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+from statsmodels.stats.proportion import proportion_confint
+
+from real2sim.actions import WIDTH
+from real2sim.evaluation.suite import load_suite
+from real2sim.evaluation.worlds import MODEL, model_folder
+from real2sim.success.classifier import SuccessClassifier
+from real2sim.vid2world.world_model import WorldModel
+
+TOLERANCE = 0.02
+"""Metres; the judge's own error on physics frames is a few millimetres."""
+
+
+def main() -> None:
+    """Print, per task, in how many episodes the drawer stayed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", default="drawer")
+    parser.add_argument("--world", default=MODEL)
+    parser.add_argument("--starts", type=int, default=50)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    suite = load_suite(arguments.suite)
+    model = WorldModel.from_folder(model_folder(arguments.world, suite))
+    judge = SuccessClassifier.from_folder(suite.folder / "judge")
+    for task in suite.tasks:
+        starts = suite.starts(task.name, arguments.starts)
+        state = model.reset(np.stack([start.frame for start in starts]), range(len(starts)))
+        films = [np.stack([start.frame for start in starts])]
+        for _ in range(task.horizon):
+            frames, state = model.step(state, np.zeros((len(starts), WIDTH), np.float32))
+            films.append(frames)
+        film = np.stack(films, axis=1)
+        told = [task.instruction] * len(starts)
+        moved = np.abs(judge.joint(film, told) - judge.joint(film[:, :1], told))
+        stayed, false_success = int((moved < TOLERANCE).sum()), int((judge.probability(film, told) >= 0.5).sum())
+        low, high = proportion_confint(stayed, len(starts), method="wilson")
+        print(
+            f"{task.name}: the drawer stayed within {TOLERANCE * 1000:.0f} mm in {stayed}/{len(starts)} episodes "
+            f"(95 % {low:.3f} to {high:.3f}); largest motion {moved.max() * 1000:.0f} mm; called a success: {false_success}"
+        )
+
+
+if __name__ == "__main__":
+    main()

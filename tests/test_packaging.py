@@ -1,0 +1,60 @@
+"""What is installed, what is imported, and what the project says about itself."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_every_package_is_listed_once() -> None:
+    listed = setup_cfg()["options"]["packages"].split()
+    found = {"real2sim", "real2sim.policies", "real2sim.envs"}
+    found |= {f"real2sim.{path.parent.name}" for path in (ROOT / "real2sim").glob("*/__init__.py")}
+    assert sorted(listed) == sorted(found)
+
+
+def test_the_two_links_show_the_folders_beside_the_library() -> None:
+    for name in ("policies", "envs"):
+        assert (ROOT / "real2sim" / name).is_symlink()
+        assert (ROOT / "real2sim" / name).resolve() == ROOT / name
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = ("torch", "tensorflow", "matplotlib", "pandas", "mujoco")
+    code = f"import sys, real2sim; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("real2sim/*/*.py")) + sorted(ROOT.glob("real2sim/*.py")), ids=str)
+def test_no_file_is_longer_than_a_reader_can_hold(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
+
+
+def test_every_link_in_the_documents_leads_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#\s]+)", document.read_text(encoding="utf-8")):
+            if not target.startswith(("http://", "https://", "mailto:")):
+                assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_shipped_models_have_cards() -> None:
+    configs = sorted((ROOT / "real2sim" / "assets").rglob("config.json"))
+    assert configs
+    for config in configs:
+        card = (config.parent / "README.md").read_text(encoding="utf-8")
+        for word in ("data", "seed", "command", "fail"):
+            assert word in card.lower(), f"{config.parent}: the model card says nothing of {word!r}"
