@@ -71,7 +71,9 @@ def main() -> None:
         for place, (name, flaws) in enumerate(CONTROLLERS[task.name].items()):
             actions = []
             for index, start in enumerate(tqdm(drawn, desc=f"{task.name} {name}")):
-                controller = FlawedExpert(task.name, flaws, np.random.default_rng([START_SEED, number, place, index]))
+                controller = FlawedExpert(
+                    task.name, flaws, np.random.default_rng([START_SEED, number, place, index])
+                )
                 physics.reset(start)
                 for step in range(HORIZON):
                     actions.append(controller.act(step, physics.hand, physics.handle))

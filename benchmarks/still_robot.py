@@ -26,7 +26,9 @@ TOLERANCE = 0.02
 
 def main() -> None:
     """Print, per task, in how many episodes the drawer stayed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--suite", default="drawer")
     parser.add_argument("--world", default=MODEL)
     parser.add_argument("--starts", type=int, default=50)
@@ -45,7 +47,10 @@ def main() -> None:
         film = np.stack(films, axis=1)
         told = [task.instruction] * len(starts)
         moved = np.abs(judge.joint(film, told) - judge.joint(film[:, :1], told))
-        stayed, false_success = int((moved < TOLERANCE).sum()), int((judge.probability(film, told) >= 0.5).sum())
+        stayed, false_success = (
+            int((moved < TOLERANCE).sum()),
+            int((judge.probability(film, told) >= 0.5).sum()),
+        )
         low, high = proportion_confint(stayed, len(starts), method="wilson")
         print(
             f"{task.name}: the drawer stayed within {TOLERANCE * 1000:.0f} mm in {stayed}/{len(starts)} episodes "

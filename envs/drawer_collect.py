@@ -31,7 +31,9 @@ class Collect:
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.processes < 1:
-            raise ValueError(f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}")
+            raise ValueError(
+                f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}"
+            )
 
 
 class Controller(Protocol):
@@ -65,7 +67,9 @@ def draw_controller(task: str, rng: np.random.Generator) -> tuple[str, Controlle
     slight = float(rng.uniform(0.0, 0.15))
     flaws = {
         "expert": lambda: Flaws(noise=slight),
-        "noisy": lambda: Flaws(noise=float(rng.uniform(0.15, 1.2)), random=float(rng.uniform(0, 0.7) * (rng.random() < 0.5))),
+        "noisy": lambda: Flaws(
+            noise=float(rng.uniform(0.15, 1.2)), random=float(rng.uniform(0, 0.7) * (rng.random() < 0.5))
+        ),
         "scaled": lambda: Flaws(noise=slight, scale=float(rng.uniform(0.15, 0.8))),
         "miss": lambda: Flaws(noise=float(rng.uniform(0.0, 0.3)), aim=_draw_miss(task, rng)),
         "stop": lambda: Flaws(noise=slight, stop=int(rng.integers(1, 14))),
@@ -132,7 +136,10 @@ def collect(config: Collect) -> int:
     missing = [index for index in range(config.episodes) if not episode_path(config.out, index).exists()]
     shards = [(config, missing[rank :: config.processes]) for rank in range(config.processes)]
     context = multiprocessing.get_context("spawn")
-    with context.Pool(config.processes, initializer=_one_thread) as pool, tqdm(total=len(missing), unit="episode") as bar:
+    with (
+        context.Pool(config.processes, initializer=_one_thread) as pool,
+        tqdm(total=len(missing), unit="episode") as bar,
+    ):
         for _ in pool.imap_unordered(_record, [(config, index) for _, shard in shards for index in shard]):
             bar.update()
     return len(missing)

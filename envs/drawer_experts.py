@@ -60,7 +60,11 @@ def _open(hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
         return np.array([x, y, WORK_HEIGHT - hand[2]])
     if hand[2] < CLEAR_HEIGHT - 0.02:
         near = abs(x) < 0.10 and abs(y) < 0.12
-        return np.array([0.0, 0.0, CLEAR_HEIGHT - hand[2]]) if near else np.array([x, min(y, 0.0), CLEAR_HEIGHT - hand[2]])
+        return (
+            np.array([0.0, 0.0, CLEAR_HEIGHT - hand[2]])
+            if near
+            else np.array([x, min(y, 0.0), CLEAR_HEIGHT - hand[2]])
+        )
     return np.array([x, y, CLEAR_HEIGHT - hand[2]])
 
 
@@ -95,8 +99,12 @@ class FlawedExpert:
             return robot_action(np.zeros(3), 1.0 if self.task == "close_drawer" else -1.0)
         task = self.task if step < flaws.switch else next(other for other in TASKS if other != self.task)
         aim = np.array(flaws.aim)
-        clean = expert_action(task, hand - np.array([0.0, 0.0, aim[2]]), handle + np.array([aim[0], aim[1], 0.0]))
-        move = clean[FIELDS["world_vector"]] * flaws.scale + rng.normal(0.0, 1.0, 3) * flaws.noise * STEP_METRES
+        clean = expert_action(
+            task, hand - np.array([0.0, 0.0, aim[2]]), handle + np.array([aim[0], aim[1], 0.0])
+        )
+        move = (
+            clean[FIELDS["world_vector"]] * flaws.scale + rng.normal(0.0, 1.0, 3) * flaws.noise * STEP_METRES
+        )
         if rng.random() < flaws.random:
             move = rng.uniform(-STEP_METRES, STEP_METRES, 3)
         return robot_action(move, float(clean[FIELDS["gripper_closedness_action"]][0]))

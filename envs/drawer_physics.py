@@ -72,7 +72,11 @@ class DrawerStart:
         return DrawerStart(
             drawer_x=float(rng.uniform(-0.08, 0.08)),
             drawer=float(rng.uniform(low, high)),
-            hand=(float(rng.uniform(-0.12, 0.12)), float(rng.uniform(0.42, 0.54)), float(rng.uniform(0.10, 0.28))),
+            hand=(
+                float(rng.uniform(-0.12, 0.12)),
+                float(rng.uniform(0.42, 0.54)),
+                float(rng.uniform(0.10, 0.28)),
+            ),
         )
 
 
@@ -103,7 +107,9 @@ class DrawerPhysics:
         try:
             import mujoco
         except ImportError as error:
-            raise ImportError("the physics robot needs the extra 'physics': pip install 'real2sim[physics]'") from error
+            raise ImportError(
+                "the physics robot needs the extra 'physics': pip install 'real2sim[physics]'"
+            ) from error
         self._mujoco = mujoco
         self.model = mujoco.MjModel.from_xml_path(str(_assets() / "sawyer_xyz" / "sawyer_drawer.xml"))
         self.data = mujoco.MjData(self.model)
@@ -184,7 +190,9 @@ class DrawerPhysics:
         """The whole present state; ``restore`` goes on from it as if nothing had happened in between."""
         state = np.empty(self._mujoco.mj_stateSize(self.model, self._state_parts))
         self._mujoco.mj_getState(self.model, self.data, state, self._state_parts)
-        return PhysicsState(state, float(self.model.body("drawer").pos[0]), self._target.copy(), self._gripper)
+        return PhysicsState(
+            state, float(self.model.body("drawer").pos[0]), self._target.copy(), self._gripper
+        )
 
     def restore(self, snapshot: PhysicsState) -> None:
         """Go back to a snapshot."""
@@ -216,7 +224,11 @@ def _paint(mujoco: Any, model: Any) -> None:
     # Shadows, reflections and multi-sampling make software rendering ten times slower.
     model.vis.quality.offsamples = 0
     model.vis.quality.shadowsize = 0
-    colours = {"drawercase": (0.25, 0.50, 0.36, 1), "drawer": (0.95, 0.55, 0.10, 1), "drawerhandle": (0.95, 0.95, 0.95, 1)}
+    colours = {
+        "drawercase": (0.25, 0.50, 0.36, 1),
+        "drawer": (0.95, 0.55, 0.10, 1),
+        "drawerhandle": (0.95, 0.95, 0.95, 1),
+    }
     for geom in range(model.ngeom):
         mesh = model.geom_dataid[geom]
         if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH and model.mesh(mesh).name in colours:

@@ -43,7 +43,9 @@ class DrawerWorld:
         snapshots, drawers = [], []
         for start in starts:
             if start.state is None:
-                raise ValueError(f"start {start.id!r} has no physics state; this suite cannot be run in MuJoCo")
+                raise ValueError(
+                    f"start {start.id!r} has no physics state; this suite cannot be run in MuJoCo"
+                )
             self._physics.reset(DrawerStart.from_array(start.state))
             snapshots.append(self._physics.snapshot())
             drawers.append(self._physics.drawer)
@@ -61,4 +63,6 @@ class DrawerWorld:
 
     def outcomes(self, state: PhysicsLanes) -> np.ndarray:
         """Whether each lane's task is done now, bool (b,)."""
-        return np.array([bool(is_success(task, drawer)) for task, drawer in zip(state.tasks, state.drawers, strict=True)])
+        return np.array(
+            [bool(is_success(task, drawer)) for task, drawer in zip(state.tasks, state.drawers, strict=True)]
+        )

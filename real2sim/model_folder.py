@@ -71,7 +71,9 @@ def config_from_dict(cls: type[Config], values: Any, where: str = "config") -> C
     Raises ValueError naming an unknown or missing field and the place it was found.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected an object with the fields of {cls.__name__}, found {type(values).__name__}")
+        raise ValueError(
+            f"{where}: expected an object with the fields of {cls.__name__}, found {type(values).__name__}"
+        )
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(fields))
     if unknown:
@@ -122,7 +124,11 @@ def write_folder(
     from safetensors.torch import save_file
 
     stored = {
-        name: (tensor.half() if half and tensor.dtype == torch.float32 else tensor).detach().cpu().contiguous().clone()
+        name: (tensor.half() if half and tensor.dtype == torch.float32 else tensor)
+        .detach()
+        .cpu()
+        .contiguous()
+        .clone()
         for name, tensor in tensors.items()
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +149,9 @@ def read_kind(folder: Path) -> str:
     """What kind of model a folder holds, e.g. ``"world_model"``."""
     values = read_json(Path(folder) / CONFIG_FILE)
     if not isinstance(values, dict) or "kind" not in values:
-        raise ValueError(f"{Path(folder) / CONFIG_FILE} has no field 'kind'; is this a real2sim model folder?")
+        raise ValueError(
+            f"{Path(folder) / CONFIG_FILE} has no field 'kind'; is this a real2sim model folder?"
+        )
     return str(values["kind"])
 
 
@@ -167,8 +175,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again") from error
-    return {name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor for name, tensor in tensors.items()}
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
+        ) from error
+    return {
+        name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

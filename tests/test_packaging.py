@@ -35,11 +35,15 @@ def test_the_two_links_show_the_folders_beside_the_library() -> None:
 def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = ("torch", "tensorflow", "matplotlib", "pandas", "mujoco")
     code = f"import sys, real2sim; print([name for name in {heavy!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("real2sim/*/*.py")) + sorted(ROOT.glob("real2sim/*.py")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("real2sim/*/*.py")) + sorted(ROOT.glob("real2sim/*.py")), ids=str
+)
 def test_no_file_is_longer_than_a_reader_can_hold(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 320
 

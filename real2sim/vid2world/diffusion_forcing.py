@@ -57,7 +57,9 @@ def motion_weights(latents: Tensor, extra: float) -> Tensor:
 
     Contact is decided by a few moving pixels; an even average over the image hardly sees them.
     """
-    change = F.pad((latents[:, :, 1:] - latents[:, :, :-1]).abs().mean(dim=1, keepdim=True), (0, 0, 0, 0, 1, 0))
+    change = F.pad(
+        (latents[:, :, 1:] - latents[:, :, :-1]).abs().mean(dim=1, keepdim=True), (0, 0, 0, 0, 1, 0)
+    )
     moved = (change > 0.1).to(latents.dtype)
     return 1 + extra * F.max_pool3d(moved, (1, 3, 3), stride=1, padding=(0, 1, 1))
 

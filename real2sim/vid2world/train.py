@@ -46,7 +46,11 @@ def learning_rate(step: int, config: Optimisation) -> float:
     begin = config.decay_from * config.steps
     if step < begin:
         return config.learning_rate
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - begin) / (config.steps - begin))))
+    return (
+        config.learning_rate
+        * 0.5
+        * (1 + math.cos(math.pi * min(1.0, (step - begin) / (config.steps - begin))))
+    )
 
 
 def train_world_model(config: TrainWorldModel) -> Path | None:
@@ -57,10 +61,15 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     torch.manual_seed(optimisation.seed)
     model = WorldModel(config.model)
     sample = np.random.default_rng(optimisation.seed).integers(len(source), size=min(len(source), 300))
-    model.first_stage.fit(source.images[sample, :: max(1, source.images.shape[1] // 4)].reshape(-1, *source.images.shape[2:]))
+    model.first_stage.fit(
+        source.images[sample, :: max(1, source.images.shape[1] // 4)].reshape(-1, *source.images.shape[2:])
+    )
     average = {name: value.detach().clone() for name, value in model.unet.state_dict().items()}
     optimiser = torch.optim.AdamW(
-        model.unet.parameters(), lr=optimisation.learning_rate, betas=(0.9, 0.99), weight_decay=optimisation.weight_decay
+        model.unet.parameters(),
+        lr=optimisation.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=optimisation.weight_decay,
     )
     step = _restore(config, model, average, optimiser)
     unet, optimiser = accelerator.prepare(model.unet, optimiser)
@@ -83,15 +92,26 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
         optimiser.step()
         optimiser.zero_grad()
         step += 1
-        _average(average, accelerator.unwrap_model(unet).state_dict(), min(optimisation.ema, (1 + step) / (10 + step)))
+        _average(
+            average,
+            accelerator.unwrap_model(unet).state_dict(),
+            min(optimisation.ema, (1 + step) / (10 + step)),
+        )
         losses.append(float(loss.detach()))
         bar.update()
         if accelerator.is_main_process and step % 20 == 0:
-            row = {"step": step, "loss": float(np.mean(losses)), "lr": learning_rate(step, optimisation), "seconds": time.monotonic() - began}
+            row = {
+                "step": step,
+                "loss": float(np.mean(losses)),
+                "lr": learning_rate(step, optimisation),
+                "seconds": time.monotonic() - began,
+            }
             _log(config.out, row)
             bar.set_postfix(loss=f"{row['loss']:.4f}")
             losses.clear()
-        if accelerator.is_main_process and (step % optimisation.checkpoint_every == 0 or step == optimisation.steps):
+        if accelerator.is_main_process and (
+            step % optimisation.checkpoint_every == 0 or step == optimisation.steps
+        ):
             _checkpoint(config, accelerator.unwrap_model(unet), average, optimiser, model, step)
     bar.close()
     if accelerator.is_main_process:
@@ -106,7 +126,9 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     return folder
 
 
-def _loss(unet: torch.nn.Module, window: Window, config: TrainWorldModel, step: int, rng: np.random.Generator) -> Tensor:
+def _loss(
+    unet: torch.nn.Module, window: Window, config: TrainWorldModel, step: int, rng: np.random.Generator
+) -> Tensor:
     forcing, lanes, frames = config.forcing, window.latents.shape[0], window.latents.shape[2]
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     device = window.latents.device
@@ -119,19 +141,29 @@ def _loss(unet: torch.nn.Module, window: Window, config: TrainWorldModel, step: 
         history = _own_drawings(unet, window, told, config.model.prediction, generator)
     alpha = signal[levels]
     # Only nearly clean frames are history; replacing the others would change what the target is.
-    x = add_noise(torch.where((levels < forcing.clean_below)[:, None, :, None, None], history, window.latents), noise, alpha)
+    x = add_noise(
+        torch.where((levels < forcing.clean_below)[:, None, :, None, None], history, window.latents),
+        noise,
+        alpha,
+    )
     prediction = _predict(unet, x, window, levels, told)
-    return forcing_loss(prediction.float(), x, window, levels, alpha, config.model.prediction, forcing.motion_weight)
+    return forcing_loss(
+        prediction.float(), x, window, levels, alpha, config.model.prediction, forcing.motion_weight
+    )
 
 
 def _predict(unet: torch.nn.Module, x: Tensor, window: Window, levels: Tensor, told: Tensor) -> Tensor:
     condition = window.condition.expand(-1, -1, x.shape[2], -1, -1)
-    prediction: Tensor = unet(torch.cat([x, condition], dim=1), levels.float(), actions=window.actions, action_mask=told)
+    prediction: Tensor = unet(
+        torch.cat([x, condition], dim=1), levels.float(), actions=window.actions, action_mask=told
+    )
     return prediction
 
 
 @torch.no_grad()
-def _own_drawings(unet: torch.nn.Module, window: Window, told: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+def _own_drawings(
+    unet: torch.nn.Module, window: Window, told: Tensor, kind: str, generator: torch.Generator
+) -> Tensor:
     """The window with half of its later frames replaced by what the model draws for them in one step."""
     latents, signal = window.latents, signal_levels().to(window.latents.device)
     lanes, frames = latents.shape[0], latents.shape[2]
@@ -148,7 +180,9 @@ def _own_drawings(unet: torch.nn.Module, window: Window, told: Tensor, kind: str
 @torch.no_grad()
 def _average(average: dict[str, Tensor], now: dict[str, Tensor], decay: float) -> None:
     names = [name for name in average if average[name].is_floating_point()]
-    torch._foreach_lerp_([average[name] for name in names], [now[name].to(average[name].device) for name in names], 1 - decay)
+    torch._foreach_lerp_(
+        [average[name] for name in names], [now[name].to(average[name].device) for name in names], 1 - decay
+    )
 
 
 def _log(out: Path, row: dict[str, Any]) -> None:
@@ -187,7 +221,9 @@ def _restore(
         config.out.mkdir(parents=True, exist_ok=True)
         write_text(config.out / "training.json", written)
         return 0
-    before = config_from_dict(WorldModelConfig, read_json(config.out / "training.json")["model"], "training.json")
+    before = config_from_dict(
+        WorldModelConfig, read_json(config.out / "training.json")["model"], "training.json"
+    )
     if before != config.model:
         raise ValueError(
             f"{config.out} holds a training of another configuration of the model; continue with that one, "
@@ -203,7 +239,9 @@ def _restore(
     return int(state["step"])
 
 
-def export(out: Path, folder: Path, card: str = "# World model\n\nWritten by `real2sim train world-model`.\n") -> None:
+def export(
+    out: Path, folder: Path, card: str = "# World model\n\nWritten by `real2sim train world-model`.\n"
+) -> None:
     """Write the model folder of a training from its last checkpoint, with the averaged weights."""
     described = read_json(out / "training.json")
     model = WorldModel(config_from_dict(WorldModelConfig, described["model"], str(out / "training.json")))
@@ -211,5 +249,3 @@ def export(out: Path, folder: Path, card: str = "# World model\n\nWritten by `re
     model.unet.load_state_dict(state["average"])
     model.first_stage.load_state_dict(state["first_stage"])
     model.save(folder, card)
-
-

@@ -82,7 +82,9 @@ class WorldModel(nn.Module):
         """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each."""
         expected = (self.config.height, self.config.width, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
-            raise ValueError(f"start frames are {frames.dtype} {frames.shape}, expected uint8 (b, {', '.join(map(str, expected))})")
+            raise ValueError(
+                f"start frames are {frames.dtype} {frames.shape}, expected uint8 (b, {', '.join(map(str, expected))})"
+            )
         if len(seeds) != len(frames):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         condition = self.first_stage.encode(torch.from_numpy(np.ascontiguousarray(frames))[:, None])
@@ -97,7 +99,9 @@ class WorldModel(nn.Module):
             raise ValueError(f"actions have shape {actions.shape}, expected ({len(state.seeds)}, {WIDTH})")
         if not np.isfinite(actions).all():
             lane = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
-            raise ValueError(f"the action of lane {lane} at frame {state.frame} is not finite; check the policy")
+            raise ValueError(
+                f"the action of lane {lane} at frame {state.frame} is not finite; check the policy"
+            )
         told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)))[:, None]
         latents = self.draw(state, told)
         frames = self.first_stage.decode(latents)[:, 0].numpy()
@@ -113,7 +117,9 @@ class WorldModel(nn.Module):
         for index, level in enumerate(levels):
             now = signal[level]
             prediction = self._predict(state, x, level, told)[0]
-            clean = self.first_stage.clamp(clean_from(prediction, x, now.expand(len(x), 1), config.prediction))
+            clean = self.first_stage.clamp(
+                clean_from(prediction, x, now.expand(len(x), 1), config.prediction)
+            )
             if index + 1 == len(levels):
                 break
             following = signal[levels[index + 1]]

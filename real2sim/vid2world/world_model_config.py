@@ -126,5 +126,3 @@ class Optimisation:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.frames < 2:
             raise ValueError(f"a window needs at least 2 frames, got {self.frames}")
-
-

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from real2sim.actions import WIDTH
-from real2sim.envs.drawer_collect import KINDS, Collect, collect, draw_controller, episode_path, record_episode
+from real2sim.envs.drawer_collect import (
+    KINDS,
+    Collect,
+    collect,
+    draw_controller,
+    episode_path,
+    record_episode,
+)
 from real2sim.envs.drawer_experts import FlawedExpert, Flaws, expert_action, robot_action
 from real2sim.envs.drawer_physics import (
     CLOSED_ABOVE,

@@ -54,7 +54,9 @@ def test_a_stopped_training_equals_one_that_was_not(dataset: Path, tmp_path: Pat
 
 
 def test_training_lowers_the_error(dataset: Path, tmp_path: Path) -> None:
-    optimisation = Optimisation(steps=60, windows=4, frames=5, warmup=5, checkpoint_every=60, learning_rate=3e-3)
+    optimisation = Optimisation(
+        steps=60, windows=4, frames=5, warmup=5, checkpoint_every=60, learning_rate=3e-3
+    )
     config = training(dataset, tmp_path / "run", optimisation=optimisation, forcing=ForcingConfig())
     train_world_model(config)
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
@@ -70,7 +72,10 @@ def test_continuing_with_another_model_is_refused(dataset: Path, tmp_path: Path)
 
 def test_velocity_and_clean_frame_say_the_same() -> None:
     generator = torch.Generator().manual_seed(0)
-    clean, noise = torch.randn(2, 3, 4, 5, 5, generator=generator), torch.randn(2, 3, 4, 5, 5, generator=generator)
+    clean, noise = (
+        torch.randn(2, 3, 4, 5, 5, generator=generator),
+        torch.randn(2, 3, 4, 5, 5, generator=generator),
+    )
     alpha = signal_levels()[torch.tensor([[10, 400, 700, 998]] * 2)]
     x = add_noise(clean, noise, alpha)
     spread = alpha[:, None, :, None, None]

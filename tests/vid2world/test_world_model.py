@@ -44,12 +44,16 @@ def roll(model: WorldModel, frames: np.ndarray, seeds: list[int], actions: np.nd
 
 def test_the_same_seed_gives_the_same_video(model: WorldModel, frames: np.ndarray) -> None:
     actions = some_actions(3, 5)
-    np.testing.assert_array_equal(roll(model, frames, [1, 2, 3], actions), roll(model, frames, [1, 2, 3], actions))
+    np.testing.assert_array_equal(
+        roll(model, frames, [1, 2, 3], actions), roll(model, frames, [1, 2, 3], actions)
+    )
 
 
 def test_another_seed_gives_another_video(model: WorldModel, frames: np.ndarray) -> None:
     actions = some_actions(3, 2)
-    assert not np.array_equal(roll(model, frames, [1, 2, 3], actions), roll(model, frames, [4, 5, 6], actions))
+    assert not np.array_equal(
+        roll(model, frames, [1, 2, 3], actions), roll(model, frames, [4, 5, 6], actions)
+    )
 
 
 def test_an_episode_alone_equals_the_same_episode_in_a_batch(model: WorldModel, frames: np.ndarray) -> None:
@@ -103,12 +107,16 @@ def test_memory_of_the_past_stops_growing(model: WorldModel, frames: np.ndarray)
     assert len(set(sizes[model.config.unet.window :])) == 1
 
 
-def test_a_saved_model_draws_what_it_drew_to_half_precision(model: WorldModel, frames: np.ndarray, tmp_path: Path) -> None:
+def test_a_saved_model_draws_what_it_drew_to_half_precision(
+    model: WorldModel, frames: np.ndarray, tmp_path: Path
+) -> None:
     model.save(tmp_path / "model", "# A model\n")
     again = WorldModel.from_folder(tmp_path / "model")
     assert again.config == model.config
     actions = some_actions(3, 2)
-    difference = np.abs(roll(model, frames, [1, 2, 3], actions).astype(int) - roll(again, frames, [1, 2, 3], actions))
+    difference = np.abs(
+        roll(model, frames, [1, 2, 3], actions).astype(int) - roll(again, frames, [1, 2, 3], actions)
+    )
     assert difference.mean() < 2
 
 
