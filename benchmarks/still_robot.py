@@ -2,8 +2,9 @@
 
     python -m benchmarks.still_robot --suite drawer
 
-Every start of every task is rolled out with actions of zero. The judge's joint regression says where the drawer stands in
-the first and in the last frame; it stayed if the two differ by less than a tolerance. Prints counts with Wilson intervals.
+Every start of every task is rolled out with actions of zero.  The judge's joint regression says where the drawer
+stands in the first and in the last frame; it stayed if the two differ by less than a tolerance.  Prints counts with
+Wilson intervals.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def main() -> None:
         )
         low, high = proportion_confint(stayed, len(starts), method="wilson")
         print(
-            f"{task.name}: the drawer stayed within {TOLERANCE * 1000:.0f} mm in {stayed}/{len(starts)} episodes "
-            f"(95 % {low:.3f} to {high:.3f}); largest motion {moved.max() * 1000:.0f} mm; called a success: {false_success}"
+            f"{task.name}: the drawer stayed within {TOLERANCE * 1000:.0f} mm in {stayed}/{len(starts)} "
+            f"episodes (95 % {low:.3f} to {high:.3f}); largest motion {moved.max() * 1000:.0f} mm; "
+            f"called a success: {false_success}"
         )
 
 

@@ -54,7 +54,7 @@ KINDS = {
     "drift": 0.08,
     "still": 0.02,
 }
-"""Share of each kind of controller.  A model that has seen only success hallucinates success; misses are the largest part."""
+"""Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
 
 
 def draw_controller(task: str, rng: np.random.Generator) -> tuple[str, Controller]:

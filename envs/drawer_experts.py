@@ -124,7 +124,7 @@ class Wanderer:
         rng = self._rng
         if self._waypoint is None or np.linalg.norm(self._waypoint - hand) < 0.02 or rng.random() < 0.1:
             if rng.random() < self._near:
-                self._waypoint = handle + rng.normal(0.0, 1.0, 3) * (0.07, 0.06, 0.05) + (0.0, 0.0, 0.03)
+                self._waypoint = handle + rng.normal((0.0, 0.0, 0.03), (0.07, 0.06, 0.05))
             else:
                 self._waypoint = rng.uniform(HAND_LOW, HAND_HIGH)
             self._waypoint = np.clip(self._waypoint, HAND_LOW, HAND_HIGH)

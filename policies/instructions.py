@@ -1,7 +1,7 @@
 """Sentence embeddings of instructions: RT-1 reads an instruction as a vector.
 
 The published policies were trained with the Universal Sentence Encoder (512 numbers); the small policies of
-the built-in suite with fixed random unit vectors, which is all that two instructions need.
+the built-in suite with fixed random vectors of signs, which is all that two instructions need.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ class InstructionTable(Mapping[str, np.ndarray]):
 
     @classmethod
     def random(cls, instructions: Sequence[str], width: int, seed: int = 0) -> InstructionTable:
-        """One random unit vector per instruction, from the seed and the instruction alone."""
+        """One random vector of -1 and 1 per instruction, from the seed and the instruction alone."""
         vectors = {}
         for name in instructions:
-            vector = np.random.default_rng([seed, *name.encode()]).standard_normal(width)
-            vectors[name] = vector / np.linalg.norm(vector)
+            vectors[name] = 2 * np.random.default_rng([seed, *name.encode()]).integers(2, size=width) - 1
         return cls(vectors, width)
 
     @classmethod

@@ -39,11 +39,13 @@ class RT1(nn.Module):
         self.token_learner = TokenLearner(config.token_width, config.token_learner_hidden, config.tokens)
         self.transformer = Transformer(
             config.token_width,
-            config.positions,
+            config.history,
+            config.tokens + config.action_tokens,
             config.layers,
             config.width,
             config.heads,
             config.head_width,
+            config.feed_forward,
             config.vocabulary,
         )
         # Part of the published weights, without influence (see RT1Config.action_embedding).

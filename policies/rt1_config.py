@@ -81,6 +81,8 @@ class RT1Config:
     """Width of the transformer."""
     heads: int = 8
     head_width: int = 128
+    feed_forward: int = 0
+    """Hidden width, with GELU, of the feed-forward part; 0 is the published one, a single linear map."""
     vocabulary: int = 256
     """Bins per action dimension."""
     history: int = 6
@@ -120,11 +122,6 @@ class RT1Config:
         return 11
 
     @property
-    def positions(self) -> int:
-        """Length of the longest sequence the transformer sees."""
-        return self.history * (self.tokens + self.action_tokens)
-
-    @property
     def feature_size(self) -> tuple[int, int]:
         """Height and width of the last feature map."""
         # The stem and each strided block give side // 2, because of how they pad.
@@ -159,14 +156,15 @@ class RT1Config:
             image_size=(64, 64),
             stem=16,
             blocks=(
-                Block(3, 16, 24, 2, 1),
-                Block(3, 24, 40, 3, 2),
-                Block(3, 40, 40, 3, 1),
-                Block(3, 40, 56, 3, 2),
+                Block(3, 16, 24, 1, 2),
+                Block(5, 24, 48, 2, 2),
+                Block(5, 48, 64, 3, 1),
+                Block(3, 64, 96, 3, 2),
+                Block(3, 96, 96, 3, 1),
             ),
-            top=96,
+            top=128,
             position_map=True,
-            embedding=32,
+            embedding=16,
             token_width=96,
             tokens=8,
             token_learner_hidden=32,
@@ -174,6 +172,8 @@ class RT1Config:
             width=96,
             heads=4,
             head_width=24,
+            feed_forward=192,
+            history=3,
             action_embedding=False,
             bounds=ActionBounds.drawer(),
         )

@@ -161,7 +161,7 @@ class ImageTokenizer(nn.Module):
         self.net = net
         self.project = nn.Conv2d(top, width, 1, bias=False)
         self.film = Film(embedding, width)
-        self.position = nn.Parameter(0.02 * torch.randn(width, *map_size)) if map_size else None
+        self.position = nn.Parameter(0.5 * torch.randn(width, *map_size)) if map_size else None
 
     def forward(self, images: Tensor, sentence: Tensor) -> Tensor:
         features = self.film(self.project(self.net(images, sentence)), sentence)

@@ -14,6 +14,8 @@ class TokenLearner(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.hidden = nn.Linear(width, hidden)
         self.output = nn.Linear(hidden, tokens)
+        # Wide enough that a fresh token already prefers some cells; equal weights would give equal means.
+        nn.init.normal_(self.output.weight, std=2 * hidden**-0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         scores = self.output(F.gelu(self.hidden(self.norm(features)), approximate="tanh"))

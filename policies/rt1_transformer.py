@@ -30,6 +30,11 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, heads * head_width)
         self.value = nn.Linear(width, heads * head_width)
         self.output = nn.Linear(heads * head_width, width)
+        # Equal at first: a position then attends to positions like itself, and so to its own frame. Without
+        # this a small network spends most of a short training on finding out where to look.
+        nn.init.xavier_uniform_(self.query.weight)
+        with torch.no_grad():
+            self.key.weight.copy_(self.query.weight)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (
@@ -41,14 +46,19 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """Attention and one linear map without activation, each after a norm and with a residual."""
+    """Attention and a feed-forward part, each after a norm and with a residual.
 
-    def __init__(self, width: int, heads: int, head_width: int) -> None:
+    With ``hidden`` 0 the feed-forward part is one linear map without activation, as published.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int, hidden: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attention = Attention(width, heads, head_width)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        self.feed_forward = nn.Linear(width, width)
+        self.feed_forward: nn.Module = nn.Linear(width, width)
+        if hidden:
+            self.feed_forward = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x), mask)
@@ -56,23 +66,27 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Logits (b p v) for tokens (b p c) under a mask (p p)."""
+    """Logits (b p v) for tokens (b p c) of ``frames`` frames under a mask (p p)."""
 
     def __init__(
         self,
         token_width: int,
-        positions: int,
+        frames: int,
+        per_frame: int,
         layers: int,
         width: int,
         heads: int,
         head_width: int,
+        hidden: int,
         vocabulary: int,
     ) -> None:
         super().__init__()
         self.embed = nn.Linear(token_width, width)
-        self.position = nn.Parameter(0.02 * torch.randn(positions, width))
+        # A part that the positions of a frame share and a part that equal places of all frames share.
+        position = torch.randn(frames, 1, width) + torch.randn(1, per_frame, width)
+        self.position = nn.Parameter(0.5 * position.flatten(0, 1))
         self.position_bias = nn.Parameter(torch.zeros(width))
-        self.layers = nn.ModuleList(Layer(width, heads, head_width) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, heads, head_width, hidden) for _ in range(layers))
         self.output = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -33,39 +33,47 @@ class Variable:
 
 
 def variable_table(config: RT1Config) -> tuple[Variable, ...]:
-    """Every variable of a checkpoint of this size except `COUNT`."""
+    """Every variable of a checkpoint of this size except `COUNT`, in the order in which SavedModels count them."""
     tokenizer = ROOT + "_image_tokenizer/_tokenizer/"
     learner = ROOT + "_image_tokenizer/_token_learner/"
     transformer = ROOT + "_transformer/"
     table = [
-        *_efficientnet(config),
+        *_dense(ROOT + "_action_token_emb/", "action_embedding"),
         Variable(tokenizer + "conv1x1/kernel", "tokenizer.project.weight", "conv"),
+        *_efficientnet(config),
         *_film(tokenizer + "film_layer/", "tokenizer.film"),
-        *_norm(learner + "layernorm/", "token_learner.norm"),
         *_dense(learner + "mlp/_hidden_layer/", "token_learner.hidden"),
         *_dense(learner + "mlp/_output_layer/", "token_learner.output"),
-        *_dense(transformer + "_token_emb/", "transformer.embed"),
-        Variable(transformer + "_position_emb/kernel", "transformer.position"),
-        Variable(transformer + "_position_emb/bias", "transformer.position_bias"),
-        *_dense(transformer + "_output_tokens/", "transformer.output"),
-        *_dense(ROOT + "_action_token_emb/", "action_embedding"),
+        *_norm(learner + "layernorm/", "token_learner.norm"),
     ]
     for i in range(config.layers):
         source, target = f"{transformer}_layers/{i}/", f"transformer.layers.{i}."
         table += [
             *_norm(source + "layernorm1/", target + "norm1"),
-            *_norm(source + "layernorm2/", target + "norm2"),
-            *_dense(source + "ff/", target + "feed_forward"),
+            *_heads(source + "mha1/_key_dense/", target + "attention.key"),
             Variable(
                 source + "mha1/_output_dense/kernel", target + "attention.output.weight", "heads_output"
             ),
             Variable(source + "mha1/_output_dense/bias", target + "attention.output.bias"),
+            *_heads(source + "mha1/_query_dense/", target + "attention.query"),
+            *_heads(source + "mha1/_value_dense/", target + "attention.value"),
+            *_dense(source + "ff/", target + "feed_forward"),
+            *_norm(source + "layernorm2/", target + "norm2"),
         ]
-        for role in ("query", "key", "value"):
-            dense, linear = f"{source}mha1/_{role}_dense/", f"{target}attention.{role}."
-            table.append(Variable(dense + "kernel", linear + "weight", "heads"))
-            table.append(Variable(dense + "bias", linear + "bias", "heads_bias"))
+    table += [
+        *_dense(transformer + "_output_tokens/", "transformer.output"),
+        Variable(transformer + "_position_emb/kernel", "transformer.position"),
+        Variable(transformer + "_position_emb/bias", "transformer.position_bias"),
+        *_dense(transformer + "_token_emb/", "transformer.embed"),
+    ]
     return tuple(table)
+
+
+def saved_model_keys(config: RT1Config) -> dict[str, str]:
+    """Key in the variables of a SavedModel -> name in the checkpoint; number 0 is the training step."""
+    names = [row.name for row in variable_table(config)]
+    names.insert(names.index(NET + "0/variance") + 1, COUNT)
+    return {f"model_variables/{number}": name for number, name in enumerate(names, start=1)}
 
 
 def tensors_from_variables(variables: Mapping[str, np.ndarray], config: RT1Config) -> dict[str, Tensor]:
@@ -116,9 +124,9 @@ def _efficientnet(config: RT1Config) -> list[Variable]:
     for number, (kind, part) in enumerate(layers, start=1):
         source, target = f"{NET}{number}/", net + part
         if kind == "batch_norm":
-            rows += _norm(source, target)
             rows.append(Variable(source + "moving_mean", target + ".running_mean"))
             rows.append(Variable(source + "moving_variance", target + ".running_var"))
+            rows += _norm(source, target)
         elif kind == "film":
             rows += _film(source, target)
         elif kind == "depthwise":
@@ -134,6 +142,13 @@ def _dense(source: str, target: str) -> list[Variable]:
     return [
         Variable(source + "kernel", target + ".weight", "dense"),
         Variable(source + "bias", target + ".bias"),
+    ]
+
+
+def _heads(source: str, target: str) -> list[Variable]:
+    return [
+        Variable(source + "kernel", target + ".weight", "heads"),
+        Variable(source + "bias", target + ".bias", "heads_bias"),
     ]
 
 

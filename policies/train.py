@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from real2sim.actions import FIELDS
 from real2sim.model_folder import config_to_dict, read_json, write_text
 from real2sim.policies.instructions import InstructionTable
 from real2sim.policies.rt1 import RT1, save_rt1
@@ -43,7 +44,7 @@ class PolicyTraining:
     learning_rate: float = 2e-3
     """Peak; it rises over the first 5 % of the steps and falls to zero along a half cosine."""
     weight_decay: float = 0.01
-    smoothing: float = 2.0
+    smoothing: float = 8.0
     """Standard deviation, in bins, of the target around the labelled bin; 0 is plain cross-entropy."""
     shift: int = 0
     """Augmentation: frames move by up to this many pixels."""
@@ -88,6 +89,7 @@ def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
     saves = {max(1, round(share * training.steps)): share for share in training.save_at}
     deadline = math.inf if training.max_minutes is None else time.monotonic() + 60 * training.max_minutes
 
+    spread = target_spread(training.network, training.smoothing).to(accelerator.device)
     model.train()
     bar = tqdm(
         range(begun, training.steps),
@@ -100,7 +102,7 @@ def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
             group["lr"] = learning_rate(step, training.steps, training.learning_rate)
         frames, sentences, tokens = _batch(book, table, training, step, accelerator)
         logits = model(frames, sentences)
-        loss = token_loss(logits, tokens, training.smoothing)
+        loss = token_loss(logits, tokens, spread)
         optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), 1.0)
@@ -137,18 +139,27 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
-def token_loss(logits: Tensor, tokens: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy of logits (... v) with tokens (...).
+def token_loss(logits: Tensor, tokens: Tensor, spread: Tensor) -> Tensor:
+    """Cross-entropy of logits (... 11 v) with tokens (... 11), less the entropy of the targets: 0 is perfect.
 
-    With ``smoothing`` the target is not one bin but a bell around it, because neighbouring bins are nearly
-    the same action and a small network learns that slowly by itself.
+    ``spread`` (11,) is the standard deviation, in bins, of the bell that takes the place of a single
+    target bin: neighbouring bins are nearly the same action, which a small network learns slowly by
+    itself.  With 0 the target is the one bin.
     """
-    vocabulary = logits.shape[-1]
-    if smoothing == 0:
-        return F.cross_entropy(logits.reshape(-1, vocabulary), tokens.reshape(-1))
-    bins = torch.arange(vocabulary, device=logits.device)
-    target = (-0.5 * ((bins - tokens[..., None]) / smoothing).square()).softmax(dim=-1)
-    return -(target * logits.log_softmax(dim=-1)).sum(-1).mean()
+    bins = torch.arange(logits.shape[-1], device=logits.device)
+    # Far below one bin the bell is the single bin in float32.
+    distance = (bins - tokens[..., None]) / spread.clamp_min(1e-3)[:, None]
+    target = (-0.5 * distance.square()).log_softmax(dim=-1)
+    return F.kl_div(logits.log_softmax(dim=-1), target, reduction="none", log_target=True).sum(-1).mean()
+
+
+def target_spread(config: RT1Config, smoothing: float) -> Tensor:
+    """Spread (11,) of the targets: ``smoothing`` for numbers, 0 for the mode, whose bins have no order."""
+    spread = []
+    for name in config.action_order:
+        width = FIELDS[name].stop - FIELDS[name].start
+        spread += [0.0] if name == "terminate_episode" else [smoothing] * width
+    return torch.tensor(spread)
 
 
 def augment(frames: np.ndarray, rng: np.random.Generator, shift: int, brightness: float) -> np.ndarray:

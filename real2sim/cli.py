@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -198,7 +201,32 @@ def _print_version(_: Sequence[str]) -> None:
 def _parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
     import tyro
 
-    return tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        raise ValueError(f"{parsing_complaint(complaint.getvalue())}; see real2sim {name} --help") from None
+
+
+def parsing_complaint(box: str) -> str:
+    """What tyro says in a box of several lines, as one sentence without the box and the help texts in it."""
+    said: list[list[str]] = [[]]
+    for line in box.splitlines()[1:]:
+        text = line.strip("│╭╮╰╯─- ")
+        # A line without text separates two paragraphs; help texts are indented by more than five places.
+        if not text:
+            said.append([])
+        elif (
+            not line.lstrip("│ ").startswith("-" * 3)
+            and len(line.strip("│")) - len(line.strip("│").lstrip()) < 8
+        ):
+            said[-1].append(line.strip("│ "))
+    kept = [words for words in said if words and not words[0].startswith(("For full", "Argument helptext"))]
+    sentence = "; ".join(" ".join(words) for words in kept)
+    return re.sub(r"Error parsing ([A-Z]\w*: )?", "", sentence)
 
 
 def _sentence(error: BaseException) -> Any:

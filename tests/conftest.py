@@ -9,18 +9,21 @@ import pytest
 
 TASKS = (("close_drawer", "close drawer"), ("open_drawer", "open drawer"))
 STARTS, HORIZON = 6, 5
+POLICIES = {"early": "one-run", "late": "one-run", "other": "another-run"}
 
 
 @pytest.fixture(scope="session")
 def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A suite folder: 16 x 16 pixels, two tasks, six starts each, a world model, a judge and two recorded
-    controllers."""
+    """A suite folder: 16 x 16 pixels, two tasks of six starts, world model, judge, policies and recordings."""
     import torch
 
     from real2sim.actions import pack
     from real2sim.episodes.arrays import write_arrays
     from real2sim.evaluation.suite import Start, SuiteConfig, Task, write_suite
     from real2sim.model_folder import write_folder
+    from real2sim.policies.instructions import InstructionTable
+    from real2sim.policies.rt1 import RT1, save_rt1
+    from real2sim.policies.rt1_config import RT1Config
     from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork
     from real2sim.vid2world.world_model import WorldModel
     from real2sim.vid2world.world_model_config import WorldModelConfig
@@ -62,4 +65,9 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         judge = ClassifierConfig.tiny()
         network = OutcomeNetwork(judge)
         write_folder(folder / "judge", KIND, judge, network.state_dict(), "# Toy judge")
+        table = InstructionTable.random([instruction for _, instruction in TASKS], RT1Config.tiny().embedding)
+        for name in POLICIES:
+            save_rt1(folder / "policies" / name, RT1(RT1Config.tiny()), table, "# Toy policy")
+    lines = ["policy,family", *(f"{name},{family}" for name, family in POLICIES.items())]
+    (folder / "policies.csv").write_text("\n".join(lines) + "\n")
     return folder

@@ -53,7 +53,7 @@ def find_policies(
     own = own or {}
     sources = [source for name in names for source in _find(name, suite, own)]
     if not sources:
-        raise ValueError(f"no policy was asked for and suite {suite.name!r} ships none; name at least one")
+        raise ValueError(f"no policy was asked for, or suite {suite.name!r} ships none; name at least one")
     seen: set[str] = set()
     for source in sources:
         if source.name in seen:

@@ -12,8 +12,9 @@ from torch import Tensor
 class FrameCache:
     """Features of the last frames of each lane, one tensor (lanes frames ...) per layer that looks back.
 
-    A temporal convolution keeps its last two inputs, a temporal attention layer the keys and
-    values of the last ``window - 1`` frames; the size stops growing once the window is full.
+    A temporal convolution keeps its last two inputs, a temporal attention layer the keys and values of the
+    last ``window - 1`` frames, a norm over the window the moments of these frames; the size stops growing
+    once the window is full.
     All lanes have seen the same number of frames.
     """
 
@@ -44,25 +45,30 @@ class FrameCache:
 class Timeline:
     """The frames of one forward pass, joined to what a cache holds of the frames before them.
 
+    ``remember`` is how many of the frames, from the first, enter the new cache (all unless said otherwise).
     Layers that look back call :meth:`join` once per pass, always in the same order; the
     timeline hands each its own part of the cache and remembers what the next pass will need.
     """
 
-    def __init__(self, frames: int, window: int, cache: FrameCache | None = None) -> None:
+    def __init__(
+        self, frames: int, window: int, cache: FrameCache | None = None, remember: int | None = None
+    ) -> None:
         self.frames = frames
         """Frames of this pass in each lane."""
         self.window = window
-        self._recording = cache is not None
+        self.cached = cache is not None
+        """Whether earlier frames are known from a cache only, even if there are none yet."""
         self._cache = cache if cache is not None else FrameCache()
+        self._remembered = frames if remember is None else remember
         self._kept: list[Tensor] = []
         self._masks: dict[int, Tensor] = {}
 
     def join(self, present: Tensor, keep: int) -> Tensor:
         """``present`` (b t ...) behind the cached frames of the calling layer (b past+t ...).
 
-        ``keep`` of the joined frames, the last, are remembered for the next pass.
+        Of the joined frames, but for those not to be remembered, the last ``keep`` are kept for the next pass.
         """
-        if not self._recording:
+        if not self.cached:
             return present
         joined = present
         if self._cache.tensors:
@@ -70,7 +76,8 @@ class Timeline:
             branches = self._cache.branches
             shared = past.expand(branches, *past.shape)
             joined = torch.cat([shared, present.unflatten(0, (branches, -1))], dim=2).flatten(0, 1)
-        self._kept.append(joined[:, max(0, joined.shape[1] - keep) :])
+        end = joined.shape[1] - self.frames + self._remembered
+        self._kept.append(joined[:, max(0, end - keep) : end])
         return joined
 
     def mask(self, keys: int, device: torch.device) -> Tensor | None:
@@ -89,4 +96,4 @@ class Timeline:
 
     def cache(self) -> FrameCache:
         """The cache after this pass; to be asked once all layers have run."""
-        return FrameCache(tuple(self._kept), self._cache.frames + self.frames)
+        return FrameCache(tuple(self._kept), self._cache.frames + self._remembered)

@@ -80,9 +80,30 @@ class WindowNorm(FrameNorm):
     """
 
     def over_time(self, frames: Tensor, timeline: Timeline) -> Tensor:
-        """Normalised folded frames (b*t c h w)."""
+        """Normalised folded frames (b*t c h w).
+
+        With a cache, the moments of past frames are those they had when they were written; only the frames
+        of this pass are normalised with the moments of both.
+        """
+        if timeline.cached:
+            return self._with_past(frames, timeline)
         lanes = frames.shape[0] // timeline.frames
         return self._apply_rows(frames, lanes, self.weight.float()[None], self.bias.float()[None])
+
+    def _with_past(self, frames: Tensor, timeline: Timeline) -> Tensor:
+        last = frames.permute(0, 2, 3, 1)
+        lanes, groups = frames.shape[0] // timeline.frames, self.num_groups
+        rows = last.reshape(lanes, timeline.frames, -1, self.num_channels).float()
+        spread, mean = torch.var_mean(rows.unflatten(-1, (groups, -1)), dim=(2, 4), correction=0)
+        moments = timeline.join(torch.stack([mean, spread], dim=-1), keep=timeline.window - 1)
+        means, spreads = moments[:, -timeline.window :].unbind(-1)
+        pooled = means.mean(1)
+        variance = spreads.mean(1) + (means - pooled[:, None]).square().mean(1)
+        inverse = torch.rsqrt(variance + self.eps)
+        gain = inverse.repeat_interleave(self.num_channels // groups, 1) * self.weight.float()
+        bias = self.bias.float() - pooled.repeat_interleave(self.num_channels // groups, 1) * gain
+        out = torch.addcmul(bias[:, None, None], rows, gain[:, None, None])
+        return out.to(frames.dtype).view(last.shape).permute(0, 3, 1, 2)
 
 
 def temporal_norm(kind: TemporalNorm, groups: int, channels: int, eps: float) -> FrameNorm:

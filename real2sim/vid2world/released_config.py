@@ -7,31 +7,8 @@ from dataclasses import dataclass, field, replace
 from real2sim.vid2world.autoencoder import AutoencoderConfig
 from real2sim.vid2world.clip import ImageTowerConfig, TextTowerConfig
 from real2sim.vid2world.resampler import ResamplerConfig
+from real2sim.vid2world.sampler import SamplerConfig
 from real2sim.vid2world.unet_config import UNetConfig
-
-
-@dataclass(frozen=True)
-class DrawingConfig:
-    """How a frame is drawn; the defaults are those used with the released models."""
-
-    steps: int = 50
-    """Denoising steps per frame. They also set the noise level of the history: its second-smallest step."""
-    guidance: float = 2.5
-    """Weight of the action; 1 leaves the prediction as it is and halves the cost."""
-    guidance_rescale: float = 0.7
-    """How far the guided prediction is brought back to the deviation of the unguided one, 0 to 1."""
-    eta: float = 1.0
-    """Noise added at each step: 0 none (DDIM), 1 as much as the diffusion process has."""
-    history: int = 15
-    """Past frames that the model looks at; its window holds one frame more."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise ValueError(
-                f"steps must be at least 2 (the second noises the history), got {self.steps}"
-            )
-        if self.history < 1:
-            raise ValueError(f"history must be at least 1 frame, got {self.history}")
 
 
 @dataclass(frozen=True)
@@ -47,7 +24,9 @@ class Vid2WorldConfig:
     """Height and width of the camera frames that go in and come out."""
     picture_size: tuple[int, int] = (320, 512)
     """Height and width of the model's picture, into which camera frames are fitted with black bars."""
-    drawing: DrawingConfig = DrawingConfig()
+    sampler: SamplerConfig = field(default_factory=SamplerConfig.reference)
+    history: int = 15
+    """Past frames that the model looks at; its window holds one frame more."""
 
     def __post_init__(self) -> None:
         latents = self.autoencoder.latent_channels
@@ -66,11 +45,21 @@ class Vid2WorldConfig:
                 raise ValueError(
                     f"the {name} ({found}) must equal {other} ({expected}); do all parts belong together?"
                 )
-        if self.drawing.history >= self.unet.window:
+        if not 1 <= self.history < self.unet.window:
             raise ValueError(
-                f"a window of {self.unet.window} frames holds at most {self.unet.window - 1} past frames, "
-                f"got history={self.drawing.history}"
+                f"history must be 1 to {self.unet.window - 1} frames for a window of {self.unet.window}, "
+                f"got {self.history}"
             )
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one frame's latent."""
+        factor = self.autoencoder.reduction
+        return (
+            self.autoencoder.latent_channels,
+            self.picture_size[0] // factor,
+            self.picture_size[1] // factor,
+        )
 
     @classmethod
     def tiny(cls) -> Vid2WorldConfig:
@@ -83,5 +72,6 @@ class Vid2WorldConfig:
             resampler=ResamplerConfig(32, 1, 2, 8, image_width=32, context_width=16),
             image_size=(24, 32),
             picture_size=(32, 48),
-            drawing=DrawingConfig(steps=3, history=3),
+            sampler=SamplerConfig.reference(steps=3),
+            history=3,
         )

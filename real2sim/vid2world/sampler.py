@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from real2sim.vid2world.frame_cache import FrameCache
 from real2sim.vid2world.noise import CONTEXT
 from real2sim.vid2world.schedule import (
     Spacing,
@@ -48,6 +49,10 @@ class SamplerConfig:
     unconditional_image: Literal["decoded", "original"] = "decoded"
     """Image whose tokens the unconditional branch sees: the first frame after a round trip through the
     autoencoder, as published, or the one that the conditional branch sees."""
+    whole_window_every: int = 1
+    """Denoising steps from one pass over the whole window to the next. The passes between are over the new
+    frame only and read what the history left in the last whole one: 1 is exact, 10 is six times cheaper for
+    a full window (``docs/vid2world.md`` says what it changes)."""
 
     def __post_init__(self) -> None:
         ddim_timesteps(self.steps, self.spacing)
@@ -59,6 +64,8 @@ class SamplerConfig:
             raise ValueError("one step has no second-smallest noise level for the history; set context_level")
         if self.context_level is not None and not 0 <= self.context_level <= 999:
             raise ValueError(f"context_level must be between 0 and 999, got {self.context_level}")
+        if self.whole_window_every < 1:
+            raise ValueError(f"whole_window_every must be at least 1, got {self.whole_window_every}")
         for name, known in (
             ("rescale_over", ("window", "frame")),
             ("context_form", ("switch", "all", "own")),
@@ -76,11 +83,6 @@ class SamplerConfig:
     def tiny(cls) -> SamplerConfig:
         """Two steps without fresh noise."""
         return cls(steps=2, eta=0.0)
-
-    @property
-    def per_frame_context(self) -> bool | None:
-        """``context_form`` as the U-Net takes it."""
-        return {"switch": None, "all": False, "own": True}[self.context_form]
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,15 @@ class Sampler:
         """Diffusion step whose noise the history carries."""
 
     @property
-    def passes_per_frame(self) -> int:
-        """U-Net passes over the window that one autoregressive frame costs."""
-        return len(self.table) * (1 if self.config.guidance == 1 else 2)
+    def branches(self) -> int:
+        """Passes of the U-Net for one prediction: two with guidance."""
+        return 1 if self.config.guidance == 1 else 2
+
+    def frame_passes(self, past: int) -> int:
+        """Passes over one frame that a new frame after ``past`` frames costs."""
+        steps = len(self.table)
+        whole = -(-steps // self.config.whole_window_every)
+        return self.branches * (whole * (past + 1) + steps - whole)
 
     def as_history(self, clean: Tensor, noise: Tensor) -> Tensor:
         """Finished frames as the model wants to see them: slightly noisy (any shape)."""
@@ -196,11 +204,16 @@ class Sampler:
         keep = torch.ones(len(history), past + 1, device=history.device)
         keep[:, -1] = 0
         levels = torch.full(keep.shape, self.context_level, device=history.device)
+        cache: FrameCache | None = None
         x = noise(frame, 0).to(history)[:, :, None]
         for index, step in enumerate(reversed(range(len(self.table)))):
             levels = levels.clone()
             levels[:, -1] = self.table.timesteps[step]
-            v = self._velocity(torch.cat([history, x], dim=2), levels, scene, keep, newest=True)
+            if index % self.config.whole_window_every == 0:
+                window = torch.cat([history, x], dim=2)
+                v, cache = self._velocity(window, levels, scene, keep, None, remember=past)
+            else:
+                v, _ = self._velocity(x, levels[:, -1:], scene, keep[:, -1:], cache, remember=0)
             fresh = noise(frame, index + 1).to(x)[:, :, None] if self.config.eta > 0 else None
             x = self._move(x, v[:, :, -1:], step, fresh)
         return self._finished(x)
@@ -229,7 +242,7 @@ class Sampler:
             keep = x.new_zeros(len(x), frames)
         for index, step in enumerate(reversed(range(len(self.table)))):
             levels = torch.full(keep.shape, self.table.timesteps[step], device=x.device)
-            v = self._velocity(x, levels, scene, keep, newest=False)
+            v, _ = self._velocity(x, levels, scene, keep)
             fresh = self._frames(noise, frames, index + 1, scene) if self.config.eta > 0 else None
             x = self._move(x, v, step, fresh)
         return self._finished(x)
@@ -237,42 +250,67 @@ class Sampler:
     def _frames(self, noise: Noise, frames: int, draw: int, scene: Scene) -> Tensor:
         return torch.stack([noise(frame, draw) for frame in range(frames)], dim=2).to(scene.condition)
 
-    def _velocity(self, x: Tensor, levels: Tensor, scene: Scene, keep: Tensor, *, newest: bool) -> Tensor:
-        """Guided velocity of a window (b c t h w); ``keep`` (b t) are the unconditional branch's actions."""
+    def _velocity(
+        self,
+        x: Tensor,
+        levels: Tensor,
+        scene: Scene,
+        keep: Tensor,
+        cache: FrameCache | None = None,
+        *,
+        remember: int | None = None,
+    ) -> tuple[Tensor, FrameCache | None]:
+        """Guided velocity of the last frames of a scene (b c t h w).
+
+        ``keep`` (b t) are the actions that the unconditional branch knows. With ``remember`` the pass reads
+        ``cache`` and returns the one with that many frames more; both hold both branches.
+        """
+        config, frames = self.config, x.shape[2]
+        condition, actions = scene.condition[:, :, -frames:], scene.actions[:, -frames:]
+        x = torch.cat([x, condition.expand(-1, -1, frames, -1, -1)], dim=1)
+        context, mask, fps = scene.context, None, scene.fps
+        if config.guidance != 1:
+            other = scene.unconditional_context
+            if other is None or config.unconditional_image == "original":
+                other = context
+            x, levels, actions = twice(x), twice(levels), twice(actions)
+            context = None if context is None or other is None else torch.cat([context, other])
+            mask = torch.cat([torch.ones_like(keep), keep])
+            fps = None if fps is None else twice(fps)
+        context, own = self._tokens(context, scene.actions.shape[1], frames)
+        arguments = (context, actions, mask, fps)
+        if remember is None or config.whole_window_every == 1:
+            out = self.unet(x, levels, *arguments, per_frame_context=own)
+        else:
+            out, cache = self.unet.step(
+                x, levels, cache, *arguments, per_frame_context=own, remember=remember
+            )
+        return self._guided(out, newest=remember is not None), cache
+
+    def _tokens(self, context: Tensor | None, total: int, frames: int) -> tuple[Tensor | None, bool | None]:
+        """The context for the last ``frames`` of ``total`` frames, and whether each sees only its own part."""
+        unet, form = self.unet.config, self.config.context_form
+        if context is None or not unet.image_cross_attention:
+            return context, None
+        each = unet.image_tokens_per_frame
+        full = context.shape[1] - unet.text_tokens == each * total
+        if form == "all" or (form == "switch" and not full):
+            return context, False
+        text, image = context.split([unet.text_tokens, context.shape[1] - unet.text_tokens], dim=1)
+        # Tokens are ordered frame by frame; a window that is not full yet uses the first of them.
+        return torch.cat([text, image[:, each * (total - frames) : each * total]], dim=1), True
+
+    def _guided(self, prediction: Tensor, *, newest: bool) -> Tensor:
         config = self.config
-        condition = scene.condition.expand(-1, -1, x.shape[2], -1, -1)
-        x = torch.cat([x, condition], dim=1)
         if config.guidance == 1:
-            return self._predict(x, levels, scene.context, scene.actions, None, scene.fps)
-        unconditional_context = scene.context
-        if scene.unconditional_context is not None and config.unconditional_image == "decoded":
-            unconditional_context = scene.unconditional_context
-        conditional, unconditional = self._predict(
-            twice(x),
-            twice(levels),
-            pair(scene.context, unconditional_context),
-            twice(scene.actions),
-            torch.cat([torch.ones_like(keep), keep]),
-            None if scene.fps is None else twice(scene.fps),
-        ).chunk(2)
+            return prediction
+        conditional, unconditional = prediction.chunk(2)
         guided = guide(conditional, unconditional, config.guidance)
         if config.guidance_rescale == 0:
             return guided
         if newest and config.rescale_over == "frame":
             guided, conditional = guided[:, :, -1:], conditional[:, :, -1:]
         return restore_deviation(guided, conditional, config.guidance_rescale)
-
-    def _predict(
-        self,
-        x: Tensor,
-        levels: Tensor,
-        context: Tensor | None,
-        actions: Tensor,
-        mask: Tensor | None,
-        fps: Tensor | None,
-    ) -> Tensor:
-        form = self.config.per_frame_context
-        return self.unet(x, levels, context, actions, mask, fps, per_frame_context=form)
 
     def _move(self, x: Tensor, v: Tensor, step: int, fresh: Tensor | None) -> Tensor:
         table = self.table
@@ -293,8 +331,3 @@ class Sampler:
 def twice(tensor: Tensor) -> Tensor:
     """The batch, and the batch again."""
     return torch.cat([tensor, tensor])
-
-
-def pair(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    """Two batches one after the other, or None if there are none."""
-    return None if first is None or second is None else torch.cat([first, second])

@@ -133,24 +133,25 @@ class CausalUNet(nn.Module):
         fps: Tensor | None = None,
         *,
         per_frame_context: bool | None = None,
+        remember: int | None = None,
     ) -> tuple[Tensor, FrameCache]:
         """Prediction (b out n h w) for ``n`` new frames, and the cache with these frames in it.
 
         The arguments are those of :meth:`forward`, for the new frames only. While a frame is being denoised
-        the returned cache is thrown away; a last pass over the finished frame keeps it. With
-        ``temporal_norm="frame"`` the result equals that of :meth:`forward` over the whole sequence.
+        the returned cache is thrown away; a last pass over the finished frame keeps it. Only the first
+        ``remember`` of the new frames enter the returned cache; None stands for all.
+
+        With ``temporal_norm="frame"`` the result equals that of :meth:`forward` over the whole sequence. With
+        ``"window"`` it is an approximation: a past frame keeps the norm statistics it was written with,
+        although frames that came later are now in its window (``docs/vid2world.md`` says how much that costs).
         """
-        if self.config.temporal_norm != "frame":
-            raise ValueError(
-                'stepping needs temporal_norm="frame"; these weights take norm statistics over all frames'
-            )
         cache = cache if cache is not None else self.empty_cache()
         if cache.lanes is not None and x.shape[0] != cache.lanes * cache.branches:
             raise ValueError(
                 f"x has {x.shape[0]} rows, but the cache holds {cache.lanes} lanes "
                 f"for {cache.branches} branches"
             )
-        timeline = Timeline(x.shape[2], self.config.window, cache)
+        timeline = Timeline(x.shape[2], self.config.window, cache, remember)
         out = self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
         return out, timeline.cache()
 

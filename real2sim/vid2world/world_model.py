@@ -14,9 +14,9 @@ from real2sim.actions import WIDTH
 from real2sim.model_folder import WEIGHTS_FILE, load_weights, read_config, write_folder
 from real2sim.vid2world.diffusion_forcing import clean_from
 from real2sim.vid2world.frame_cache import FrameCache
+from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
-from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.schedule import ddim_timesteps
 from real2sim.vid2world.unet import CausalUNet
 from real2sim.vid2world.world_model_config import WorldModelConfig

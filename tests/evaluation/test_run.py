@@ -18,7 +18,7 @@ from real2sim.evaluation.run import RolloutConfig, rollout
 from real2sim.policies.callable_policy import CallablePolicy
 
 ROOT = Path(real2sim.__file__).parents[1]
-POLICIES = ("random", "replay:push")
+POLICIES = ("late", "replay:push")
 
 
 def config(folder: Path, out: Path, **more: object) -> RolloutConfig:
@@ -53,6 +53,12 @@ def test_every_policy_meets_every_start_of_every_task(whole: Path) -> None:
     assert len(table) == 2 * 2 * 5
     assert (table.groupby(["policy", "task"])["start"].nunique() == 5).all()
     assert set(table["world"]) == {"world_model"}
+
+
+def test_checkpoints_of_one_training_run_share_its_family(tiny_suite: Path, tmp_path: Path) -> None:
+    table = rollout(config(tiny_suite, tmp_path, policies=("shipped",), starts=1), progress=False)
+    families = table.drop_duplicates("policy").set_index("policy")["family"].to_dict()
+    assert families == {"early": "one-run", "late": "one-run", "other": "another-run"}
 
 
 def test_policies_share_the_seeds_of_their_starts(whole: Path) -> None:
@@ -192,7 +198,7 @@ def test_an_own_policy_object_cannot_go_to_other_processes(tiny_suite: Path, tmp
         ({"policies": ("randon",)}, "did you mean 'random'"),
         ({"policies": ("replay:pusch",)}, "did you mean 'push'"),
         ({"policies": ("random", "random")}, "two policies are called 'random'"),
-        ({"policies": ("shipped",)}, "ships none"),
+        ({"policies": ()}, "no policy was asked for"),
         ({"tasks": ("close_drawr",)}, "did you mean 'close_drawer'"),
         ({"starts": 7}, "7 starts were asked for, task 'close_drawer' of suite 'tiny' has 6"),
         ({"suite": "kitchen"}, "neither a shipped suite"),

@@ -21,7 +21,7 @@ from real2sim.policies.rt1 import RT1, RT1Policy
 from real2sim.policies.rt1_config import RT1Config, efficientnet_blocks
 from real2sim.policies.rt1_image import prepare_images
 from real2sim.policies.rt1_tokens import tokenize
-from real2sim.policies.rt1_variables import COUNT, tensors_from_variables, variable_table
+from real2sim.policies.rt1_variables import COUNT, saved_model_keys, tensors_from_variables, variable_table
 
 DATA = Path(__file__).parents[1] / "data/rt1"
 SIZES = RT1Config(
@@ -137,6 +137,12 @@ def test_the_full_network_has_exactly_the_published_variables() -> None:
             "heads_output": lambda s: [s[2], s[0] * s[1]],
         }[row.layout](shape)
         assert list(state[row.tensor].shape) == wanted, row
+
+
+def test_variables_are_counted_as_in_the_published_saved_model() -> None:
+    published = json.loads((DATA / "variables_main.json").read_text())["savedmodel"]
+    suffix = "/.ATTRIBUTES/VARIABLE_VALUE"
+    assert {key + suffix: name for key, name in saved_model_keys(RT1Config()).items()} == published
 
 
 def test_a_checkpoint_of_another_kind_is_refused_by_name() -> None:
