@@ -14,7 +14,7 @@ POLICIES = {"early": "one-run", "late": "one-run", "other": "another-run"}
 
 @pytest.fixture(scope="session")
 def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A suite folder: 16 x 16 pixels, two tasks of six starts, world model, judge, policies and recordings."""
+    """A suite folder: 16 x 16 pixels, two tasks of six starts, world model, judge, policies, recordings."""
     import torch
 
     from real2sim.actions import pack

@@ -10,6 +10,7 @@ from real2sim.evaluation.policies import ALL_REPLAYS, ALL_SHIPPED
 from real2sim.evaluation.reporting import ReportConfig, report_runs
 from real2sim.evaluation.run import RolloutConfig, rollout
 from real2sim.evaluation.scoring import ScoreConfig, score_runs
+from real2sim.evaluation.suite import load_suite
 
 if TYPE_CHECKING:
     from real2sim.report.report import Report
@@ -21,6 +22,8 @@ class DemoConfig:
 
     out: Path
     """Folder for the run and the report; an unfinished demo is continued."""
+    suite: str = "drawer"
+    """Name of a shipped suite, or a suite folder with a world model, a judge and policies."""
     starts: int = 50
     """Start frames per task; the same for every policy."""
     seed: int = 0
@@ -29,17 +32,18 @@ class DemoConfig:
     """Also replay the scripted controllers, a second and harder set."""
     processes: int | None = None
     """Worker processes; by default one per processor core."""
-    device: str = "auto"
-    """`cpu`, `cuda`, or `auto`."""
+    device: str = "cpu"
+    """`cpu` or `cuda`."""
 
 
 def demo(config: DemoConfig) -> Report:
-    """Roll out, score and report the drawer suite; every step is one that `real2sim` also offers alone."""
+    """Roll out, score and report; every step is one that `real2sim` also offers alone."""
     run = config.out / "run"
     rollout(
         RolloutConfig(
             out=run,
             policies=(ALL_SHIPPED, ALL_REPLAYS) if config.replays else (ALL_SHIPPED,),
+            suite=config.suite,
             starts=config.starts,
             seed=config.seed,
             processes=config.processes,
@@ -47,9 +51,8 @@ def demo(config: DemoConfig) -> Report:
         )
     )
     score_runs(ScoreConfig(runs=(run,)))
-    return report_runs(
-        ReportConfig(runs=(run,), out=config.out, title="The drawer suite: simulated against real")
-    )
+    title = f"The {load_suite(config.suite).name} suite: simulated against real"
+    return report_runs(ReportConfig(runs=(run,), out=config.out, title=title))
 
 
 def rate_table(report: Report) -> str:

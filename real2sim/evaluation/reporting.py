@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.evaluation.scoring import JUDGE_FOLDER
 from real2sim.evaluation.suite import Suite, load_suite
+from real2sim.model_folder import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +20,15 @@ if TYPE_CHECKING:
 
 RATES_FILE = "real_rates.csv"
 EPISODES_FILE = "real_episodes.csv"
-LABELS_FOLDER = "judge_labels"
+QUALITY_FILE = "quality.json"
+LABELLED = {"physics": "physics episodes", "generated": "generated episodes, labelled by eye"}
+CELLS = (
+    ("true_success", True, True),
+    ("false_failure", True, False),
+    ("false_success", False, True),
+    ("true_failure", False, False),
+)
+"""Cells of a confusion matrix: name, what really happened, what the judge says."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +61,13 @@ def report_runs(config: ReportConfig) -> Report:
     if suite is not None and real is None:
         real = _existing(suite.folder / RATES_FILE)
         real_episodes = real_episodes or _existing(suite.folder / EPISODES_FILE)
+    episodes = scored_episodes(config.runs, config.judge)
+    digests = set(episodes["judge_digest"].dropna()) if "judge_digest" in episodes else set()
     return report(
-        scored_episodes(config.runs, config.judge),
+        episodes,
         real,
         real_episodes=real_episodes,
-        judge_labels=judge_labels(suite),
+        judge_labels=judge_labels(suite, digests),
         out=config.out,
         title=config.title,
         real_name="real" if suite is None else f"real = {suite.config.real_source}",
@@ -84,15 +96,30 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
     return pd.concat(tables, ignore_index=True).sort_values("set", kind="stable", ignore_index=True)
 
 
-def judge_labels(suite: Suite | None) -> list[tuple[str, pd.DataFrame]]:
-    """Labelled episodes that tell how often the suite's judge errs; the generated ones last."""
+def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Labelled episodes that tell how often the suite's judge errs; the generated ones last.
+
+    Empty where the verdicts are not those of the judge (of one of ``digests``) that was measured.
+    """
     import pandas as pd
 
-    if suite is None:
+    path = None if suite is None else _existing(suite.folder / JUDGE_FOLDER / QUALITY_FILE)
+    quality = {} if path is None else read_json(path)
+    if suite is None or digests != {quality.get("judge_digest")}:
         return []
-    folder = suite.folder / LABELS_FOLDER
-    known = [("physics.csv", "physics episodes"), ("generated.csv", "generated episodes, labelled by eye")]
-    return [(name, pd.read_csv(folder / file)) for file, name in known if (folder / file).is_file()]
+    tasks = {task.instruction: task.name for task in suite.tasks}
+    found = []
+    for kind, name in LABELLED.items():
+        rows = [
+            {"label": label, "success": verdict, "task": tasks.get(instruction, instruction)}
+            for instruction, counts in quality.get(kind, {}).items()
+            if instruction != "all"
+            for cell, label, verdict in CELLS
+            for _ in range(counts[cell])
+        ]
+        if rows:
+            found.append((name, pd.DataFrame(rows)))
+    return found
 
 
 def provenance(runs: tuple[Path, ...]) -> dict[str, str]:

@@ -51,10 +51,10 @@ class RolloutConfig:
     lanes: int = 25
     """Episodes that are drawn as one batch."""
     processes: int | None = None
-    """Local worker processes; by default one per processor core, or one on a GPU.  Ignored under `accelerate
+    """Local worker processes; by default one per processor core, or one with a GPU.  Ignored under `accelerate
     launch`, where every launched process takes its share."""
-    device: str = "auto"
-    """`cpu`, `cuda`, or `auto`."""
+    device: str = "cpu"
+    """`cpu` or `cuda`; the small models that are shipped are made for processors."""
     threads: int = 1
     """Processor threads per process."""
 
@@ -241,9 +241,7 @@ def _device(name: str) -> str:
         return name
     import torch
 
-    if name == "auto" and not torch.cuda.is_available():
-        return "cpu"
-    if name in ("auto", "cuda"):
+    if name == "cuda":
         if not torch.cuda.is_available():
             raise ValueError("device 'cuda' was asked for and torch sees no GPU; use --device cpu")
         local = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", 0)))

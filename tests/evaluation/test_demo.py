@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from real2sim.cli import main
+from real2sim.evaluation.demo import DemoConfig, agreement_lines, demo, rate_table
+
+
+@pytest.fixture
+def suite(tiny_suite: Path, tmp_path: Path) -> Path:
+    """The tiny suite with real rates."""
+    folder = tmp_path / "suite"
+    shutil.copytree(tiny_suite, folder)
+    rates = {"early": (0, 1), "late": (3, 2), "other": (2, 0), "replay:push": (3, 1)}
+    lines = ["policy,task,successes,episodes"]
+    lines += [f"{name},close_drawer,{close},3" for name, (close, _) in rates.items()]
+    lines += [f"{name},open_drawer,{opened},3" for name, (_, opened) in rates.items()]
+    (folder / "real_rates.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_the_demo_ends_with_rates_agreement_and_a_page(
+    suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demo"
+    main(["demo", "--out", str(out), "--suite", str(suite), "--starts", "3", "--processes", "1"])
+    said = capsys.readouterr().out
+    for policy in ("early", "late", "other", "replay:push", "replay:pull"):
+        assert policy in said
+    assert "MMRV" in said
+    assert said.rstrip().endswith(f"report: {out / 'report.html'}")
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["policies"] == 3
+    assert metrics["episodes"] == 3 * 2 * 3
+    assert {"pearson", "mmrv", "mae_points", "frame_passes_per_frame"} <= set(metrics)
+    assert "real = made up" in (out / "report.html").read_text()
+
+
+def test_the_demo_continues_and_changes_nothing_when_it_is_complete(suite: Path, tmp_path: Path) -> None:
+    config = DemoConfig(out=tmp_path / "demo", suite=str(suite), starts=2, replays=False, processes=1)
+    first = demo(config)
+    rows = (tmp_path / "demo" / "run" / "rows-0.jsonl").read_bytes()
+    second = demo(config)
+    assert (tmp_path / "demo" / "run" / "rows-0.jsonl").read_bytes() == rows
+    assert rate_table(first) == rate_table(second)
+    assert agreement_lines(first) == agreement_lines(second)
