@@ -66,7 +66,7 @@ class Timeline:
     def join(self, present: Tensor, keep: int) -> Tensor:
         """``present`` (b t ...) behind the cached frames of the calling layer (b past+t ...).
 
-        Of the joined frames, but for those not to be remembered, the last ``keep`` are kept for the next pass.
+        Of those to be remembered the last ``keep`` are kept for the next pass.
         """
         if not self.cached:
             return present

@@ -288,7 +288,7 @@ class Sampler:
         return self._guided(out, newest=remember is not None), cache
 
     def _tokens(self, context: Tensor | None, total: int, frames: int) -> tuple[Tensor | None, bool | None]:
-        """The context for the last ``frames`` of ``total`` frames, and whether each sees only its own part."""
+        """The context for the last ``frames`` of ``total``, and whether each sees its own part only."""
         unet, form = self.unet.config, self.config.context_form
         if context is None or not unet.image_cross_attention:
             return context, None

@@ -101,7 +101,7 @@ class CausalUNet(nn.Module):
         *,
         per_frame_context: bool | None = None,
     ) -> Tensor:
-        """Prediction (b out t h w) for all frames of ``x`` (b in t h w) at once.
+        """Prediction (b out t h w) for all frames of ``x`` (b in t h w) at once, in the precision of ``x``.
 
         ``timesteps`` (b) or (b t) are noise levels, integer or real, on the scale of 1000 diffusion steps.
         ``actions`` (b t action_dim), or (b t) if discrete, are already shifted: ``actions[:, i]`` led to
@@ -143,7 +143,7 @@ class CausalUNet(nn.Module):
 
         With ``temporal_norm="frame"`` the result equals that of :meth:`forward` over the whole sequence. With
         ``"window"`` it is an approximation: a past frame keeps the norm statistics it was written with,
-        although frames that came later are now in its window (``docs/vid2world.md`` says how much that costs).
+        although frames that came later are now in its window; ``docs/vid2world.md`` says what that costs.
         """
         cache = cache if cache is not None else self.empty_cache()
         if cache.lanes is not None and x.shape[0] != cache.lanes * cache.branches:
@@ -173,10 +173,13 @@ class CausalUNet(nn.Module):
         lanes, _, frames, height, width = x.shape
         self._check(x)
         embedding = self._embed(timesteps, lanes, frames, actions, action_mask, fps)
+        dtype = embedding.dtype
+        context = None if context is None else context.to(dtype)
         text, image = self._split_context(context, lanes, frames, per_frame_context)
         conditions = Conditions(embedding, timeline, text, image)
 
-        h = x.permute(0, 2, 3, 4, 1).reshape(lanes * frames, height, width, -1).permute(0, 3, 1, 2)
+        h = x.to(dtype).permute(0, 2, 3, 4, 1).reshape(lanes * frames, height, width, -1)
+        h = h.permute(0, 3, 1, 2)
         h = self.input_blocks[0][0](h)  # type: ignore[index]
         if self.config.position_map is not None:
             h = h + self.position_map
@@ -189,7 +192,7 @@ class CausalUNet(nn.Module):
         h = self.middle_block(h, conditions)
         for stage in self.output_blocks:
             h = stage(torch.cat([h, skips.pop()], dim=1), conditions)
-        out = self.out(h)
+        out = self.out(h).to(x.dtype)
         return out.permute(0, 2, 3, 1).reshape(lanes, frames, height, width, -1).permute(0, 4, 1, 2, 3)
 
     def _check(self, x: Tensor) -> None:

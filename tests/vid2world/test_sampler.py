@@ -294,3 +294,36 @@ def test_unconditional_branch_can_see_the_original_image() -> None:
 
     assert torch.equal(result(other, "original"), result(scene, "original"))
     assert not torch.equal(result(other, "decoded"), result(other, "original"))
+
+
+# --- reading the history from the last whole pass ------------------------------------------------
+
+
+def cached_frame(unet: CausalUNet, every: int, scene: Scene) -> Tensor:
+    config = SamplerConfig(steps=4, eta=0, context_form="all", rescale_over="frame", whole_window_every=every)
+    history = torch.stack([seeded(frame, CONTEXT) for frame in range(3)], dim=2)
+    with torch.no_grad():
+        return Sampler(unet, config).draw_frame(history, scene, 3, seeded)
+
+
+def test_cached_history_changes_nothing_for_strictly_causal_weights() -> None:
+    torch.manual_seed(0)
+    unet = CausalUNet(dataclasses.replace(UNetConfig.tiny(), temporal_norm="frame")).eval()
+    for parameter in unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    scene = small_scene(UNetConfig.tiny(), 4)
+    torch.testing.assert_close(cached_frame(unet, 3, scene), cached_frame(unet, 1, scene), rtol=0, atol=2e-5)
+
+
+def test_cached_history_approximates_weights_with_window_norms() -> None:
+    scene = small_scene(UNetConfig.tiny(), 4)
+    exact, every_second, never_again = (cached_frame(tiny_unet(), every, scene) for every in (1, 2, 4))
+    errors = [((frame - exact).norm() / exact.norm()).item() for frame in (every_second, never_again)]
+    assert 0 < errors[0] < errors[1] < 0.2
+
+
+def test_cost_of_a_frame_counts_passes_over_single_frames() -> None:
+    exact, cached = SamplerConfig(), SamplerConfig(whole_window_every=10)
+    assert Sampler(tiny_unet(), exact).frame_passes(past=15) == 2 * 50 * 16
+    assert Sampler(tiny_unet(), cached).frame_passes(past=15) == 2 * (5 * 16 + 45)
+    assert Sampler(tiny_unet(), dataclasses.replace(cached, guidance=1)).frame_passes(past=15) == 125

@@ -264,6 +264,44 @@ def test_branches_of_guidance_share_one_history() -> None:
     torch.testing.assert_close(out, expected, rtol=0, atol=2e-5)
 
 
+def test_frames_not_to_be_remembered_stay_out_of_the_cache() -> None:
+    unet, arguments = randomised(CAUSAL), example(CAUSAL, frames=6)
+    last = part(arguments, slice(5, 6))
+    with torch.no_grad():
+        _, of_five = unet.step(cache=None, **part(arguments, slice(0, 5)))
+        _, of_six = unet.step(cache=None, **arguments, remember=5)
+        expected, out = (unet.step(cache=cache, **last)[0] for cache in (of_five, of_six))
+    assert of_six.frames == of_five.frames == 5
+    torch.testing.assert_close(out, expected, rtol=0, atol=2e-5)
+
+
+def test_half_precision_weights_take_and_give_the_precision_of_their_input() -> None:
+    unet, arguments = randomised(CAUSAL_WITH_CONTEXT), example(CAUSAL_WITH_CONTEXT, frames=3)
+    with torch.no_grad():
+        expected, out = unet(**arguments), unet.bfloat16()(**arguments)
+    assert out.dtype == torch.float32
+    assert (out - expected).norm() < 0.05 * expected.norm()
+
+
+def test_stepping_with_window_norms_starts_exact(golden_unet: CausalUNet, inputs: dict[str, Tensor]) -> None:
+    """Norm statistics of one pass without a past are the same whether or not it fills a cache."""
+    arguments = {
+        "x": inputs["x"][:, :, :5],
+        "timesteps": inputs["timesteps"][:, :5],
+        "context": inputs["context"],
+        "actions": inputs["action_shifted"][:, :5],
+    }
+    with torch.no_grad():
+        out, cache = golden_unet.step(cache=None, **arguments, remember=4)
+        torch.testing.assert_close(out, golden_unet(**arguments), rtol=0, atol=2e-5)
+        # A cache written in the presence of the frame that is then drawn with it leaves nothing to approximate.
+        last = {name: value[:, 4:5] for name, value in arguments.items() if name not in ("x", "context")}
+        again, _ = golden_unet.step(
+            arguments["x"][:, :, 4:], context=arguments["context"], cache=cache, **last
+        )
+    torch.testing.assert_close(again, out[:, :, 4:], rtol=0, atol=2e-5)
+
+
 def test_frames_beyond_the_window_are_refused_for_weights_that_need_it(
     golden_unet: CausalUNet, inputs: dict[str, Tensor]
 ) -> None:
