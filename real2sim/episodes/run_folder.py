@@ -86,10 +86,6 @@ class RunFolder:
                 seen.setdefault(str(row["episode"]), row)
         return list(seen.values())
 
-    def count(self) -> int:
-        """How many rows there are, told from line ends alone (cheap enough for a progress bar)."""
-        return sum(path.read_bytes().count(b"\n") for path in self.path.glob(ROWS))
-
     def episode_path(self, episode: str) -> Path:
         """Where the frames and actions of an episode lie."""
         return self.path / EPISODES / f"{episode}.npz"
@@ -103,6 +99,27 @@ class RunFolder:
                 f"{path} holds {', '.join(arrays)}; an episode has the arrays frames and actions"
             )
         return arrays["frames"], arrays["actions"]
+
+
+class RowCounter:
+    """Counts the rows of a run again and again, reading only what has been added since."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+        self._rows = 0
+
+    def count(self) -> int:
+        """How many rows there are by now, of all processes."""
+        for path in self._folder.path.glob(ROWS):
+            # A torn last line may have been cut off; it had no end that was counted.
+            position = min(self._read.get(path, 0), path.stat().st_size)
+            with path.open("rb") as file:
+                file.seek(position)
+                added = file.read()
+            self._rows += added.count(b"\n")
+            self._read[path] = position + len(added)
+        return self._rows
 
 
 class RowWriter:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from real2sim.episodes.run_folder import RowWriter, RunFolder, file_name, load_run
+from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
 from real2sim.evaluation.lanes import World
 from real2sim.evaluation.loop import Episode, Job, episode_seed, play
 from real2sim.evaluation.policies import ALL_SHIPPED, PolicySource, find_policies
@@ -97,10 +97,11 @@ def rollout(
     with tqdm(
         total=total, initial=len(wanted & done), unit="episode", disable=not progress or rank > 0
     ) as bar:
-        before = folder.count() - bar.n
+        counter = RowCounter(folder)
+        before = counter.count() - bar.n
 
         def advance() -> None:
-            bar.update(max(0, min(total, folder.count() - before) - bar.n))
+            bar.update(max(0, min(total, counter.count() - before) - bar.n))
 
         processes = 1 if world_size > 1 else _processes(config, len(missing), own=bool(policies))
         if processes > 1:

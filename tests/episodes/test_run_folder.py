@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from real2sim.episodes.run_folder import RowWriter, RunFolder, file_name, load_run
+from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
 
 FRAMES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 ACTIONS = np.ones((1, 13), dtype=np.float32)
@@ -61,6 +61,21 @@ def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(folder: RunFolde
     (folder.path / "rows-0.jsonl").write_text('{"episode": "a"}\nnot json\n{"episode": "b"}\n')
     with pytest.raises(ValueError, match=r"rows-0\.jsonl, line 2"):
         folder.rows()
+
+
+def test_rows_are_counted_as_they_come(folder: RunFolder) -> None:
+    counter = RowCounter(folder)
+    assert counter.count() == 0
+    with RowWriter(folder, 0) as writer, RowWriter(folder, 1) as other:
+        for number, place in enumerate([writer, other, writer], start=1):
+            place.write(row(str(number)), FRAMES, ACTIONS)
+            assert counter.count() == number
+    path = folder.path / "rows-0.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"torn')
+    assert counter.count() == 3
+    with RowWriter(folder, 0) as writer:
+        writer.write(row("4"), FRAMES, ACTIONS)
+    assert counter.count() == 4
 
 
 def test_an_episode_in_two_files_counts_once(folder: RunFolder) -> None:

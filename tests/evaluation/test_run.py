@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import real2sim
-from real2sim.episodes.run_folder import RunFolder
+from real2sim.episodes.run_folder import RowCounter, RunFolder
 from real2sim.evaluation.run import RolloutConfig, rollout
 from real2sim.policies.callable_policy import CallablePolicy
 
@@ -110,7 +110,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
         started = command(tiny_suite, tmp_path / "run", "--processes", str(processes))
         running = subprocess.Popen([sys.executable, *started], cwd=ROOT, stderr=subprocess.DEVNULL)
         folder, enough = RunFolder(tmp_path / "run"), len(known) + rng.randint(1, 6)
-        while running.poll() is None and folder.count() < enough:
+        while running.poll() is None and RowCounter(folder).count() < enough:
             time.sleep(0.01)
         time.sleep(rng.random() * 0.2)
         running.send_signal(signal.SIGKILL)
@@ -129,7 +129,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
 def test_workers_die_with_the_process_that_started_them(tiny_suite: Path, tmp_path: Path) -> None:
     started = command(tiny_suite, tmp_path / "run", "--processes", "2")
     running = subprocess.Popen([sys.executable, *started], cwd=ROOT, stderr=subprocess.DEVNULL)
-    while RunFolder(tmp_path / "run").count() < 1:
+    while RowCounter(RunFolder(tmp_path / "run")).count() < 1:
         time.sleep(0.01)
     children = _children(running.pid)
     assert len(children) == 2
@@ -150,7 +150,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_finished(tiny_suite: Path, tmp_pa
     running = subprocess.Popen(
         [sys.executable, *started], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while RunFolder(tmp_path / "run").count() < 1:
+    while RowCounter(RunFolder(tmp_path / "run")).count() < 1:
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGINT)
     _, said = running.communicate(timeout=30)
