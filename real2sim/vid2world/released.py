@@ -1,0 +1,304 @@
+"""A released Vid2World model as a batch of lanes with a state, like the small models trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from real2sim.model_folder import CONFIG_FILE, read_config
+from real2sim.vid2world.autoencoder import Autoencoder
+from real2sim.vid2world.checkpoint import CAPTION, CAPTION_FILE, COMPONENTS, KIND, check_layout
+from real2sim.vid2world.clip import ImageTower
+from real2sim.vid2world.conditioning_image import prepare_image
+from real2sim.vid2world.frame_cache import FrameCache
+from real2sim.vid2world.noise import CONTEXT, batch_noise
+from real2sim.vid2world.pixels import frames_to_pixels, pixels_to_frames
+from real2sim.vid2world.published_layout import published_layout
+from real2sim.vid2world.released_config import Vid2WorldConfig
+from real2sim.vid2world.resampler import Resampler
+from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
+from real2sim.vid2world.unet import CausalUNet
+
+ENCODING = CONTEXT + 1
+"""Address of the noise with which the latent of a picture is sampled."""
+
+
+@dataclass(frozen=True)
+class Vid2WorldState:
+    """What a released model remembers of its lanes: the last frames of its window."""
+
+    latents: Tensor
+    """Frames as they were drawn (b c t h w), or encoded again once the window has moved on."""
+    encoded: Tensor
+    """The same frames, all encoded from their pictures (b c t h w)."""
+    pictures: Tensor
+    """Decoded frames (b t 3 H W) in [-1, 1]."""
+    actions: Tensor
+    """The action that led to each frame (b t a), or its number (b t); none for the window's first."""
+    context: Tensor
+    """Caption and image tokens of the window's first frame (b tokens d)."""
+    unconditional_context: Tensor
+    """The same for the branch without the newest action."""
+    seeds: tuple[int, ...]
+    frame: int
+    """Index of the next frame; the start frame is 0."""
+
+    def select(self, indices: Sequence[int]) -> Vid2WorldState:
+        """The state of some lanes only, in the given order."""
+        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.latents.device)
+        names = ("latents", "encoded", "pictures", "actions", "context", "unconditional_context")
+        chosen: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
+        return replace(self, seeds=tuple(self.seeds[int(row)] for row in rows), **chosen)
+
+
+class Vid2World(nn.Module):
+    """Draws the next camera frame from the past ones and the action, with published weights.
+
+    Frames are drawn one by one, as the published autoregressive sampler does.  When the history is full the
+    window moves on: its first frame becomes the condition, and frames are encoded again from their pictures,
+    as was done for the long rollouts of the game model.
+    """
+
+    empty_caption: Tensor
+
+    def __init__(self, config: Vid2WorldConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = CausalUNet(config.unet)
+        self.autoencoder = Autoencoder(config.autoencoder)
+        self.image_encoder = ImageTower.from_config(config.image)
+        self.resampler = Resampler.from_config(config.resampler)
+        self.register_buffer("empty_caption", torch.zeros(1, config.text.tokens, config.text.width))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_hub_id: str | Path,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+        sampler: SamplerConfig | None = None,
+    ) -> Vid2World:
+        """The model of a folder written by ``real2sim convert``, or of such a folder on the Hugging Face Hub.
+
+        ``dtype`` is by default that of the stored weights; ``sampler`` that of the folder, the published one.
+
+        Raises FileNotFoundError or ValueError with one sentence if the folder is not complete.
+        """
+        folder = Path(folder_or_hub_id)
+        if not folder.exists():
+            folder = _downloaded(str(folder_or_hub_id))
+        config = read_config(folder, KIND, Vid2WorldConfig)
+        if sampler is not None:
+            config = replace(config, sampler=sampler)
+        with torch.device("meta"):
+            model = cls(config)
+        layout = published_layout(config)
+        for component, prefix in COMPONENTS.items():
+            path = folder / f"{component}.safetensors"
+            tensors = _read(path, device)
+            expected = {name.removeprefix(prefix): s for name, s in layout.items() if name.startswith(prefix)}
+            check_layout({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected, str(path))
+            tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
+            if component == "autoencoder":
+                model.autoencoder.load_published(tensors)
+            else:
+                getattr(model, component).load_state_dict(tensors, strict=True, assign=True)
+        caption = _read(folder / CAPTION_FILE, device)
+        shape = {CAPTION: tuple(model.empty_caption.shape)}
+        check_layout({name: tuple(t.shape) for name, t in caption.items()}, shape, str(folder / CAPTION_FILE))
+        model.empty_caption = caption[CAPTION].to(model.dtype)
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Vid2World:
+        """The model of a folder on disk, in the stored precision, on the CPU."""
+        return cls.from_pretrained(Path(folder))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the U-Net."""
+        return next(self.unet.parameters()).dtype
+
+    @property
+    def frame_passes_per_frame(self) -> int:
+        """U-Net passes over one frame that a new frame costs once the history is full."""
+        return self._sampler().frame_passes(self.config.history)
+
+    @torch.inference_mode()
+    def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Vid2WorldState:
+        """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each."""
+        expected = (*self.config.image_size, 3)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
+            raise ValueError(
+                f"start frames are {frames.dtype} {frames.shape}, expected uint8 with {expected} per lane"
+            )
+        if len(seeds) != len(frames):
+            raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
+        lanes = tuple(int(seed) for seed in seeds)
+        given = torch.from_numpy(np.ascontiguousarray(frames)).to(self.empty_caption.device)
+        pictures = frames_to_pixels(given, self.config.picture_size)
+        encoded = self._encode(pictures, lanes, 0)
+        context, unconditional = self._contexts(pictures, encoded)
+        return Vid2WorldState(
+            latents=encoded[:, :, None],
+            encoded=encoded[:, :, None],
+            pictures=pictures[:, None],
+            actions=self._no_action(len(frames)),
+            context=context,
+            unconditional_context=unconditional,
+            seeds=lanes,
+            frame=1,
+        )
+
+    @torch.inference_mode()
+    def step(self, state: Vid2WorldState, actions: np.ndarray) -> tuple[np.ndarray, Vid2WorldState]:
+        """The next frames uint8 (b h w 3) after ``actions`` (b a), and the state with them in it.
+
+        For a model that embeds distinct actions these are numbers (b) instead.
+        """
+        told = self._checked(actions, state)
+        state = self._moved_on(state)
+        scene = Scene(
+            condition=state.latents[:, :, :1],
+            actions=torch.cat([state.actions, told], dim=1),
+            context=state.context,
+            unconditional_context=state.unconditional_context,
+        )
+        sampler = self._sampler()
+        first = state.frame - state.latents.shape[2]
+        noises = [self._noise(state.seeds, index, CONTEXT) for index in range(first, state.frame)]
+        history = sampler.as_history(state.latents, torch.stack(noises, dim=2))
+        latent = sampler.draw_frame(
+            history, scene, state.frame, lambda frame, draw: self._noise(state.seeds, frame, draw)
+        )
+        pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float().clamp(-1, 1)
+        encoded = self._encode(pictures, state.seeds, state.frame)[:, :, None]
+        after = replace(
+            state,
+            latents=torch.cat([state.latents, latent], dim=2),
+            encoded=torch.cat([state.encoded, encoded], dim=2),
+            pictures=torch.cat([state.pictures, pictures[:, None]], dim=1),
+            actions=scene.actions,
+            frame=state.frame + 1,
+        )
+        return pixels_to_frames(pictures, self.config.image_size).cpu().numpy(), after
+
+    def _moved_on(self, state: Vid2WorldState) -> Vid2WorldState:
+        """The state with at most ``history`` frames; if any are dropped the rest begins a new window."""
+        history = self.config.history
+        if state.latents.shape[2] <= history:
+            return state
+        pictures, encoded = state.pictures[:, -history:], state.encoded[:, :, -history:]
+        context, unconditional = self._contexts(pictures[:, 0], encoded[:, :, 0])
+        return replace(
+            state,
+            latents=encoded,
+            encoded=encoded,
+            pictures=pictures,
+            actions=torch.cat([self._no_action(len(pictures)), state.actions[:, -history:][:, 1:]], dim=1),
+            context=context,
+            unconditional_context=unconditional,
+        )
+
+    def _encode(self, pictures: Tensor, seeds: Sequence[int], frame: int) -> Tensor:
+        """Latents (b c h w) of pictures (b 3 H W), float32."""
+        noise = self._noise(seeds, frame, ENCODING).to(self.dtype)
+        return self.autoencoder.encode(pictures.to(self.dtype), noise).float()
+
+    def _contexts(self, pictures: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of the two branches (b tokens d) for a window that begins with these pictures.
+
+        The unconditional branch sees the picture after a round trip through the autoencoder.
+        """
+        again = self.autoencoder.decode(latents.to(self.dtype)).float()
+        return self._tokens(pictures), self._tokens(again)
+
+    def _tokens(self, pictures: Tensor) -> Tensor:
+        prepared = prepare_image(pictures, self.config.image.image).to(self.dtype)
+        image = self.resampler(self.image_encoder(prepared))
+        return torch.cat([self.empty_caption.expand(len(image), -1, -1), image], dim=1)
+
+    def _noise(self, seeds: Sequence[int], frame: int, draw: int) -> Tensor:
+        return batch_noise(seeds, frame, draw, self.config.latent_shape).to(self.empty_caption.device)
+
+    def _no_action(self, lanes: int) -> Tensor:
+        """What the first frame of a window is told (b 1 a)."""
+        device, unet = self.empty_caption.device, self.config.unet
+        if unet.discrete_actions:
+            return torch.full((lanes, 1), -1, device=device)
+        return torch.zeros(lanes, 1, unet.action_dim or 0, device=device)
+
+    def _checked(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
+        unet, lanes = self.config.unet, len(state.seeds)
+        expected = (lanes,) if unet.discrete_actions else (lanes, unet.action_dim)
+        if actions.shape != expected:
+            raise ValueError(f"actions have shape {actions.shape}, this model expects {expected}")
+        if not np.isfinite(actions).all():
+            raise ValueError(f"the actions at frame {state.frame} are not all finite; check the policy")
+        if unet.discrete_actions:
+            if not np.issubdtype(actions.dtype, np.integer) or (actions >= (unet.action_dim or 0)).any():
+                raise ValueError(
+                    f"actions must be whole numbers below {unet.action_dim}, got {actions.tolist()}"
+                )
+            told = torch.from_numpy(actions.astype(np.int64))
+        else:
+            told = torch.from_numpy(np.asarray(actions, np.float32))
+        return told[:, None].to(self.empty_caption.device)
+
+    def _sampler(self) -> Sampler:
+        return Sampler(_InFloat32(self.unet), self.config.sampler)  # type: ignore[arg-type]
+
+
+class _InFloat32:
+    """A U-Net that takes and gives float32 whatever its own precision: sampling adds up many small steps."""
+
+    def __init__(self, unet: CausalUNet) -> None:
+        self.unet = unet
+        self.config = unet.config
+        self.dtype = next(unet.parameters()).dtype
+
+    def __call__(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        return self.unet(x.to(self.dtype), *arguments, **options).float()
+
+    def step(self, x: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, FrameCache]:
+        out, cache = self.unet.step(x.to(self.dtype), *arguments, **options)
+        return out.float(), cache
+
+
+def _read(path: Path, device: str | torch.device) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; was the folder copied completely?")
+    try:
+        return load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+
+
+def _downloaded(hub_id: str) -> Path:
+    """A local copy of a converted model on the Hugging Face Hub."""
+    if hub_id.count("/") != 1:
+        raise FileNotFoundError(f"{hub_id} is neither a folder nor a Hub id such as someone/vid2world-rt1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    patterns = [CONFIG_FILE, CAPTION_FILE, *(f"{component}.safetensors" for component in COMPONENTS)]
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise FileNotFoundError(
+            f"{hub_id} is no folder here and cannot be had from the Hub ({first})"
+        ) from error
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"{hub_id} holds no converted model; download its checkpoint and run real2sim convert vid2world"
+        )
+    return folder

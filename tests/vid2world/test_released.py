@@ -1,0 +1,260 @@
+"""A converted checkpoint draws frames in lanes, like any world model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from real2sim.model_folder import read_config
+from real2sim.vid2world.checkpoint import KIND
+from real2sim.vid2world.convert import ConvertVid2World, HeadChannels
+from real2sim.vid2world.noise import CONTEXT, batch_noise
+from real2sim.vid2world.pixels import frames_to_pixels
+from real2sim.vid2world.published_layout import published_layout
+from real2sim.vid2world.released import ENCODING, Vid2World
+from real2sim.vid2world.released_config import Vid2WorldConfig
+from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
+
+HEADS = HeadChannels(resampler=8, text=8, image=8)
+HISTORY = 2
+QUICK = SamplerConfig(steps=2)
+RNG = np.random.default_rng(0)
+
+
+def convert(config: Vid2WorldConfig, out: Path) -> Path:
+    """The folder of a random checkpoint of these sizes."""
+    generator = torch.Generator().manual_seed(0)
+    layout = published_layout(config)
+    # Norm weights around one, or hardly anything would reach the output.
+    tensors = {
+        name: torch.randn(shape, generator=generator) * 0.08
+        + (1.0 if name.endswith("weight") and len(shape) == 1 else 0)
+        for name, shape in layout.items()
+    }
+    path = out.parent / f"{out.name}.ckpt"
+    torch.save({"state_dict": tensors}, path)
+    # Tiny pictures keep the test quick; no checkpoint tells their size.
+    folder = ConvertVid2World(path, out, image_size=config.image_size, heads=HEADS).run()
+    text = (folder / "config.json").read_text()
+    changed = text.replace("320,\n      512", "32,\n      48").replace(
+        '"history": 15', f'"history": {HISTORY}'
+    )
+    assert changed.count("48\n    ]") == 1
+    (folder / "config.json").write_text(changed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return convert(Vid2WorldConfig.tiny(), tmp_path_factory.mktemp("released") / "model")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Vid2World:
+    return Vid2World.from_pretrained(folder, sampler=QUICK)
+
+
+def frames(lanes: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (lanes, 24, 32, 3), dtype=np.uint8)
+
+
+def actions(lanes: int, steps: int) -> np.ndarray:
+    return np.random.default_rng(6).normal(size=(steps, lanes, 13)).astype(np.float32)
+
+
+def rollout(model: Vid2World, start: np.ndarray, told: np.ndarray, seeds: list[int]) -> np.ndarray:
+    state = model.reset(start, seeds)
+    drawn = []
+    for action in told:
+        frame, state = model.step(state, action)
+        drawn.append(frame)
+    return np.stack(drawn)
+
+
+def test_the_folder_remembers_everything_but_the_text_tower(model: Vid2World, folder: Path) -> None:
+    assert model.config.unet.action_dim == 13
+    assert model.config.sampler == QUICK
+    assert read_config(folder, KIND, Vid2WorldConfig).sampler == SamplerConfig.reference()
+    stored = load_file(folder / "unet.safetensors")
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in model.unet.state_dict().items())
+    assert torch.equal(model.empty_caption, load_file(folder / "empty_caption.safetensors")["tokens"])
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
+
+
+def test_steps_give_camera_frames_and_leave_the_old_state_alone(model: Vid2World) -> None:
+    state = model.reset(frames(2), [1, 2])
+    told = actions(2, 1)[0]
+    first, _ = model.step(state, told)
+    second, _ = model.step(state, told)
+    assert first.shape == (2, 24, 32, 3)
+    assert first.dtype == np.uint8
+    assert np.array_equal(first, second)
+
+
+def test_an_episode_alone_equals_the_same_episode_in_a_batch(model: Vid2World) -> None:
+    start, told = frames(2), actions(2, HISTORY + 1)
+    together = rollout(model, start, told, [7, 8])
+    for lane in range(2):
+        alone = rollout(model, start[lane : lane + 1], told[:, lane : lane + 1], [7 + lane])
+        # Matrix products of another size may round otherwise.
+        assert np.abs(alone[:, 0].astype(int) - together[:, lane]).max() <= 1
+
+
+def test_selected_lanes_go_on_as_if_alone(model: Vid2World) -> None:
+    told = actions(3, 2)
+    _, state = model.step(model.reset(frames(3), [7, 8, 9]), told[0])
+    together, _ = model.step(state, told[1])
+    chosen, _ = model.step(state.select([2, 0]), told[1][[2, 0]])
+    assert np.abs(chosen.astype(int) - together[[2, 0]]).max() <= 1
+
+
+def test_actions_and_seeds_change_the_frames(model: Vid2World) -> None:
+    start, told = frames(1), actions(1, 2)
+    base = rollout(model, start, told, [0])
+    changed = told.copy()
+    changed[1] += 1
+    other = rollout(model, start, changed, [0])
+    assert np.array_equal(base[0], other[0])
+    assert not np.array_equal(base[1], other[1])
+    assert not np.array_equal(base, rollout(model, start, told, [1]))
+
+
+@torch.inference_mode()
+def test_the_first_window_is_the_published_autoregressive_loop(model: Vid2World) -> None:
+    told = actions(2, HISTORY)
+    seeds, shape = [3, 4], model.config.latent_shape
+    state = model.reset(frames(2), seeds)
+    start = state
+    for action in told:
+        _, state = model.step(state, action)
+
+    pictures = frames_to_pixels(torch.from_numpy(frames(2)), model.config.picture_size)
+    given = model.autoencoder.encode(pictures, batch_noise(seeds, 0, ENCODING, shape))
+    shifted = torch.cat([torch.zeros(1, 2, 13), torch.from_numpy(told)]).transpose(0, 1)
+    scene = Scene(given[:, :, None], shifted, start.context, None, start.unconditional_context)
+    whole = Sampler(model.unet, model.config.sampler).autoregressive(
+        given[:, :, None], scene, HISTORY + 1, lambda frame, draw: batch_noise(seeds, frame, draw, shape)
+    )
+    assert draw_addresses_differ(seeds, shape)
+    torch.testing.assert_close(state.latents, whole, rtol=0, atol=1e-4)
+
+
+def draw_addresses_differ(seeds: list[int], shape: tuple[int, ...]) -> bool:
+    return not torch.equal(batch_noise(seeds, 1, CONTEXT, shape), batch_noise(seeds, 1, ENCODING, shape))
+
+
+@torch.inference_mode()
+def test_a_full_window_moves_on_and_begins_anew_from_its_first_picture(model: Vid2World) -> None:
+    told = actions(1, HISTORY + 2)
+    state = model.reset(frames(1), [0])
+    for action in told:
+        before = state
+        _, state = model.step(state, action)
+    assert before.latents.shape[2] == state.latents.shape[2] == HISTORY + 1
+    assert state.frame == HISTORY + 3
+    assert torch.equal(state.pictures[:, :-1], before.pictures[:, 1:])
+    assert torch.equal(state.latents[:, :, :-1], before.encoded[:, :, 1:])
+    assert (state.actions[:, 0] == 0).all()
+    assert torch.equal(state.actions[0, 1:], torch.from_numpy(told[-HISTORY:, 0]))
+    expected, again = model._contexts(state.pictures[:, 0], state.encoded[:, :, 0])
+    assert torch.equal(state.context, expected)
+    assert torch.equal(state.unconditional_context, again)
+
+
+def test_forgotten_frames_have_no_influence(model: Vid2World) -> None:
+    """Pasts that agree in the last frames draw the same next frame once the window has left the rest."""
+    told = actions(1, HISTORY + 1)
+    state = model.reset(frames(1), [0])
+    for action in told[:-1]:
+        _, state = model.step(state, action)
+    other = replace(
+        state,
+        pictures=torch.cat([state.pictures[:, :1] * 0, state.pictures[:, 1:]], dim=1),
+        encoded=torch.cat([state.encoded[:, :, :1] * 0, state.encoded[:, :, 1:]], dim=2),
+        latents=state.latents * 0,
+        context=state.context * 0,
+    )
+    assert np.array_equal(model.step(state, told[-1])[0], model.step(other, told[-1])[0])
+
+
+def test_cost_is_counted_in_passes_over_one_frame(model: Vid2World) -> None:
+    calls: list[int] = []
+    handle = model.unet.register_forward_pre_hook(
+        lambda _, given: calls.append(given[0].shape[0] * given[0].shape[2])
+    )
+    try:
+        state = model.reset(frames(1), [0])
+        for action in actions(1, HISTORY):
+            calls.clear()
+            _, state = model.step(state, action)
+    finally:
+        handle.remove()
+    assert sum(calls) == model.frame_passes_per_frame == 2 * 2 * (HISTORY + 1)
+
+
+def test_weights_can_be_loaded_in_another_precision(folder: Path, model: Vid2World) -> None:
+    half = Vid2World.from_pretrained(folder, dtype=torch.bfloat16, sampler=QUICK)
+    assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.bfloat16}
+    drawn, exact = (rollout(m, frames(1), actions(1, 1), [0]).astype(int) for m in (half, model))
+    assert np.abs(drawn - exact).mean() < 12
+
+
+def test_cs_go_model_is_told_action_numbers(tmp_path: Path) -> None:
+    tiny = Vid2WorldConfig.tiny()
+    game = replace(tiny, unet=replace(tiny.unet, action_dim=51, discrete_actions=True))
+    model = Vid2World.from_pretrained(convert(game, tmp_path / "model"), sampler=QUICK)
+    state = model.reset(frames(2), [0, 0])
+    drawn, _ = model.step(state, np.array([3, 50]))
+    other, _ = model.step(state, np.array([4, 50]))
+    assert not np.array_equal(drawn[0], other[0])
+    assert np.array_equal(drawn[1], other[1])
+    with pytest.raises(ValueError, match="whole numbers below 51"):
+        model.step(state, np.array([3, 51]))
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda m: m.reset(frames(1)[:, 1:], [0]), "start frames are"),
+        (lambda m: m.reset(frames(1).astype(np.float32), [0]), "expected uint8"),
+        (lambda m: m.reset(frames(2), [0]), "each lane needs one"),
+        (lambda m: m.step(m.reset(frames(1), [0]), np.zeros((1, 7), np.float32)), "expects (1, 13)"),
+        (lambda m: m.step(m.reset(frames(1), [0]), np.full((1, 13), np.nan, np.float32)), "not all finite"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    call: Callable[[Vid2World], object], sentence: str, model: Vid2World
+) -> None:
+    with pytest.raises(ValueError, match=sentence.replace("(", r"\(").replace(")", r"\)")):
+        call(model)
+
+
+def copy_without(folder: Path, out: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Path:
+    out.mkdir()
+    for path in folder.iterdir():
+        (out / path.name).write_bytes(path.read_bytes())
+    save_file(change(load_file(out / "unet.safetensors")), out / "unet.safetensors")
+    return out
+
+
+def test_incomplete_folders_are_one_sentence(folder: Path, tmp_path: Path) -> None:
+    missing = copy_without(
+        folder, tmp_path / "a", lambda t: {n: v for n, v in t.items() if n != "out.0.bias"}
+    )
+    with pytest.raises(ValueError, match=r"unet\.safetensors: tensor 'out\.0\.bias' is missing"):
+        Vid2World.from_pretrained(missing)
+    (missing / "unet.safetensors").write_bytes(b"short")
+    with pytest.raises(ValueError, match="copy it again"):
+        Vid2World.from_pretrained(missing)
+    (missing / "unet.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="copied completely"):
+        Vid2World.from_pretrained(missing)
+    with pytest.raises(FileNotFoundError, match="neither a folder nor a Hub id"):
+        Vid2World.from_pretrained(tmp_path / "nothing" / "here")
