@@ -96,7 +96,7 @@ def cluster_t_interval(values: np.ndarray, clusters: np.ndarray, level: float = 
 
 
 def size_interval(sizes: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
-    """``cluster_t_interval`` on the logarithmic scale, for the mean of sizes (never negative, long to the right).
+    """``cluster_t_interval`` on the logarithmic scale, for the mean of sizes (never negative, skewed).
 
     mean * exp(± t * error / mean), by the delta method; at most 100 points.
     """

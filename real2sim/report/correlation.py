@@ -146,4 +146,4 @@ def bootstrap_interval(
     f = len(names)
     tail = stats.norm.cdf(math.sqrt(f / (f - 1)) * stats.t.ppf(0.5 - level / 2, f - 1))
     low, high = np.quantile(r, [tail, 1 - tail])
-    return float(low), float(min(high, 1.0))
+    return float(max(low, -1.0)), float(min(high, 1.0))

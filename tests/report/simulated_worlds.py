@@ -1,6 +1,7 @@
 """Worlds whose truth is known, in which every interval and test of the report is tried many times.
 
-``python -m tests.report.simulated_worlds`` prints the table of docs/statistics.md; ``test_coverage.py`` asserts it.
+``python tests/report/simulated_worlds.py`` prints the table of docs/statistics.md; ``test_coverage.py`` asserts
+it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def rates_exact() -> list[Trial]:
 def population(
     rng: np.random.Generator, runs: int, per_run: int, noise: float, n: int = 100, size: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Measured (sim, real) rates (size k) of policies drawn at random; checkpoints of one run share most skill."""
+    """Measured (sim, real) rates (size k) of policies drawn at random; checkpoints of a run share most skill."""
     skill = rng.uniform(0, 1, (size, runs, 1)) + rng.normal(0, 0.1, (size, runs, per_run))
     gap = rng.normal(0, noise, (size, runs, 1)) + rng.normal(0, noise / 2, (size, runs, per_run))
     real = np.clip(skill, 0, 1).reshape(size, -1)
@@ -151,7 +152,8 @@ def judges(times: int) -> list[Trial]:
     out = []
     rng = np.random.default_rng(3)
     for rate, se, sp, n, labels in (
-        (0.5, 0.95, 0.95, 60, 150), (0.1, 0.92, 0.97, 60, 150), (0.95, 0.9, 0.9, 100, 60), (0.02, 0.98, 0.98, 50, 300),
+        (0.5, 0.95, 0.95, 60, 150), (0.1, 0.92, 0.97, 60, 150),
+        (0.95, 0.9, 0.9, 100, 60), (0.02, 0.98, 0.98, 50, 300),
     ):  # fmt: skip
         world = f"rate {rate}, sensitivity {se}, specificity {sp}, n = {n}, {labels} labels"
         corrected, balanced = [], []

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.report.simulated_worlds import WORLDS
+from simulated_worlds import WORLDS
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_suite import TASKS, make_suite
 
 from real2sim.report.published import simpler_families, simpler_real_rates, simpler_simulated_rates
 from real2sim.report.report import report
-from tests.report.conftest import TASKS, make_suite
 
 ABSENT = re.compile(r"(?<![A-Za-z])(nan|NaN|None|inf|Traceback|NaT)(?![A-Za-z])")
 
