@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from real2sim.vid2world.ddim import ddim_step, guide, restore_deviation
 from real2sim.vid2world.frame_cache import FrameCache
 from real2sim.vid2world.noise import CONTEXT
 from real2sim.vid2world.schedule import (
@@ -113,58 +114,6 @@ class Scene:
         )
 
 
-def split_velocity(x: Tensor, v: Tensor, alpha: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Clean frames and noise that make up ``x`` according to the predicted velocity ``v``.
-
-    v = sqrt(a) noise - sqrt(1 - a) clean (Salimans & Ho 2022, appendix D); ``alpha`` is the
-    cumulative signal level, a number or shaped (b 1 t 1 1), so that frames may stand at different levels.
-    """
-    alpha = torch.as_tensor(alpha, dtype=torch.float64, device=x.device)
-    signal, noise = alpha.sqrt().to(x.dtype), (1 - alpha).sqrt().to(x.dtype)
-    return signal * x - noise * v, signal * v + noise * x
-
-
-def ddim_step(
-    x: Tensor,
-    v: Tensor,
-    alpha: Tensor | float,
-    alpha_next: Tensor | float,
-    *,
-    sigma: Tensor | float = 0.0,
-    fresh: Tensor | None = None,
-    rescale: Tensor | float = 1.0,
-) -> Tensor:
-    """Move each frame of ``x`` (b c t h w) from signal level ``alpha`` to ``alpha_next``.
-
-    DDIM (Song et al. 2021, eq. 12) with v-prediction. Levels are numbers or shaped (b 1 t 1 1).
-    ``fresh`` noise enters with deviation ``sigma``; the clean frame is multiplied by
-    ``rescale`` (DynamiCrafter's dynamic rescale: scale after the step over scale before it).
-    """
-    clean, noise = split_velocity(x, v, alpha)
-    alpha_next, sigma, rescale = (
-        torch.as_tensor(value, dtype=torch.float64, device=x.device) for value in (alpha_next, sigma, rescale)
-    )
-    # From pure noise with eta = 1 the radicand is 0, but for rounding.
-    direction = (1 - alpha_next - sigma**2).clamp(min=0).sqrt()
-    moved = (alpha_next.sqrt() * rescale).to(x.dtype) * clean + direction.to(x.dtype) * noise
-    return moved if fresh is None else moved + sigma.to(x.dtype) * fresh
-
-
-def guide(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
-    """Prediction moved away from the unconditional one (Ho & Salimans 2022); weight 1 moves nothing."""
-    return unconditional + weight * (conditional - unconditional)
-
-
-def restore_deviation(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
-    """``guided`` partly brought to the standard deviation of ``conditional`` (Lin et al. 2024, section 3.4).
-
-    The deviation is that of a whole sample (everything but the first axis).
-    """
-    axes = tuple(range(1, guided.ndim))
-    ratio = conditional.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True)
-    return guided * (share * ratio + (1 - share))
-
-
 class Sampler:
     """Draws frames with a U-Net whose norms need the whole window (the released weights)."""
 
@@ -211,12 +160,12 @@ class Sampler:
             levels[:, -1] = self.table.timesteps[step]
             if index % self.config.whole_window_every == 0:
                 window = torch.cat([history, x], dim=2)
-                v, cache = self._velocity(window, levels, scene, keep, None, remember=past)
+                v, cache = self.velocity(window, levels, scene, keep, None, remember=past)
             else:
-                v, _ = self._velocity(x, levels[:, -1:], scene, keep[:, -1:], cache, remember=0)
+                v, _ = self.velocity(x, levels[:, -1:], scene, keep[:, -1:], cache, remember=0)
             fresh = noise(frame, index + 1).to(x)[:, :, None] if self.config.eta > 0 else None
-            x = self._move(x, v[:, :, -1:], step, fresh)
-        return self._finished(x)
+            x = self.move(x, v[:, :, -1:], step, fresh)
+        return self.finished(x)
 
     def autoregressive(self, given: Tensor, scene: Scene, frames: int, noise: Noise) -> Tensor:
         """Clean latents (b c frames h w) that begin with ``given`` (b c t h w), drawn one after the other.
@@ -242,15 +191,15 @@ class Sampler:
             keep = x.new_zeros(len(x), frames)
         for index, step in enumerate(reversed(range(len(self.table)))):
             levels = torch.full(keep.shape, self.table.timesteps[step], device=x.device)
-            v, _ = self._velocity(x, levels, scene, keep)
+            v, _ = self.velocity(x, levels, scene, keep)
             fresh = self._frames(noise, frames, index + 1, scene) if self.config.eta > 0 else None
-            x = self._move(x, v, step, fresh)
-        return self._finished(x)
+            x = self.move(x, v, step, fresh)
+        return self.finished(x)
 
     def _frames(self, noise: Noise, frames: int, draw: int, scene: Scene) -> Tensor:
         return torch.stack([noise(frame, draw) for frame in range(frames)], dim=2).to(scene.condition)
 
-    def _velocity(
+    def velocity(
         self,
         x: Tensor,
         levels: Tensor,
@@ -312,7 +261,8 @@ class Sampler:
             guided, conditional = guided[:, :, -1:], conditional[:, :, -1:]
         return restore_deviation(guided, conditional, config.guidance_rescale)
 
-    def _move(self, x: Tensor, v: Tensor, step: int, fresh: Tensor | None) -> Tensor:
+    def move(self, x: Tensor, v: Tensor, step: int, fresh: Tensor | None) -> Tensor:
+        """``x`` after step ``step`` of the table (b c t h w)."""
         table = self.table
         return ddim_step(
             x,
@@ -324,7 +274,8 @@ class Sampler:
             rescale=table.scales_next[step] / table.scales[step],
         )
 
-    def _finished(self, x: Tensor) -> Tensor:
+    def finished(self, x: Tensor) -> Tensor:
+        """``x`` after the last step as a clean latent."""
         return x / self.table.scales[0] if self.config.undo_rescale else x
 
 
