@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from real2sim.envs.drawer_experts import Drifter, FlawedExpert, Flaws, Wanderer, expert_action
 from real2sim.envs.drawer_physics import HORIZON, TASKS, DrawerPhysics, DrawerStart, is_success
-from real2sim.episodes.npz import write_npz
+from real2sim.episodes.arrays import write_arrays
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def record_episode(physics: DrawerPhysics, seed: int, index: int) -> dict[str, n
         start = DrawerStart(start.drawer_x, float(rng.uniform(-0.16, 0.0)), start.hand)
     kind, controller = draw_controller(task, rng)
     frames = [physics.reset(start)]
-    actions, drawers, hands = [], [], []
+    actions: list[np.ndarray] = []
+    drawers, hands = [], []
     labels: dict[str, list[np.ndarray]] = {name: [] for name in TASKS}
     for step in range(HORIZON + 1):
         drawers.append(physics.drawer)
@@ -156,4 +157,4 @@ def _record(job: tuple[Collect, int]) -> None:
     global _physics
     _physics = _physics or DrawerPhysics()
     config, index = job
-    write_npz(episode_path(config.out, index), record_episode(_physics, config.seed, index))
+    write_arrays(episode_path(config.out, index), record_episode(_physics, config.seed, index))

@@ -148,5 +148,5 @@ class Drifter:
         """Action (13,) at a step."""
         fresh = self._rng.normal(0.0, 1.0, 3) * np.sqrt(1 - self._memory**2)
         self._move = self._memory * self._move + fresh
-        toward = np.clip(handle + (0.0, 0.0, 0.02) - hand, -STEP_METRES, STEP_METRES)
+        toward = np.clip(handle + np.array([0.0, 0.0, 0.02]) - hand, -STEP_METRES, STEP_METRES)
         return robot_action(self._move * self._size * STEP_METRES + self._pull * toward, self._gripper)

@@ -13,7 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.actions import FIELDS, WIDTH, pack
-from real2sim.episodes.npz import write_npz
+from real2sim.episodes.arrays import write_arrays
 from real2sim.model_folder import read_json, write_text
 
 RECORD = "conversion.json"
@@ -49,7 +49,7 @@ def convert_rlds(config: ConvertRLDS) -> int:
     for number, episode in enumerate(tqdm(episodes, unit="episode", initial=done), start=done):
         if number == 0:
             write_text(record, json.dumps(source, indent=2) + "\n")
-        write_npz(config.out / f"{number:06d}.npz", episode_arrays(episode))
+        write_arrays(config.out / f"{number:06d}.npz", episode_arrays(episode))
         done = number + 1
     return done
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from real2sim.episodes.npz import dataset_files, read_dataset, read_npz, write_npz
+from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.npz import dataset_files, read_dataset, read_npz
 
 
 def episode(length: int = 4) -> dict[str, np.ndarray]:
@@ -16,7 +17,7 @@ def episode(length: int = 4) -> dict[str, np.ndarray]:
 
 def test_a_dataset_is_read_as_it_was_written(tmp_path: Path) -> None:
     for index in range(3):
-        write_npz(tmp_path / f"{index}.npz", {**episode(), "task": np.array(f"task {index}")})
+        write_arrays(tmp_path / f"{index}.npz", {**episode(), "task": np.array(f"task {index}")})
     data = read_dataset(tmp_path, ("image", "action", "task"))
     assert data["image"].shape == (3, 4, 8, 8, 3)
     assert data["task"].tolist() == ["task 0", "task 1", "task 2"]
@@ -30,23 +31,23 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="not a folder"):
         dataset_files(tmp_path / "nowhere")
     path = tmp_path / "0.npz"
-    write_npz(path, {"image": episode()["image"]})
+    write_arrays(path, {"image": episode()["image"]})
     with pytest.raises(ValueError, match="no array 'action'"):
         read_npz(path)
-    write_npz(path, {**episode(), "action": np.ones((4, 7), np.float32)})
+    write_arrays(path, {**episode(), "action": np.ones((4, 7), np.float32)})
     with pytest.raises(ValueError, match=r"expected \(t, 13\)"):
         read_npz(path)
-    write_npz(path, {**episode(), "image": np.ones((4, 8, 8, 3), np.float32)})
+    write_arrays(path, {**episode(), "image": np.ones((4, 8, 8, 3), np.float32)})
     with pytest.raises(ValueError, match="expected uint8"):
         read_npz(path)
-    write_npz(path, episode())
+    write_arrays(path, episode())
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(ValueError, match="truncated"):
         read_npz(path)
 
 
 def test_episodes_of_different_length_cannot_be_stacked(tmp_path: Path) -> None:
-    write_npz(tmp_path / "a.npz", episode(4))
-    write_npz(tmp_path / "b.npz", episode(5))
+    write_arrays(tmp_path / "a.npz", episode(4))
+    write_arrays(tmp_path / "b.npz", episode(5))
     with pytest.raises(ValueError, match="4 to 5 steps"):
         read_dataset(tmp_path)

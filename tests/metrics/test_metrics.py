@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from real2sim.episodes.npz import write_npz
+from real2sim.episodes.arrays import write_arrays
 from real2sim.metrics.curves import COLUMNS, action_following_curve, mean_curve, plain_curve
 from real2sim.metrics.distributions import SHORTEST_VIDEO, fid, fvd
 from real2sim.metrics.frames import lpips, psnr, squared_error, ssim
@@ -209,7 +209,7 @@ def recorded(tmp_path: Path) -> Path:
     images, actions = counted(5, 5)
     for number in range(5):
         arrays = {"image": images[number], "action": np.concatenate([actions[number], actions[number, :1]])}
-        write_npz(folder / f"{number}.npz", arrays)
+        write_arrays(folder / f"{number}.npz", arrays)
     return folder
 
 
@@ -227,6 +227,23 @@ def test_a_world_model_is_measured_into_a_table_and_a_figure(recorded: Path, tmp
     first = rows[rows["frame"] == 1].set_index(["metric", "prediction"])["value"]
     # The first frame has the same past in both.
     assert first["psnr", "autoregressive"] == first["psnr", "single_step"]
+
+
+def test_models_that_draw_whole_windows_are_measured_so_too(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Whole(Counter):
+        def draw_together(self, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+            assert len(frames) == len(actions) == len(seeds)
+            return np.repeat(frames[:, None], actions.shape[1], axis=1)
+
+    monkeypatch.setattr("real2sim.metrics.measure.open_model", lambda folder, device: Whole())
+    rows = measure(
+        MetricsConfig(recorded, tmp_path / "out", model=tmp_path, metrics=("psnr",), horizon=3, batch=2)
+    )
+    values = rows.set_index(["prediction", "frame"])["value"]
+    assert np.array_equal(values["together"], values["still"])
+    assert np.isinf(values["autoregressive"]).all()
 
 
 def test_predicted_episodes_are_matched_by_name(recorded: Path, tmp_path: Path) -> None:

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import real2sim.policies.train as train
+from real2sim.actions import FIELDS, pack
+from real2sim.episodes.arrays import write_arrays
+from real2sim.policies.rt1 import RT1Policy
+from real2sim.policies.rt1_config import RT1Config
+from real2sim.policies.train import (
+    PolicyTraining,
+    augment,
+    checkpoint_folder,
+    learning_rate,
+    target_spread,
+    token_loss,
+    train_policy,
+)
+from real2sim.policies.training_data import Demonstrations, load_lessons
+
+TINY = RT1Config.tiny()
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight episodes in which a bright column tells where to move: right to close, left to open."""
+    folder = tmp_path_factory.mktemp("dataset")
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        side = rng.integers(2, size=7)
+        image = rng.integers(0, 40, size=(7, 32, 32, 3), dtype=np.uint8)
+        for t in range(7):
+            image[t, :, 16 * side[t] : 16 * side[t] + 16] += 200
+        move = np.stack([np.where(side, 0.06, -0.06), np.zeros(7), np.zeros(7)], axis=1)
+        mode = np.tile([0, 1, 0], (7, 1))
+        close = pack({"world_vector": move, "terminate_episode": mode})
+        task = "close_drawer" if index % 2 else "open_drawer"
+        episode = {
+            "image": image,
+            "action": close if index % 2 else -close,
+            "expert_close": close,
+            "expert_open": pack({"world_vector": -move, "terminate_episode": mode}),
+            "instruction": np.array(task.replace("_", " ")),
+            "task": np.array(task),
+            "success": np.array(index < 4),
+            "controller": np.array("expert" if index < 6 else "wander"),
+        }
+        write_arrays(folder / f"episode_{index:05d}.npz", episode)
+    return folder
+
+
+def settings(dataset: Path, out: Path, **changes: object) -> PolicyTraining:
+    data = Demonstrations(dataset, labels="expert")
+    base = PolicyTraining(data, out, network=TINY, steps=8, batch=4, keep_every=3, save_at=(0.25, 1.0))
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return RT1Policy.from_folder(folder).network.state_dict()
+
+
+def test_a_stopped_run_continued_equals_an_uninterrupted_one(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_policy(settings(dataset, tmp_path / "whole"))
+    real = train.token_loss
+    calls = []
+
+    def dies_at_the_fifth_step(*arguments: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(train, "token_loss", dies_at_the_fifth_step)
+    with pytest.raises(KeyboardInterrupt):
+        train_policy(settings(dataset, tmp_path / "broken"))
+    monkeypatch.undo()
+    train_policy(settings(dataset, tmp_path / "broken"))
+    for share in (0.25, 1.0):
+        whole = weights(checkpoint_folder(tmp_path / "whole", share))
+        broken = weights(checkpoint_folder(tmp_path / "broken", share))
+        for name, tensor in whole.items():
+            torch.testing.assert_close(broken[name], tensor, rtol=0, atol=0)
+
+
+def test_policies_are_saved_at_the_stated_shares(dataset: Path, tmp_path: Path) -> None:
+    folders = train_policy(settings(dataset, tmp_path))
+    assert [folder.name for folder in folders] == ["at-25", "at-100"]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert "2 of 8" in (folders[0] / "README.md").read_text()
+
+
+def test_a_time_limit_stops_and_the_next_call_goes_on(dataset: Path, tmp_path: Path) -> None:
+    assert train_policy(settings(dataset, tmp_path, max_minutes=0.0)) == ()
+    assert len(train_policy(settings(dataset, tmp_path))) == 2
+
+
+def test_a_folder_begun_with_other_settings_is_not_continued(dataset: Path, tmp_path: Path) -> None:
+    train_policy(settings(dataset, tmp_path))
+    with pytest.raises(ValueError, match="begun with another seed"):
+        train_policy(settings(dataset, tmp_path, seed=1))
+
+
+def test_a_toy_task_is_learned_for_both_instructions(dataset: Path, tmp_path: Path) -> None:
+    (folder,) = train_policy(settings(dataset, tmp_path, steps=120, batch=16, save_at=(1.0,)))
+    policy = RT1Policy.from_folder(folder)
+    frames = np.zeros((2, 32, 32, 3), np.uint8)
+    frames[:, :, 16:] = 220
+    policy.reset(["close drawer", "open drawer"])
+    moves = policy.act(frames)[:, FIELDS["world_vector"]]
+    assert moves[0, 0] > 0.04
+    assert moves[1, 0] < -0.04
+
+
+def test_expert_labels_give_one_lesson_per_task_and_recorded_ones_one_per_episode(dataset: Path) -> None:
+    both = load_lessons(Demonstrations(dataset, labels="expert"), TINY)
+    assert len(both.frames) == 8
+    assert len(both.lessons) == 16
+    recorded = load_lessons(Demonstrations(dataset), TINY)
+    assert len(recorded.lessons) == 8
+    assert {len(lesson.tokens) for lesson in recorded.lessons} == {6}  # the last action leads to no frame
+    one = load_lessons(Demonstrations(dataset, tasks=("open_drawer",)), TINY)
+    assert one.instructions == ("open drawer",)
+
+
+def test_episodes_are_filtered_by_outcome_and_controller(dataset: Path) -> None:
+    assert len(load_lessons(Demonstrations(dataset, successful=True), TINY).frames) == 4
+    assert len(load_lessons(Demonstrations(dataset, controllers=("wander",)), TINY).frames) == 2
+    with pytest.raises(ValueError, match="8 episodes of the wanted kind, 9 were asked for"):
+        load_lessons(Demonstrations(dataset, episodes=9), TINY)
+    with pytest.raises(ValueError, match="none of the 8 episodes"):
+        load_lessons(Demonstrations(dataset, controllers=("nobody",)), TINY)
+
+
+def test_a_noisy_teacher_differs_and_repeats_itself(dataset: Path) -> None:
+    clean = load_lessons(Demonstrations(dataset), TINY)
+    noisy = [load_lessons(Demonstrations(dataset, label_noise=0.5), TINY) for _ in range(2)]
+    np.testing.assert_array_equal(noisy[0].lessons[0].tokens, noisy[1].lessons[0].tokens)
+    assert not np.array_equal(clean.lessons[0].tokens, noisy[0].lessons[0].tokens)
+
+
+def test_a_slow_teacher_repeats_what_was_right_a_step_ago(dataset: Path) -> None:
+    clean = load_lessons(Demonstrations(dataset, labels="expert"), TINY).lessons[0].tokens
+    slow = load_lessons(Demonstrations(dataset, labels="expert", action_delay=1), TINY).lessons[0].tokens
+    np.testing.assert_array_equal(slow[1:], clean[:-1])
+
+
+def test_the_loss_is_zero_for_the_target_itself_and_grows_with_distance() -> None:
+    bins = torch.arange(256.0)
+    spread = target_spread(TINY, 4.0)
+    tokens = torch.full((1, 11), 100)
+    losses = []
+    for centre in (100, 110, 140):
+        logits = (-0.5 * ((bins - centre) / 4.0).square()).expand(1, 11, -1).clone()
+        logits[0, 0] = torch.nn.functional.one_hot(torch.tensor(100), 256) * 1000.0
+        losses.append(token_loss(logits, tokens, spread).item())
+    assert losses[0] == pytest.approx(0, abs=1e-5)
+    assert losses[0] < losses[1] < losses[2]
+
+
+def test_without_smoothing_the_loss_is_plain_cross_entropy() -> None:
+    logits = torch.randn(2, 3, 11, 256)
+    tokens = torch.randint(0, 256, (2, 3, 11))
+    plain = torch.nn.functional.cross_entropy(logits.flatten(0, 2), tokens.flatten())
+    torch.testing.assert_close(token_loss(logits, tokens, torch.zeros(11)), plain)
+
+
+def test_modes_have_no_neighbours() -> None:
+    assert target_spread(TINY, 4.0).tolist() == [0.0] + [4.0] * 10
+
+
+def test_the_learning_rate_rises_and_ends_near_zero() -> None:
+    rates = [learning_rate(step, 100, 1.0) for step in range(100)]
+    assert rates[0] < rates[4] == pytest.approx(1.0)
+    assert rates[-1] < 0.001
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+
+
+def test_shifted_frames_show_the_same_scene_for_a_whole_window() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, size=(5, 1, 8, 8, 3), dtype=np.uint8).repeat(3, axis=1)
+    moved = augment(frames, np.random.default_rng(1), shift=2, brightness=0.0)
+    assert moved.shape == frames.shape
+    assert (moved[:, 0] == moved[:, 2]).all()
+    assert not np.array_equal(moved, frames)
+    np.testing.assert_array_equal(augment(frames, np.random.default_rng(1), 0, 0.0), frames)
