@@ -133,7 +133,8 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     remarks: list[str] = []
 
     def dropped(function) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-        if policies < 3:
+        # With three policies two would be left, whose correlation is always 1 or -1.
+        if policies < 4:
             return math.nan, math.nan
         kept = [rows["policy"].to_numpy() != policy for policy in rows["policy"].unique()]
         values = [function(sim[keep], real[keep]) for keep in kept]
