@@ -19,6 +19,7 @@ from real2sim.success.judge import Judge
 from real2sim.success.labels import LABELS, read_labels
 from real2sim.success.outcomes import Outcomes
 from real2sim.success.quality import JudgeQuality
+from real2sim.success.strips import read_sheets
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +35,12 @@ class JudgeEvaluation:
     """Model folder of the classifier."""
     physics: tuple[Path, ...] = ()
     """Dataset folders with known outcomes."""
-    run: Path | None = None
-    """Run folder with generated episodes that were labelled by eye."""
-    labels: Path | None = None
-    """The labels: a CSV with the columns episode and label."""
+    sheets: Path | None = None
+    """Folder with sheets of generated episodes and the labels given to them by eye."""
 
     def __post_init__(self) -> None:
-        if (self.run is None) != (self.labels is None):
-            raise ValueError("run and labels belong together; give both or neither")
-        if not self.physics and self.run is None:
-            raise ValueError("nothing to measure on; give physics datasets, or a run with labels")
+        if not self.physics and self.sheets is None:
+            raise ValueError("nothing to measure on; give physics datasets, or sheets with labels")
 
 
 def evaluate_judge(config: JudgeEvaluation) -> dict[str, Any]:
@@ -61,8 +58,8 @@ def evaluate_judge(config: JudgeEvaluation) -> dict[str, Any]:
         outcomes = Outcomes(config.physics, judge.config)
         quality["physics"] = _facts_by_goal(judge, *_on_final_frames(judge, outcomes))
         quality["physics_every_frame"] = _on_every_frame(judge, outcomes).facts()
-    if config.run is not None and config.labels is not None:
-        quality["generated"] = quality_on_labels(judge, RunFolder(config.run), config.labels)
+    if config.sheets is not None:
+        quality["generated"] = quality_on_sheets(judge, config.sheets)
     write_text(path, json.dumps(quality, indent=2) + "\n")
     card = config.judge / CARD_FILE
     text = card.read_text(encoding="utf-8") if card.is_file() else "# Success classifier\n"
@@ -93,6 +90,20 @@ def quality_on_labels(judge: Judge, folder: RunFolder, labels: Path) -> dict[str
     truth = np.array([LABELS[row["label"]] > 0.5 for row in clear])
     facts = _by_instruction(judge.judge(names, frames, instructions), truth, instructions)
     facts["all"]["unclear"] = sum(row["label"] == "unclear" for row in given)
+    return facts
+
+
+def quality_on_sheets(judge: Judge, folder: Path) -> dict[str, Any]:
+    """The same on the frames that the sheets show, which include the first and the last ones."""
+    rows, frames = read_sheets(folder)
+    clear = [index for index, row in enumerate(rows) if row["label"] in ("success", "failure")]
+    if not clear:
+        raise ValueError(f"{folder} holds no clear label; write success, failure or unclear into labels.csv")
+    instructions = [rows[index]["instruction"] for index in clear]
+    names = [rows[index]["episode"] for index in clear]
+    truth = np.array([rows[index]["label"] == "success" for index in clear])
+    facts = _by_instruction(judge.judge(names, [frames[i] for i in clear], instructions), truth, instructions)
+    facts["all"]["unclear"] = sum(row["label"] == "unclear" for row in rows)
     return facts
 
 

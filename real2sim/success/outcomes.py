@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.success.classifier import ClassifierConfig, judged_frames
 from real2sim.success.goals import Goal, goal_index
 
@@ -33,7 +33,7 @@ class Outcomes:
     def __init__(
         self, folders: Sequence[Path | str], config: ClassifierConfig, limit: int | None = None
     ) -> None:
-        paths = [path for folder in folders for path in episode_files(Path(folder))][:limit]
+        paths = [path for folder in folders for path in dataset_files(Path(folder))][:limit]
         self.config = config
         self.names = [path.stem for path in paths]
         videos, joints, goals, successes = [], [], [], []
@@ -87,16 +87,6 @@ class Outcomes:
         return Clips(self.images[index], joint, reached, known)
 
 
-def episode_files(folder: Path) -> list[Path]:
-    """The episodes of a dataset folder in the order of their names; ValueError where there are none."""
-    paths = sorted(folder.glob("**/*.npz"))
-    if not paths:
-        raise FileNotFoundError(
-            f"{folder} holds no .npz episodes; expected a dataset folder, e.g. from real2sim collect"
-        )
-    return paths
-
-
 def near_threshold(joint: np.ndarray, goals: tuple[Goal, ...], distance: float) -> np.ndarray:
     """True where a joint position lies within ``distance`` metres of any goal's threshold."""
     thresholds = [goal.threshold for goal in goals if goal.threshold is not None]
@@ -107,18 +97,14 @@ def near_threshold(joint: np.ndarray, goals: tuple[Goal, ...], distance: float) 
 
 
 def _read(path: Path, config: ClassifierConfig) -> tuple[np.ndarray, np.ndarray, str, bool]:
-    try:
-        with np.load(path, allow_pickle=False) as episode:
-            images, success = episode["image"], bool(episode["success"])
-            instruction = str(episode["instruction"])
-            joint = episode["drawer"] if "drawer" in episode.files else np.full(len(images), np.nan)
-    except KeyError as error:
-        raise ValueError(f"{path}: {error.args[0]}; a judge needs image, instruction and success") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a readable npz episode ({error}); was it cut off?") from error
-    if images.dtype != np.uint8 or images.shape[1:] != (*config.image_size, 3):
+    measured = any(goal.threshold is not None for goal in config.goals)
+    names = ["image", "instruction", "success", *(["drawer"] if measured else [])]
+    episode = read_npz(path, names)
+    images = episode["image"]
+    if images.shape[1:3] != config.image_size:
         raise ValueError(
-            f"{path} has images {images.dtype} {images.shape}, the classifier expects uint8 (T, "
-            f"{config.image_size[0]}, {config.image_size[1]}, 3); choose another image_size or resize them"
+            f"{path} has images of {images.shape[1]} x {images.shape[2]} pixels, the classifier expects "
+            f"{config.image_size[0]} x {config.image_size[1]}; choose another image_size or resize them"
         )
-    return images, np.asarray(joint, np.float32), instruction, success
+    joint = episode["drawer"] if measured else np.full(len(images), np.nan)
+    return images, np.asarray(joint, np.float32), str(episode["instruction"]), bool(episode["success"])

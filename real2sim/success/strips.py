@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,45 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from real2sim.episodes.run_folder import RunFolder
-from real2sim.success.labels import write_labels
+from real2sim.model_folder import config_from_dict, config_to_dict, read_json, write_text
+from real2sim.success.labels import read_labels, write_labels
+
+LABELS_FILE = "labels.csv"
+LAYOUT_FILE = "sheets.json"
+TITLE = 12
+"""Height in pixels of the line above each strip."""
+
+
+@dataclass(frozen=True)
+class SheetLayout:
+    """Which frames a sheet shows and where they are."""
+
+    frame_size: tuple[int, int]
+    """Height and width of a frame in pixels, before it is enlarged."""
+    columns: int = 6
+    """Frames per episode; the first one is always there."""
+    ending: int = 3
+    """How many of them are the very last frames, those a judge looks at; the others are evenly spaced."""
+    enlarge: int = 3
+    """Enlargement of the frames."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ending < self.columns or self.enlarge < 1:
+            raise ValueError(
+                "expected 1 <= ending < columns and enlarge >= 1, got "
+                f"{self.ending}, {self.columns} and {self.enlarge}"
+            )
+
+    def shown(self, length: int) -> list[int]:
+        """Which frames of an episode of ``length`` frames are shown; a short episode repeats some."""
+        evenly = np.linspace(0, max(0, length - self.ending), self.columns - self.ending + 1)[:-1]
+        last = [max(0, length - self.ending + index) for index in range(self.ending)]
+        return [*evenly.round().astype(int).tolist(), *last]
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Height and width of an enlarged frame."""
+        return self.frame_size[0] * self.enlarge, self.frame_size[1] * self.enlarge
 
 
 @dataclass(frozen=True)
@@ -26,29 +65,29 @@ class StripSheets:
     """How many episodes, drawn at random; by default all."""
     per_sheet: int = 8
     """Episodes per sheet."""
-    columns: int = 8
-    """Frames per episode, evenly spaced; the first and the last one are always there."""
-    enlarge: int = 2
+    columns: int = 6
+    """Frames per episode."""
+    ending: int = 3
+    """How many of them are the very last frames."""
+    enlarge: int = 3
     """Enlargement of the frames."""
-    last: int = 1
-    """Further enlargement of the last frame, which decides."""
-    seed: int = 0
-    """Seed of the random order."""
     colours: int | None = None
     """Colours in the palette of each sheet, for small files; by default all."""
+    seed: int = 0
+    """Seed of the random order."""
 
     def __post_init__(self) -> None:
-        if min(self.per_sheet, self.enlarge, self.last) < 1 or self.columns < 2:
-            raise ValueError("per_sheet, enlarge and last must be at least 1, columns at least 2")
+        if self.per_sheet < 1:
+            raise ValueError(f"per_sheet must be at least 1, got {self.per_sheet}")
 
 
 def write_sheets(config: StripSheets) -> list[Path]:
-    """Write the sheets and an empty ``labels.csv``; gives the paths of the sheets.
+    """Write the sheets, their layout and an empty ``labels.csv``; gives the paths of the sheets.
 
     Episodes come in a random order and without their policy, so that whoever labels does not know whom
     she judges.  An existing ``labels.csv`` is never overwritten.
     """
-    labels = config.out / "labels.csv"
+    labels = config.out / LABELS_FILE
     if labels.exists():
         raise ValueError(f"{labels} is there already; choose another folder, or move the labels away")
     folder = RunFolder(config.run)
@@ -57,56 +96,66 @@ def write_sheets(config: StripSheets) -> list[Path]:
         raise FileNotFoundError(f"{config.run} holds no episodes; make some with real2sim rollout")
     order = np.random.default_rng(config.seed).permutation(len(rows))[: config.episodes]
     chosen = [rows[index] for index in order]
+    size = folder.episode(str(chosen[0]["episode"]))[0].shape[1:3]
+    layout = SheetLayout((size[0], size[1]), config.columns, config.ending, config.enlarge)
     paths, lines = [], []
     for start in range(0, len(chosen), config.per_sheet):
         part = chosen[start : start + config.per_sheet]
         path = config.out / f"sheet-{start // config.per_sheet:03d}.png"
         videos = [folder.episode(str(row["episode"]))[0] for row in part]
         titles = [f"{start + number}  {row['instruction']}" for number, row in enumerate(part)]
-        _save(sheet(videos, titles, config), path, config.colours)
+        _save(sheet(videos, titles, layout), path, config.colours)
         paths.append(path)
         for number, row in enumerate(part):
-            line = {"sheet": path.name, "row": str(start + number), "episode": str(row["episode"])}
-            lines.append({**line, "task": str(row["task"]), "policy": str(row["policy"]), "label": ""})
+            place = {"number": str(start + number), "sheet": path.name, "row": str(number)}
+            facts = {name: str(row[name]) for name in ("episode", "task", "policy", "instruction")}
+            lines.append({**place, **facts, "label": ""})
+    write_text(config.out / LAYOUT_FILE, json.dumps(config_to_dict(layout), indent=2) + "\n")
     write_labels(labels, lines)
     return paths
 
 
-def sheet(videos: Sequence[np.ndarray], titles: Sequence[str], config: StripSheets) -> Image.Image:
+def sheet(videos: Sequence[np.ndarray], titles: Sequence[str], layout: SheetLayout) -> Image.Image:
     """One picture with a titled film strip per episode (uint8 (t h w 3) each)."""
-    title_height = 12
-    strips = [film_strip(video, config.columns, config.enlarge, config.last) for video in videos]
-    height = sum(strip.shape[0] + title_height for strip in strips)
-    picture = Image.new("RGB", (max(strip.shape[1] for strip in strips), height), "white")
+    height, width = layout.tile
+    picture = Image.new("RGB", (width * layout.columns, (height + TITLE) * len(videos)), "white")
     pen = ImageDraw.Draw(picture)
-    top = 0
-    for strip, title in zip(strips, titles, strict=True):
+    for number, (video, title) in enumerate(zip(videos, titles, strict=True)):
+        top = number * (height + TITLE)
         pen.text((2, top), title, fill="black")
-        picture.paste(Image.fromarray(strip), (0, top + title_height))
-        top += strip.shape[0] + title_height
+        tiles = video[layout.shown(len(video))].repeat(layout.enlarge, 1).repeat(layout.enlarge, 2)
+        picture.paste(Image.fromarray(np.concatenate(list(tiles), axis=1)), (0, top + TITLE))
     return picture
 
 
-def film_strip(frames: np.ndarray, columns: int, enlarge: int = 1, last: int = 1) -> np.ndarray:
-    """One row of evenly spaced frames, uint8 (h*enlarge*last, width, 3), of an episode (t h w 3).
+def read_sheets(folder: Path) -> tuple[list[dict[str, str]], np.ndarray]:
+    """Rows of ``labels.csv`` and the frames on the sheets, uint8 (episodes, columns, h, w, 3), in the same order."""
+    layout = config_from_dict(SheetLayout, read_json(folder / LAYOUT_FILE), str(folder / LAYOUT_FILE))
+    rows = read_labels(folder / LABELS_FILE)
+    sheets = {name: _load(folder / name) for name in sorted({row["sheet"] for row in rows})}
+    height, step = layout.tile[0], layout.enlarge
+    episodes = []
+    for row in rows:
+        top = int(row["row"]) * (height + TITLE) + TITLE
+        strip = sheets[row["sheet"]][top : top + height : step, ::step]
+        if strip.shape[:2] != (layout.frame_size[0], layout.frame_size[1] * layout.columns):
+            raise ValueError(f"{folder / row['sheet']} has no row {row['row']}; was {LAYOUT_FILE} changed?")
+        episodes.append(np.stack(np.split(strip, layout.columns, axis=1)))
+    return rows, np.stack(episodes)
 
-    The last frame is ``last`` times larger than the others, which stand at the top.
-    """
-    chosen = np.unique(np.linspace(0, len(frames) - 1, columns).round().astype(int))
-    tiles = [np.asarray(frames[index]).repeat(enlarge, 0).repeat(enlarge, 1) for index in chosen[:-1]]
-    final = np.asarray(frames[chosen[-1]]).repeat(enlarge * last, 0).repeat(enlarge * last, 1)
-    row = np.full((final.shape[0], sum(tile.shape[1] for tile in tiles) + final.shape[1], 3), 255, np.uint8)
-    left = 0
-    for tile in [*tiles, final]:
-        row[: tile.shape[0], left : left + tile.shape[1]] = tile
-        left += tile.shape[1]
-    return row
+
+def _load(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; the labels name it")
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def _save(picture: Image.Image, path: Path, colours: int | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if colours is not None:
-        picture = picture.quantize(colours)
+        # Dithering would look like the grain of a generated frame.
+        picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     picture.save(temporary, format="PNG", optimize=True)
     os.replace(temporary, path)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from real2sim.episodes.run_folder import RowWriter, RunFolder
 from real2sim.success.labels import HumanLabels, read_labels, write_labels
-from real2sim.success.strips import StripSheets, film_strip, write_sheets
+from real2sim.success.strips import SheetLayout, StripSheets, read_sheets, write_sheets
 
 
 @pytest.fixture
@@ -30,27 +30,37 @@ def run(tmp_path: Path) -> Path:
     return folder.path
 
 
-def test_a_strip_begins_with_the_first_frame_and_ends_with_the_last() -> None:
-    video = np.arange(7, dtype=np.uint8)[:, None, None, None] * np.ones((7, 4, 4, 3), np.uint8)
-    strip = film_strip(video, columns=3, enlarge=2)
-    assert strip.shape == (8, 24, 3)
-    assert [int(strip[0, left, 0]) for left in (0, 8, 16)] == [0, 3, 6]
+def test_a_strip_shows_the_first_frame_and_the_last_ones() -> None:
+    assert SheetLayout((4, 4), columns=6, ending=3).shown(21) == [0, 6, 12, 18, 19, 20]
+    assert SheetLayout((4, 4), columns=4, ending=1).shown(4) == [0, 1, 2, 3]
+    assert SheetLayout((4, 4), columns=5, ending=3).shown(2) == [0, 0, 0, 0, 1]
 
 
-def test_the_last_frame_can_be_larger() -> None:
-    video = np.zeros((5, 4, 4, 3), np.uint8)
-    assert film_strip(video, columns=2, enlarge=1, last=3).shape == (12, 16, 3)
+def test_a_layout_without_a_first_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match="ending < columns"):
+        SheetLayout((4, 4), columns=3, ending=3)
 
 
-def test_an_episode_shorter_than_the_strip_shows_each_frame_once() -> None:
-    assert film_strip(np.zeros((2, 4, 4, 3), np.uint8), columns=8).shape == (4, 8, 3)
+def test_the_sheets_give_the_frames_back(run: Path, tmp_path: Path) -> None:
+    write_sheets(StripSheets(run, tmp_path / "sheets", per_sheet=2, columns=3, ending=2, enlarge=2))
+    rows, frames = read_sheets(tmp_path / "sheets")
+    assert frames.shape == (5, 3, 16, 16, 3)
+    for row, strip in zip(rows, frames, strict=True):
+        np.testing.assert_array_equal(strip, RunFolder(run).episode(row["episode"])[0][[0, 2, 3]])
+
+
+def test_a_sheet_that_is_missing_is_named(run: Path, tmp_path: Path) -> None:
+    write_sheets(StripSheets(run, tmp_path / "sheets"))
+    (tmp_path / "sheets" / "sheet-000.png").unlink()
+    with pytest.raises(FileNotFoundError, match="sheet-000"):
+        read_sheets(tmp_path / "sheets")
 
 
 def test_every_episode_is_on_a_sheet_and_waits_for_a_label(run: Path, tmp_path: Path) -> None:
-    sheets = write_sheets(StripSheets(run, tmp_path / "sheets", per_sheet=2, columns=3))
+    sheets = write_sheets(StripSheets(run, tmp_path / "sheets", per_sheet=2, columns=4, enlarge=2))
     assert [path.name for path in sheets] == ["sheet-000.png", "sheet-001.png", "sheet-002.png"]
     with Image.open(sheets[0]) as picture:
-        assert picture.size == (3 * 32, 2 * (32 + 12))
+        assert picture.size == (4 * 32, 2 * (32 + 12))
     rows = read_labels(tmp_path / "sheets" / "labels.csv")
     assert sorted(row["episode"] for row in rows) == [f"e{number}" for number in range(5)]
     assert {row["label"] for row in rows} == {""}

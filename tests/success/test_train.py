@@ -178,17 +178,21 @@ def test_calibration_episodes_are_not_trained_on() -> None:
 
 def test_data_that_cannot_be_read_is_named(tmp_path: Path, dataset: Path) -> None:
     config = ClassifierConfig.tiny()
-    with pytest.raises(FileNotFoundError, match="holds no"):
+    with pytest.raises(FileNotFoundError, match="holds no npz"):
         Outcomes([tmp_path], config)
     (tmp_path / "broken.npz").write_bytes(next(dataset.glob("*.npz")).read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"broken\.npz is not a readable"):
+    with pytest.raises(ValueError, match=r"broken\.npz cannot be read as npz"):
         Outcomes([tmp_path], config)
     (tmp_path / "broken.npz").unlink()
     np.savez(tmp_path / "bare.npz", image=np.zeros((2, 16, 16, 3), np.uint8))
-    with pytest.raises(ValueError, match="needs image, instruction and success"):
+    with pytest.raises(ValueError, match="has no array 'instruction'"):
         Outcomes([tmp_path], config)
     np.savez(
-        tmp_path / "bare.npz", image=np.zeros((2, 8, 8, 3), np.uint8), success=True, instruction="open drawer"
+        tmp_path / "bare.npz",
+        image=np.zeros((2, 8, 8, 3), np.uint8),
+        success=True,
+        instruction="open drawer",
+        drawer=np.zeros(2),
     )
-    with pytest.raises(ValueError, match="expects uint8"):
+    with pytest.raises(ValueError, match="the classifier expects 16 x 16"):
         Outcomes([tmp_path], config)
