@@ -15,7 +15,12 @@ import pandas as pd
 
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
-from real2sim.metrics.prediction import other_actions, predict_rollouts, predict_single_steps
+from real2sim.metrics.prediction import (
+    other_actions,
+    predict_rollouts,
+    predict_single_steps,
+    predict_together,
+)
 from real2sim.model_folder import read_kind, write_text
 
 LOG = logging.getLogger(__name__)
@@ -71,8 +76,9 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
     """Write ``metrics.csv`` and ``metrics.png``; give the rows of the former.
 
     Columns: metric, prediction, frame (1 is the first predicted one), value, low and high (95 %), episodes.
-    Predictions are ``autoregressive``, ``single_step`` (each frame from the recorded one before it) and
-    ``still`` (the start frame repeated), which a useful model has to beat.
+    Predictions are ``autoregressive``, ``single_step`` (each frame from the recorded one before it),
+    ``still`` (the start frame repeated), which a useful model has to beat, and for released models ``together``
+    (all frames denoised at once).
     """
     chosen, images, actions = _read(dataset_files(config.data), config.horizon, config.episodes)
     recorded = images[:, 1:]
@@ -96,6 +102,8 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
         drawn = predict_rollouts(model, images, actions, config.seed, config.batch)
         single = predict_single_steps(model, images, actions, config.seed, config.batch)
         predictions = {"autoregressive": drawn, "single_step": single, "still": still}
+        if hasattr(model, "draw_together"):
+            predictions["together"] = predict_together(model, images, actions, config.seed, config.batch)
         if "action_following" in config.metrics:
             from real2sim.metrics.frames import squared_error
 

@@ -58,6 +58,18 @@ def predict_single_steps(
     return drawn
 
 
+def predict_together(
+    model: Any, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
+) -> np.ndarray:
+    """Frames 1..t (n t h w 3), all denoised at once from the start frame; for models that can do so."""
+    seeds = episode_seeds(seed, len(images))
+    parts = []
+    for first in tqdm(range(0, len(images), batch), desc="together", unit="batch"):
+        rows = slice(first, first + batch)
+        parts.append(model.draw_together(images[rows, 0], actions[rows], seeds[rows]))
+    return np.concatenate(parts)
+
+
 def other_actions(actions: np.ndarray, seed: int = 0) -> np.ndarray:
     """The actions (n t 13) of other episodes: everybody gets somebody else's, frame by frame in order."""
     if len(actions) < 2:

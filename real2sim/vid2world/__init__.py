@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from real2sim.vid2world.frame_cache import FrameCache
+    from real2sim.vid2world.released import Vid2World
+    from real2sim.vid2world.released_config import Vid2WorldConfig
     from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
     from real2sim.vid2world.unet import CausalUNet
     from real2sim.vid2world.unet_config import UNetConfig
@@ -19,9 +21,20 @@ _HOMES = {
     "SamplerConfig": "real2sim.vid2world.sampler",
     "Scene": "real2sim.vid2world.sampler",
     "UNetConfig": "real2sim.vid2world.unet_config",
+    "Vid2World": "real2sim.vid2world.released",
+    "Vid2WorldConfig": "real2sim.vid2world.released_config",
 }
 
-__all__ = ["CausalUNet", "FrameCache", "Sampler", "SamplerConfig", "Scene", "UNetConfig"]
+__all__ = [
+    "CausalUNet",
+    "FrameCache",
+    "Sampler",
+    "SamplerConfig",
+    "Scene",
+    "UNetConfig",
+    "Vid2World",
+    "Vid2WorldConfig",
+]
 
 
 def __getattr__(name: str) -> Any:

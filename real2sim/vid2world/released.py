@@ -18,7 +18,6 @@ from real2sim.vid2world.autoencoder import Autoencoder
 from real2sim.vid2world.checkpoint import CAPTION, CAPTION_FILE, COMPONENTS, KIND, check_layout
 from real2sim.vid2world.clip import ImageTower
 from real2sim.vid2world.conditioning_image import prepare_image
-from real2sim.vid2world.frame_cache import FrameCache
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixels import frames_to_pixels, pixels_to_frames
 from real2sim.vid2world.published_layout import published_layout
@@ -191,6 +190,31 @@ class Vid2World(nn.Module):
         )
         return pixels_to_frames(pictures, self.config.image_size).cpu().numpy(), after
 
+    @torch.inference_mode()
+    def draw_together(self, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+        """Frames uint8 (b t h w 3) after start frames (b h w 3), all denoised at once from actions (b t a).
+
+        The published non-autoregressive mode; start frame and drawn frames must fit the U-Net's window.
+        """
+        state = self.reset(frames, seeds)
+        total, window = actions.shape[1] + 1, self.config.unet.window
+        if total > window:
+            raise ValueError(f"{total} frames with the start frame do not fit the window of {window}")
+        told = [self._checked(actions[:, index], state) for index in range(total - 1)]
+        scene = Scene(
+            condition=state.latents,
+            actions=torch.cat([state.actions, *told], dim=1),
+            context=state.context,
+            unconditional_context=state.unconditional_context,
+        )
+        latents = self._sampler().together(
+            scene, total, lambda frame, draw: self._noise(state.seeds, frame, draw)
+        )
+        drawn = latents[:, :, 1:].transpose(1, 2).flatten(0, 1)
+        pictures = self.autoencoder.decode(drawn.to(self.dtype)).float()
+        video = pixels_to_frames(pictures, self.config.image_size)
+        return video.unflatten(0, (len(frames), -1)).cpu().numpy()
+
     def _moved_on(self, state: Vid2WorldState) -> Vid2WorldState:
         """The state with at most ``history`` frames; if any are dropped the rest begins a new window."""
         history = self.config.history
@@ -254,23 +278,7 @@ class Vid2World(nn.Module):
         return told[:, None].to(self.empty_caption.device)
 
     def _sampler(self) -> Sampler:
-        return Sampler(_InFloat32(self.unet), self.config.sampler)  # type: ignore[arg-type]
-
-
-class _InFloat32:
-    """A U-Net that takes and gives float32 whatever its own precision: sampling adds up many small steps."""
-
-    def __init__(self, unet: CausalUNet) -> None:
-        self.unet = unet
-        self.config = unet.config
-        self.dtype = next(unet.parameters()).dtype
-
-    def __call__(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-        return self.unet(x.to(self.dtype), *arguments, **options).float()
-
-    def step(self, x: Tensor, *arguments: Any, **options: Any) -> tuple[Tensor, FrameCache]:
-        out, cache = self.unet.step(x.to(self.dtype), *arguments, **options)
-        return out.float(), cache
+        return Sampler(self.unet, self.config.sampler)
 
 
 def _read(path: Path, device: str | torch.device) -> dict[str, Tensor]:

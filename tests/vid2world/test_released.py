@@ -184,6 +184,18 @@ def test_forgotten_frames_have_no_influence(model: Vid2World) -> None:
     assert np.array_equal(model.step(state, told[-1])[0], model.step(other, told[-1])[0])
 
 
+@torch.inference_mode()
+def test_a_window_can_be_drawn_together(model: Vid2World) -> None:
+    told = actions(1, 3).swapaxes(0, 1)
+    drawn = model.draw_together(frames(1), told, [0])
+    assert drawn.shape == (1, 3, 24, 32, 3)
+    changed = told.copy()
+    changed[:, 2] += 1
+    assert not np.array_equal(drawn[:, 2], model.draw_together(frames(1), changed, [0])[:, 2])
+    with pytest.raises(ValueError, match="do not fit the window of 16"):
+        model.draw_together(frames(1), np.zeros((1, 16, 13), np.float32), [0])
+
+
 def test_cost_is_counted_in_passes_over_one_frame(model: Vid2World) -> None:
     calls: list[int] = []
     handle = model.unet.register_forward_pre_hook(
