@@ -230,6 +230,5 @@ def parsing_complaint(box: str) -> str:
 
 
 def _sentence(error: BaseException) -> Any:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
+    number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
+    return str(error).removeprefix(number) or type(error).__name__

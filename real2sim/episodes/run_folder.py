@@ -7,7 +7,6 @@ line and temporary files, both ignored.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -222,7 +221,11 @@ def file_name(text: str) -> str:
 
 
 def _lock(file: IO[bytes], path: Path) -> None:
-    # The workers of a killed run need a moment to notice; their lock goes with them.
+    try:
+        import fcntl
+    except ImportError:
+        # Windows has no such lock; there it is up to the user not to start a rollout twice.
+        return
     end = time.monotonic() + PATIENCE
     while True:
         try:

@@ -101,7 +101,9 @@ def rollout(
         before = counter.count() - bar.n
 
         def advance() -> None:
-            bar.update(max(0, min(total, counter.count() - before) - bar.n))
+            added = min(total, counter.count() - before) - bar.n
+            if added > 0:
+                bar.update(added)
 
         processes = 1 if world_size > 1 else _processes(config, len(missing), own=bool(policies))
         if processes > 1:

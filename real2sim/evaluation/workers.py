@@ -13,8 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import IO
 
+import real2sim
 from real2sim.evaluation.run import RolloutConfig, rollout
 from real2sim.model_folder import config_from_dict, config_to_dict
 
@@ -39,6 +41,7 @@ def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) 
                 "WORLD_SIZE": str(count),
                 "OMP_NUM_THREADS": str(config.threads),
                 "MKL_NUM_THREADS": str(config.threads),
+                "PYTHONPATH": _python_path(),
             }
             worker = subprocess.Popen(
                 [sys.executable, "-m", "real2sim.evaluation.workers"],
@@ -69,6 +72,13 @@ def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) 
             log.close()
 
 
+def _python_path() -> str:
+    # An uninstalled checkout is found by its workers too, wherever the notebook that uses it was started.
+    root = Path(real2sim.__file__).parents[1]
+    own = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
+    return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]]) -> None:
     for worker, log in zip(workers, logs, strict=True):
         if worker.poll():
@@ -95,7 +105,8 @@ def main() -> None:
     try:
         rollout(config, progress=False)
     except (ValueError, OSError, ImportError) as error:
-        print(error, file=sys.stderr)
+        number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
+        print(str(error).removeprefix(number), file=sys.stderr)
         sys.exit(EXIT_ERROR)
 
 
