@@ -119,6 +119,22 @@ def convert_rlds(arguments: Sequence[str]) -> None:
     print(f"{convert(config)} episodes in {config.out}")
 
 
+def convert_rt1(arguments: Sequence[str]) -> None:
+    """Turn a published RT-1 checkpoint or SavedModel into a policy folder (extra [tf])."""
+    from real2sim.policies.rt1_convert import ConvertRT1
+    from real2sim.policies.rt1_convert import convert_rt1 as convert
+
+    print(f"policy: {convert(_parse(ConvertRT1, 'convert rt1', arguments))}")
+
+
+def serve_policy(arguments: Sequence[str]) -> None:
+    """Serve a policy over a websocket, as openpi's policy servers do."""
+    from real2sim.policies.serve import ServePolicy
+    from real2sim.policies.serve import serve_policy as serve
+
+    serve(_parse(ServePolicy, "serve-policy", arguments))
+
+
 def metrics(arguments: Sequence[str]) -> None:
     """Compare a world model's video with recorded video, over the horizon."""
     from real2sim.metrics.measure import MetricsConfig, measure
@@ -142,7 +158,9 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "convert vid2world": convert_vid2world,
     "convert dynamicrafter": convert_dynamicrafter,
     "convert rlds": convert_rlds,
+    "convert rt1": convert_rt1,
     "metrics": metrics,
+    "serve-policy": serve_policy,
 }
 
 
