@@ -50,6 +50,8 @@ class Agreement:
     spearman: Measure
     kendall: Measure
     mmrv: Measure
+    mmrv_within: Measure
+    """MMRV where only policies on the same task are compared; equal to ``mmrv`` for one task."""
     mae_points: Measure
     bias_points: Measure
     pearson_simpler: float
@@ -63,6 +65,8 @@ class Agreement:
     bootstrap_high: float
     ceiling: NoiseCeiling | None
     ceiling_finite: NoiseCeiling | None
+    ceiling_within: float
+    """97.5 % quantile of ``mmrv_within`` of a perfect simulator with as many episodes; nan without counts."""
     remarks: tuple[str, ...] = field(default=())
 
 
@@ -120,6 +124,29 @@ def _square(rows: pd.DataFrame, index: str) -> tuple[np.ndarray, np.ndarray]:
     return tables[0][whole].to_numpy(), tables[1][whole].to_numpy()
 
 
+def _violation(
+    sim: np.ndarray,
+    real: np.ndarray,
+    counts: list[np.ndarray],
+    tasks: np.ndarray | None,
+    dropped: tuple[float, float],
+    why: str,
+) -> Measure:
+    """MMRV over all points, or within tasks."""
+    if why:
+        return Measure(math.nan, unsupported=why)
+    value = mmrv(sim, real, tasks)
+    low, high = mmrv_interval((counts[0], counts[1]), (counts[2], counts[3]), tasks=tasks)
+    if math.isnan(high):
+        why = "no interval: the number of episodes is not stated on both sides"
+    return Measure(value, min(low, value), max(high, value), *dropped, why)
+
+
+def _highest_violation(counts: list[np.ndarray], tasks: np.ndarray) -> float:
+    ceiling = noise_ceiling(counts[2], counts[3], counts[1], tasks=tasks)
+    return math.nan if ceiling is None else ceiling.mmrv_high
+
+
 def agreement(rows: pd.DataFrame) -> Agreement:
     """Agreement over comparison rows (see ``compare_rates``) that have both rates.
 
@@ -150,10 +177,9 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     tau = Measure(kendall(sim, real), *(math.nan, math.nan), *dropped(kendall), why)
 
     counts = [rows[f"{w}_{c}"].to_numpy(float) for w in ("sim", "real") for c in ("successes", "episodes")]
-    v_low, v_high = mmrv_interval((counts[0], counts[1]), (counts[2], counts[3]))
-    uncounted = "no interval: the number of episodes is not stated on both sides"
-    v_why = why if policies < 2 else (uncounted if math.isnan(v_high) else "")
-    violation = Measure(mmrv(sim, real) if policies > 1 else math.nan, v_low, v_high, *dropped(mmrv), v_why)
+    task = rows["task"].to_numpy()
+    violation = _violation(sim, real, counts, None, dropped(mmrv), why if policies < 2 else "")
+    within = _violation(sim, real, counts, task, (math.nan, math.nan), why if policies < 2 else "")
 
     gaps = 100 * (sim - real)
     owner = rows["family"].to_numpy()
@@ -195,6 +221,7 @@ def agreement(rows: pd.DataFrame) -> Agreement:
         spearman=rho,
         kendall=tau,
         mmrv=violation,
+        mmrv_within=within,
         mae_points=mae,
         bias_points=bias,
         pearson_simpler=simpler_pearson(sim, real) if len(sim) else math.nan,
@@ -206,5 +233,6 @@ def agreement(rows: pd.DataFrame) -> Agreement:
         bootstrap_high=boot_high,
         ceiling=noise_ceiling(counts[2], counts[3]),
         ceiling_finite=noise_ceiling(counts[2], counts[3], counts[1]),
+        ceiling_within=_highest_violation(counts, task),
         remarks=tuple(remarks),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raised when a key changes its meaning; new keys do not raise it."""
-MEASURES = ("pearson", "spearman", "kendall", "mmrv", "mae_points", "bias_points")
+MEASURES = ("pearson", "spearman", "kendall", "mmrv", "mmrv_within", "mae_points", "bias_points")
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real2sim.report.rank_violation import rank_violations
+from real2sim.report.rank_violation import rank_violations, same_task
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,14 @@ def noise_ceiling(
     sim_episodes: np.ndarray | None = None,
     draws: int = 2000,
     seed: int = 0,
+    tasks: np.ndarray | None = None,
 ) -> NoiseCeiling | None:
     """The scores of a perfect simulator, or None if a count is missing or there are fewer than two points.
 
     True rates are drawn from their posterior (Beta, Jeffreys' prior), real trials are drawn again from those
     rates, and the simulator knows the rates exactly (``sim_episodes`` None) or measures them by as many
     episodes of its own.  Simulated and real episodes are drawn independently; where both start from the same
-    frames a perfect simulator can do better than this.
+    frames a perfect simulator can do better than this.  With ``tasks``, MMRV compares points of one task only.
     """
     k, n = np.asarray(real_successes, float), np.asarray(real_episodes, float)
     if len(k) < 2 or np.isnan(k).any() or np.isnan(n).any():
@@ -57,10 +58,11 @@ def noise_ceiling(
     norm = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     r = np.divide((x * y).sum(1), norm, out=np.full(draws, np.nan), where=norm > 0)
     r = r[~np.isnan(r)]
+    compared = same_task(tasks, len(k))
     chunk = max(1, 2_000_000 // (len(k) ** 2))
     violation = np.concatenate(
         [
-            rank_violations(sim[i : i + chunk], real[i : i + chunk]).max(2).mean(1)
+            (rank_violations(sim[i : i + chunk], real[i : i + chunk]) * compared).max(2).mean(1)
             for i in range(0, draws, chunk)
         ]
     )

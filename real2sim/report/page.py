@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from real2sim.report.report import Report
 
 
+def _episodes(total: float) -> str:
+    return "simulated episodes not counted" if wording.missing(total) else f"{total:.0f} simulated episodes"
+
+
 def render_page(report: Report) -> tuple[str, dict[str, bytes]]:
     """The page (HTML) and the files for ``figures/`` (name -> content)."""
     figures = Figures()
@@ -40,7 +44,7 @@ def render_page(report: Report) -> tuple[str, dict[str, bytes]]:
         same = report.episode_agreement
         sections.append(
             {
-                "name": name,
+                "name": wording.task_name(name),
                 "id": slug(name),
                 "verdict": said,
                 "cards": headline_cards(report, name),
@@ -53,7 +57,7 @@ def render_page(report: Report) -> tuple[str, dict[str, bytes]]:
                 "length": report.by_length[name],
                 "counts": f"{wording.plural(rows['policy'].nunique(), 'policy')}, "
                 f"{wording.plural(rows['task'].nunique(), 'task')}, "
-                f"{int(rows['sim_episodes'].sum())} simulated episodes",
+                + _episodes(rows["sim_episodes"].sum(skipna=False)),
                 **set_figures(report, name, rows, figures),
                 **strips,
             }

@@ -19,6 +19,7 @@ MEASURE_NAMES = {
     "spearman": ("Spearman ρ", 3),
     "kendall": ("Kendall τ-b", 3),
     "mmrv": ("MMRV", 3),
+    "mmrv_within": ("MMRV within tasks", 3),
     "mae_points": ("Mean absolute gap, points", 1),
     "bias_points": ("Mean gap (sim − real), points", 1),
 }

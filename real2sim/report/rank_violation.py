@@ -23,12 +23,22 @@ def rank_violations(sim: np.ndarray, real: np.ndarray) -> np.ndarray:
     return np.abs(real[..., :, None] - real[..., None, :]) * (sim_above != real_above)
 
 
-def mmrv(sim: np.ndarray, real: np.ndarray) -> float:
-    """Mean over policies of the largest violation each takes part in; 0 is a perfect order."""
+def same_task(tasks: np.ndarray | None, n: int) -> np.ndarray:
+    """Which pairs of points (n n) are compared: all, or those of one task."""
+    return (
+        np.ones((n, n), bool) if tasks is None else np.asarray(tasks)[:, None] == np.asarray(tasks)[None, :]
+    )
+
+
+def mmrv(sim: np.ndarray, real: np.ndarray, tasks: np.ndarray | None = None) -> float:
+    """Mean over points of the largest violation each takes part in; 0 is a perfect order.
+
+    With ``tasks``, only points of one task are compared: a hard task is not ranked against an easy one.
+    """
     x, y = np.ravel(sim).astype(float), np.ravel(real).astype(float)
     if len(x) == 0:
         return math.nan
-    return float(rank_violations(x, y).max(axis=1).mean())
+    return float((rank_violations(x, y) * same_task(tasks, len(x))).max(axis=1).mean())
 
 
 def mmrv_interval(
@@ -36,6 +46,7 @@ def mmrv_interval(
     real: tuple[np.ndarray, np.ndarray],
     level: float = 0.95,
     draws: int = 4000,
+    tasks: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """Interval for the MMRV that unlimited episodes of these same policies would show.
 
@@ -51,11 +62,13 @@ def mmrv_interval(
     sim_k, sim_n, real_k, real_n = counts
     rng = np.random.default_rng(0)
     n = len(sim_k)
+    compared = same_task(tasks, n)
     x = rng.beta(sim_k + 0.5, sim_n - sim_k + 0.5, size=(draws, n))
     y = rng.beta(real_k + 0.5, real_n - real_k + 0.5, size=(draws, n))
     chunk = max(1, 2_000_000 // (n * n))
     drawn = [
-        rank_violations(x[i : i + chunk], y[i : i + chunk]).max(2).mean(1) for i in range(0, draws, chunk)
+        (rank_violations(x[i : i + chunk], y[i : i + chunk]) * compared).max(2).mean(1)
+        for i in range(0, draws, chunk)
     ]
     high = float(np.quantile(np.concatenate(drawn), 0.5 + level / 2))
 
@@ -64,7 +77,7 @@ def mmrv_interval(
     real_low, real_high = wilson(real_k, real_n, each)
     sim_above = sim_low[:, None] > sim_high[None, :]
     real_above = real_low[:, None] > real_high[None, :]
-    certain = (sim_above & real_above.T) | (sim_above.T & real_above)
+    certain = compared & ((sim_above & real_above.T) | (sim_above.T & real_above))
     least = np.maximum(real_low[:, None] - real_high[None, :], real_low[None, :] - real_high[:, None])
     low = float(np.where(certain, np.maximum(least, 0), 0.0).max(axis=1).mean())
     return low, max(high, low)

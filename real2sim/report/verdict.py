@@ -5,8 +5,8 @@ The rules are few and fixed, so that the same numbers always give the same words
 * *cannot say*: nothing to compare, or so few independent policies that even perfect agreement would arise
   by chance more often than 1 time in 20;
 * *ranks as reality does*: agreement rarer than 1 in 20 by chance, at least 95 % of the pairs that reality
-  itself can tell apart in the right order, and an MMRV of at most 0.05, or one that a perfect simulator with
-  as many trials might show too (up to 0.15);
+  itself can tell apart in the right order, and an MMRV within tasks of at most 0.05, or one that a perfect
+  simulator with as many trials might show too (up to 0.15);
 * *separates good from bad, not close ones*: as rare by chance, but not both of the other two;
 * *no evidence*: otherwise.
 
@@ -106,11 +106,10 @@ def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing:
             f"{luck} {pair_words} {gap_words}",
         )
     enough_pairs = len(sure) == 0 or sure_right >= RANKED_PAIRS * len(sure)
-    ceiling = pooled.ceiling_finite or pooled.ceiling
-    noise = min(ceiling.mmrv_high, NOISY_MMRV) if ceiling is not None else 0.0
-    if enough_pairs and pooled.mmrv.value <= max(RANKED_MMRV, noise):
+    noise = 0.0 if missing(pooled.ceiling_within) else min(pooled.ceiling_within, NOISY_MMRV)
+    if enough_pairs and pooled.mmrv_within.value <= max(RANKED_MMRV, noise):
         words = f"{pair_words} {luck} {gap_words}"
-        if pooled.mmrv.value > RANKED_MMRV:
+        if pooled.mmrv_within.value > RANKED_MMRV:
             words += (
                 " Close policies do change places, but no more than so few trials would make them do anyway."
             )

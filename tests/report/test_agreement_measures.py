@@ -87,6 +87,14 @@ def test_perfect_simulator_has_no_rank_violation_and_a_reversed_one_the_worst():
     assert mmrv(real[::-1], real) == max(others)
 
 
+def test_within_tasks_an_easy_task_is_not_ranked_against_a_hard_one():
+    # Each task is ordered perfectly, but simulation takes the second task for the easier one.
+    sim, real = np.array([0.3, 0.2, 0.8, 0.7]), np.array([0.9, 0.8, 0.2, 0.1])
+    tasks = np.array(["x", "x", "y", "y"])
+    assert mmrv(sim, real) > 0.6
+    assert mmrv(sim, real, tasks) == 0
+
+
 @given(rates)
 def test_mmrv_lies_between_0_and_the_spread_of_real_rates_and_ignores_order(pair):
     sim, real = pair
