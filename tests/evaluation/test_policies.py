@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from real2sim.evaluation.loop import Job
+from real2sim.evaluation.policies import find_policies
+from real2sim.evaluation.suite import Suite
+from real2sim.policies.random_policy import RandomPolicy
+
+
+@pytest.fixture
+def suite(tiny_suite: Path) -> Suite:
+    return Suite.from_folder(tiny_suite)
+
+
+def test_shipped_stands_for_all_of_them_with_their_families(suite: Suite) -> None:
+    found = find_policies(["shipped"], suite)
+    assert [(source.name, source.family, source.kind) for source in found] == [
+        ("early", "one-run", "rt1"),
+        ("late", "one-run", "rt1"),
+        ("other", "another-run", "rt1"),
+    ]
+    assert len({source.fingerprint for source in found}) == 3
+
+
+def test_a_folder_is_called_by_its_name_or_by_the_one_given(suite: Suite) -> None:
+    folder = suite.folder / "policies" / "early"
+    plain, renamed = find_policies([str(folder), f"mine={folder}"], suite)
+    assert (plain.name, renamed.name) == ("early", "mine")
+    assert plain.fingerprint == renamed.fingerprint
+
+
+def test_a_folder_acts_on_the_frames_of_the_suite(suite: Suite) -> None:
+    (source,) = find_policies(["late"], suite)
+    starts = suite.starts("close_drawer", 2)
+    policy = source.load("cpu")([Job("late", start, 0) for start in starts])
+    policy.reset([start.task.instruction for start in starts])
+    actions = policy.act(np.stack([start.frame for start in starts]))
+    assert actions.shape == (2, 13)
+
+
+def test_recordings_are_aligned_with_their_starts_whatever_the_order(suite: Suite) -> None:
+    (source,) = find_policies(["replay:push"], suite)
+    starts = suite.starts("open_drawer")[::-1]
+    policy = source.load("cpu")([Job(source.name, start, 0) for start in starts])
+    policy.reset([start.task.instruction for start in starts])
+    actions = policy.act(np.stack([start.frame for start in starts]))
+    np.testing.assert_array_equal(actions, suite.replays("open_drawer")["push"][::-1, 0])
+
+
+def test_a_controller_takes_part_only_in_the_tasks_it_was_recorded_for(suite: Suite) -> None:
+    tasks = {source.name: source.tasks for source in find_policies(["replay:all"], suite)}
+    assert tasks == {"replay:push": ("close_drawer", "open_drawer"), "replay:pull": ("open_drawer",)}
+
+
+def test_an_own_object_and_a_server_take_part_by_name(suite: Suite) -> None:
+    own, server = find_policies(["mine", "far=ws://localhost:8000"], suite, {"mine": RandomPolicy()})
+    assert (own.kind, own.name) == ("python", "mine")
+    assert (server.kind, server.name, server.fingerprint) == ("remote", "far", "ws://localhost:8000")
+
+
+def test_a_folder_of_another_kind_is_refused(suite: Suite) -> None:
+    with pytest.raises(ValueError, match="holds a model of kind 'world_model'; expected a policy"):
+        find_policies([str(suite.folder / "world_model")], suite)
+
+
+def test_two_folders_of_one_name_ask_for_another_name(suite: Suite, tmp_path: Path) -> None:
+    shutil.copytree(suite.folder / "policies" / "early", tmp_path / "early")
+    with pytest.raises(ValueError, match=r"two policies are called 'early'; .* name=folder"):
+        find_policies(["early", str(tmp_path / "early")], suite)
+
+
+def test_a_folder_without_weights_is_named(suite: Suite, tmp_path: Path) -> None:
+    shutil.copytree(suite.folder / "policies" / "early", tmp_path / "early")
+    (tmp_path / "early" / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match=r"early/model\.safetensors does not exist"):
+        find_policies([str(tmp_path / "early")], suite)
+
+
+def test_a_policies_table_needs_its_columns(suite: Suite, tmp_path: Path) -> None:
+    shutil.copytree(suite.folder, tmp_path / "suite")
+    (tmp_path / "suite" / "policies.csv").write_text("name,weights\na,b\n")
+    with pytest.raises(ValueError, match="expected at least policy and family"):
+        find_policies(["shipped"], Suite.from_folder(tmp_path / "suite"))
