@@ -74,9 +74,16 @@ def published_layout(config: Vid2WorldConfig) -> dict[str, tuple[int, ...]]:
 def config_of(shapes: Shapes, where: str, heads: HeadChannels) -> Vid2WorldConfig:
     """The configuration that the shapes of a causal model's tensors ask for.
 
-    Raises ValueError with one sentence if a tensor that tells a size is missing.
+    Raises ValueError with one sentence if a tensor that tells a size is missing, or sizes contradict each other.
     """
-    sizes = _Sizes(shapes, where)
+    try:
+        return _config(_Sizes(shapes, where), heads)
+    except ValueError as error:
+        sentence = str(error)
+        raise ValueError(sentence if sentence.startswith(where) else f"{where}: {sentence}") from error
+
+
+def _config(sizes: _Sizes, heads: HeadChannels) -> Vid2WorldConfig:
     unet = _unet_config(sizes)
     text = _text_config(sizes, heads.text)
     image = _image_config(sizes, heads.image)
@@ -102,6 +109,8 @@ class _Sizes:
             raise ValueError(f"{self.where}: tensor {name!r} is missing; is this a complete checkpoint?")
         if axis >= len(shape):
             raise ValueError(f"{self.where}: tensor {name!r} has shape {shape}, expected more dimensions")
+        if shape[axis] < 1:
+            raise ValueError(f"{self.where}: tensor {name!r} has shape {shape}, it is empty")
         return shape[axis]
 
     def count(self, pattern: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -270,3 +271,9 @@ def test_settings_that_cannot_work_are_refused(recorded: Path, tmp_path: Path) -
         MetricsConfig(recorded, tmp_path, predicted=recorded)
     with pytest.raises(ValueError, match="choose a shorter --horizon"):
         measure(MetricsConfig(recorded, tmp_path, predicted=recorded, metrics=("psnr",), horizon=50))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_lpips_without_torchvision_says_what_to_do() -> None:
+    with pytest.raises(ImportError, match="install torchvision, or name a TorchScript file"):
+        lpips(videos(), videos())

@@ -82,6 +82,21 @@ def test_head_width_that_does_not_fit_names_the_option() -> None:
         config_of(published_layout(tiny), "file", HeadChannels())
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("embedder.model.visual.conv1.weight", (32, 3, 0, 0)),
+        ("model.diffusion_model.init_attn.0.proj_in.weight", (1, 1, 1)),
+        ("model.diffusion_model.time_embed.0.weight", (64,)),
+        ("image_proj_model.proj_out.weight", (7, 32)),
+    ],
+)
+def test_sizes_that_cannot_be_are_one_sentence_with_the_file(name: str, shape: tuple[int, ...]) -> None:
+    layout = {**published_layout(Vid2WorldConfig.tiny()), name: shape}
+    with pytest.raises(ValueError, match=r"^file\.ckpt: [^\n]*$"):
+        config_of(layout, "file.ckpt", TINY_HEADS)
+
+
 def test_parts_that_do_not_belong_together_are_refused() -> None:
     tiny = Vid2WorldConfig.tiny()
     with pytest.raises(ValueError, match="do all parts belong together"):
