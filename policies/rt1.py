@@ -13,7 +13,7 @@ from real2sim.model_folder import WEIGHTS_FILE, load_tensors, read_config, read_
 from real2sim.policies.instructions import InstructionTable
 from real2sim.policies.policy import check_frames
 from real2sim.policies.rt1_config import RT1Config
-from real2sim.policies.rt1_image import FilmEfficientNet, ImageTokenizer, prepare_images
+from real2sim.policies.rt1_image import FilmEfficientNet, ImageTokenizer, letterbox, prepare_images
 from real2sim.policies.rt1_token_learner import TokenLearner
 from real2sim.policies.rt1_tokens import detokenize
 from real2sim.policies.rt1_transformer import Transformer, attention_mask
@@ -57,6 +57,8 @@ class RT1(nn.Module):
 
     def image_tokens(self, frames: Tensor, sentences: Tensor) -> Tensor:
         """Tokens (n k c) of uint8 frames (n h w 3) and sentence embeddings (n e)."""
+        if self.config.camera_size is not None:
+            frames = letterbox(frames, self.config.camera_size)
         images = prepare_images(frames, self.config.image_size)
         return self.token_learner(self.tokenizer(images, sentences))
 

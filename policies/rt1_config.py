@@ -10,7 +10,10 @@ from real2sim.actions import FIELDS, ActionBounds
 
 @dataclass(frozen=True)
 class Block:
-    """One mobile inverted bottleneck of EfficientNet, followed by FiLM."""
+    """One block of the image network, followed by FiLM: EfficientNet's mobile inverted bottleneck.
+
+    ``expand`` 0 means one plain convolution instead, which a CPU computes several times faster.
+    """
 
     kernel: int
     filters_in: int
@@ -60,7 +63,10 @@ class RT1Config:
     """Everything that decides the shape of an RT-1 network and the meaning of its tokens."""
 
     image_size: tuple[int, int] = (300, 300)
-    """Height and width that camera frames are resized to."""
+    """Height and width that camera frames are stretched to."""
+    camera_size: tuple[int, int] | None = (256, 320)
+    """Height and width that frames are brought to before that, with black bars where the aspect differs; the
+    published policies were trained on such pictures. None takes frames as they are."""
     stem: int = round_filters(32, 1.2)
     """Filters of the first convolution, which halves the image."""
     blocks: tuple[Block, ...] = efficientnet_blocks(1.2, 1.4)
@@ -133,6 +139,7 @@ class RT1Config:
         """Toy size for tests, at 32 x 32 pixels."""
         return cls(
             image_size=(32, 32),
+            camera_size=None,
             stem=8,
             blocks=(Block(3, 8, 8, 1, 2), Block(3, 8, 8, 2, 1)),
             top=16,
@@ -154,13 +161,13 @@ class RT1Config:
         """The small policies of the built-in drawer suite, at 64 x 64 pixels."""
         return cls(
             image_size=(64, 64),
-            stem=16,
+            camera_size=None,
+            stem=24,
             blocks=(
-                Block(3, 16, 24, 1, 2),
-                Block(5, 24, 48, 2, 2),
-                Block(5, 48, 64, 3, 1),
-                Block(3, 64, 96, 3, 2),
-                Block(3, 96, 96, 3, 1),
+                Block(3, 24, 40, 0, 2),
+                Block(3, 40, 64, 0, 2),
+                Block(3, 64, 64, 0, 1),
+                Block(3, 64, 96, 0, 2),
             ),
             top=128,
             position_map=True,
@@ -173,7 +180,7 @@ class RT1Config:
             heads=4,
             head_width=24,
             feed_forward=192,
-            history=3,
+            history=1,
             action_embedding=False,
             bounds=ActionBounds.drawer(),
         )

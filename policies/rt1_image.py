@@ -24,6 +24,22 @@ def prepare_images(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images / 255, size=size, mode="bilinear", align_corners=False) * 255
 
 
+def letterbox(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames (n h w 3) uint8 scaled into ``size`` with their aspect kept and black bars beside them.
+
+    As TensorFlow's ``resize_with_pad`` followed by a cast: bilinear, no antialiasing, fractions cut off.
+    """
+    height, width = size
+    if tuple(frames.shape[1:3]) == (height, width):
+        return frames
+    ratio = max(frames.shape[1] / height, frames.shape[2] / width)
+    inner = (int(frames.shape[1] / ratio), int(frames.shape[2] / ratio))
+    scaled = F.interpolate(frames.movedim(-1, 1).float(), size=inner, mode="bilinear", align_corners=False)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    boxed = F.pad(scaled, (left, width - inner[1] - left, top, height - inner[0] - top))
+    return boxed.clamp(0, 255).to(torch.uint8).movedim(1, -1)
+
+
 class Film(nn.Module):
     """Scales and shifts features (n c h w) by a projection of the sentence embedding (n e).
 
@@ -44,18 +60,19 @@ class Film(nn.Module):
 class PaddedConv(nn.Conv2d):
     """A convolution without bias that pads as Keras' EfficientNet does for inputs of unknown size.
 
-    With stride 2 that is one row less above than below, whatever the parity of the input.
+    With stride 2 that is one row and column less before than after, whatever the parity of the input.
     """
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
     ) -> None:
-        super().__init__(channels_in, channels_out, kernel, stride, groups=groups, bias=False)
-        before = kernel // 2 - (stride - 1)
-        self.sides = (before, kernel // 2, before, kernel // 2)
+        even = kernel // 2 if stride == 1 else 0
+        super().__init__(channels_in, channels_out, kernel, stride, padding=even, groups=groups, bias=False)
+        before, after = kernel // 2 - 1, kernel // 2
+        self.sides = (before, after, before, after) if stride == 2 else None
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(F.pad(input, self.sides))
+        return super().forward(input if self.sides is None else F.pad(input, self.sides))
 
 
 class BatchNorm(nn.Module):
@@ -117,6 +134,23 @@ class FilmBlock(nn.Module):
         return self.film(x, sentence)
 
 
+class FilmConv(nn.Module):
+    """A plain convolution in the place of a bottleneck, then FiLM (also after the residual sum)."""
+
+    def __init__(self, block: Block, embedding: int, norm_momentum: float) -> None:
+        super().__init__()
+        self.conv = PaddedConv(block.filters_in, block.filters_out, block.kernel, block.stride)
+        self.norm = BatchNorm(block.filters_out, norm_momentum)
+        self.film = Film(embedding, block.filters_out)
+        self.residual = block.stride == 1 and block.filters_in == block.filters_out
+
+    def forward(self, features: Tensor, sentence: Tensor) -> Tensor:
+        x = F.silu(self.norm(self.conv(features)))
+        if self.residual:
+            x = x + features
+        return self.film(x, sentence)
+
+
 class FilmEfficientNet(nn.Module):
     """Feature map (n top h' w') of images (n 3 h w), 0 to 255, seen in the light of a sentence (n e)."""
 
@@ -132,7 +166,9 @@ class FilmEfficientNet(nn.Module):
         self.register_buffer("variance", torch.tensor(IMAGENET_STD))
         self.stem = PaddedConv(3, stem, 3, stride=2)
         self.stem_norm = BatchNorm(stem, norm_momentum)
-        self.blocks = nn.ModuleList(FilmBlock(block, embedding, norm_momentum) for block in blocks)
+        self.blocks = nn.ModuleList(
+            (FilmBlock if block.expand else FilmConv)(block, embedding, norm_momentum) for block in blocks
+        )
         self.top = PaddedConv(blocks[-1].filters_out, top, 1)
         self.top_norm = BatchNorm(top, norm_momentum)
         for module in self.modules():

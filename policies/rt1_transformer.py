@@ -82,9 +82,10 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.embed = nn.Linear(token_width, width)
+        nn.init.zeros_(self.embed.bias)
         # A part that the positions of a frame share and a part that equal places of all frames share.
         position = torch.randn(frames, 1, width) + torch.randn(1, per_frame, width)
-        self.position = nn.Parameter(0.5 * position.flatten(0, 1))
+        self.position = nn.Parameter(0.1 * position.flatten(0, 1))
         self.position_bias = nn.Parameter(torch.zeros(width))
         self.layers = nn.ModuleList(Layer(width, heads, head_width, hidden) for _ in range(layers))
         self.output = nn.Linear(width, vocabulary)

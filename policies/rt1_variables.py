@@ -33,7 +33,7 @@ class Variable:
 
 
 def variable_table(config: RT1Config) -> tuple[Variable, ...]:
-    """Every variable of a checkpoint of this size except `COUNT`, in the order in which SavedModels count them."""
+    """Every variable of a checkpoint of this size except `COUNT`, in the order of SavedModels."""
     tokenizer = ROOT + "_image_tokenizer/_tokenizer/"
     learner = ROOT + "_image_tokenizer/_token_learner/"
     transformer = ROOT + "_transformer/"

@@ -37,9 +37,9 @@ class PolicyTraining:
     out: Path
     """Training folder; an unfinished one is continued."""
     network: RT1Config = field(default_factory=RT1Config.drawer)
-    steps: int = 600
+    steps: int = 1500
     """Optimiser steps."""
-    batch: int = 16
+    batch: int = 48
     """Windows of ``network.history`` frames per step, over all processes."""
     learning_rate: float = 2e-3
     """Peak; it rises over the first 5 % of the steps and falls to zero along a half cosine."""

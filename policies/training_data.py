@@ -108,23 +108,22 @@ def load_lessons(what: Demonstrations, config: RT1Config) -> LessonBook:
     names += [EXPERT_LABELS[task][1] for task in what.tasks] if what.labels == "expert" else ["task"]
     names += ["controller"] if what.controllers else []
     names += ["success"] if what.successful else []
-    order = np.random.default_rng([what.seed, 0]).permutation(len(files))
+    # A lot per file name, so that a dataset that has grown gives mostly the same episodes.
+    files.sort(key=lambda file: np.random.default_rng([what.seed, 0, *file.name.encode()]).random())
     frames: list[np.ndarray] = []
     lessons: list[Lesson] = []
-    for index in order:
+    for file in files:
         if what.episodes is not None and len(frames) == what.episodes:
             break
-        episode = read_npz(files[index], names)
+        episode = read_npz(file, names)
         if not _wanted(episode, what):
             continue
-        noise = np.random.default_rng([what.seed, 1, int(index)])
+        noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
         for instruction, actions in _labels(episode, what).items():
             flawed = _flaw(actions, what, config.bounds, noise)
             tokens = tokenize(flawed, config.action_order, config.bounds, config.vocabulary)
             if len(tokens) < config.history:
-                raise ValueError(
-                    f"{files[index]} has {len(tokens)} labelled frames, fewer than {config.history}"
-                )
+                raise ValueError(f"{file} has {len(tokens)} labelled frames, fewer than {config.history}")
             lessons.append(Lesson(len(frames), instruction, tokens.astype(np.uint8)))
         frames.append(episode["image"])
     if what.episodes is not None and len(frames) < what.episodes:

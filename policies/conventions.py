@@ -1,0 +1,68 @@
+"""What other robots and policies mean by an action, converted to ours (see docs/actions.md)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from real2sim.actions import FIELDS
+
+WIDOWX_TRAINED = {"world_vector": 1.75, "rotation_delta": 1.4}
+"""RT-1 names WidowX actions in plus or minus these ranges (SIMPLER, widowx_bridge)."""
+WIDOWX_EXECUTED = {"world_vector": 0.05, "rotation_delta": 0.25}
+"""What the robot makes of them: metres and radians per step."""
+
+
+def closedness_from_opening(opening: np.ndarray) -> np.ndarray:
+    """Gripper closedness (+1 closed, -1 open) from an opening between 0 (closed) and 1 (open)."""
+    return 1.0 - 2.0 * np.asarray(opening, dtype=np.float32)
+
+
+def axis_angle_from_rpy(rpy: np.ndarray) -> np.ndarray:
+    """Rotation vectors (... 3), axis times radians, from roll, pitch, yaw (... 3) about the fixed axes x, y, z."""
+    angles = np.asarray(rpy, dtype=np.float64)
+    vectors = Rotation.from_euler("xyz", angles.reshape(-1, 3)).as_rotvec()
+    return vectors.reshape(angles.shape).astype(np.float32)
+
+
+def widowx_actions(actions: np.ndarray) -> np.ndarray:
+    """RT-1's actions (... 13) as the WidowX robot executes them.
+
+    World vector and rotation are rescaled and clipped, roll-pitch-yaw becomes axis-angle, and the gripper, for
+    which RT-1 says +1 to open this robot, becomes +1 or -1 with +1 closing.
+    """
+    result = np.array(actions, dtype=np.float32)
+    for name, trained in WIDOWX_TRAINED.items():
+        limit = WIDOWX_EXECUTED[name]
+        result[..., FIELDS[name]] = np.clip(result[..., FIELDS[name]] / trained * limit, -limit, limit)
+    result[..., FIELDS["rotation_delta"]] = axis_angle_from_rpy(result[..., FIELDS["rotation_delta"]])
+    opens = result[..., FIELDS["gripper_closedness_action"]] > 0
+    result[..., FIELDS["gripper_closedness_action"]] = np.where(opens, -1.0, 1.0)
+    return result
+
+
+class StickyGripper:
+    """Octo's gripper on the Google robot: a change of opening is a command that is held for a while.
+
+    Each call takes the policy's openings (b,), 0 to 1, and gives closedness (b,): the drop since the last call,
+    or, once that exceeds 0.5 either way, this value for ``hold`` steps.
+    """
+
+    def __init__(self, hold: int = 15) -> None:
+        self._hold = hold
+        self._last: np.ndarray | None = None
+
+    def __call__(self, openings: np.ndarray) -> np.ndarray:
+        openings = np.asarray(openings, dtype=np.float32)
+        if self._last is None:
+            self._last = openings.copy()
+            self._held = np.zeros_like(openings)
+            self._left = np.zeros(openings.shape, dtype=int)
+        relative = self._last - openings
+        self._last = openings.copy()
+        begins = (np.abs(relative) > 0.5) & (self._left == 0)
+        self._held = np.where(begins, relative, self._held)
+        self._left = np.where(begins, self._hold, self._left)
+        commanded = np.where(self._left > 0, self._held, relative)
+        self._left = np.maximum(self._left - 1, 0)
+        return commanded

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from real2sim.actions import FIELDS, pack
+from real2sim.policies.conventions import (
+    StickyGripper,
+    axis_angle_from_rpy,
+    closedness_from_opening,
+    widowx_actions,
+)
+
+
+def test_gripper_closes_at_plus_one() -> None:
+    assert closedness_from_opening(np.array([1.0, 0.5, 0.0])).tolist() == [-1, 0, 1]
+
+
+def test_a_turn_about_one_axis_is_that_axis_times_the_angle() -> None:
+    np.testing.assert_allclose(
+        axis_angle_from_rpy(np.diag([0.3, -0.2, 1.0])), np.diag([0.3, -0.2, 1.0]), atol=1e-6
+    )
+
+
+def test_roll_comes_before_yaw() -> None:
+    # A quarter roll and a quarter yaw about fixed axes turn a third about the diagonal.
+    third = 2 * np.pi / 3 / np.sqrt(3)
+    np.testing.assert_allclose(
+        axis_angle_from_rpy(np.array([np.pi / 2, 0, np.pi / 2])), [third, third, third], atol=1e-6
+    )
+
+
+def test_widowx_moves_five_centimetres_at_most() -> None:
+    action = widowx_actions(pack({"world_vector": [1.75, -0.875, 3.0], "rotation_delta": [0, 1.4, 0]}))
+    np.testing.assert_allclose(action[FIELDS["world_vector"]], [0.05, -0.025, 0.05], atol=1e-7)
+    np.testing.assert_allclose(action[FIELDS["rotation_delta"]], [0, 0.25, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("said", "done"), [(0.3, -1.0), (-0.3, 1.0)])
+def test_widowx_gripper_is_binary_and_plus_one_meant_open(said: float, done: float) -> None:
+    action = widowx_actions(pack({"gripper_closedness_action": [said]}))
+    assert action[FIELDS["gripper_closedness_action"]] == done
+
+
+def test_a_sticky_gripper_holds_a_large_change_and_passes_small_ones() -> None:
+    gripper = StickyGripper(hold=3)
+    said = [1.0, 0.9, 0.1, 0.1, 0.1, 0.1, 0.2]
+    heard = [float(gripper(np.array([value]))[0]) for value in said]
+    assert heard == pytest.approx([0, 0.1, 0.8, 0.8, 0.8, 0.0, -0.1])

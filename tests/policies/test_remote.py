@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
+
+from real2sim.actions import pack
+from real2sim.policies.policy import Policy
+from real2sim.policies.remote import RemotePolicy
+from real2sim.policies.serve import policy_server
+from real2sim.policies.wire import pack_message, unpack_message
+
+FRAMES = np.random.default_rng(0).integers(0, 256, size=(5, 2, 8, 8, 3), dtype=np.uint8)
+
+
+class Counts:
+    """Remembers: its action tells how many frames of this episode it has seen, and their sum."""
+
+    def reset(self, instructions: Sequence[str]) -> None:
+        self.seen = 0
+        self.total = 0
+
+    def act(self, frames: np.ndarray) -> np.ndarray:
+        self.seen += 1
+        self.total += int(frames.sum())
+        return pack({"world_vector": [[self.seen, self.total % 97, 0.0]]})
+
+
+def address(server: Any) -> str:
+    return "ws://{}:{}".format(*server.socket.getsockname()[:2])
+
+
+def roll(policy: Policy, steps: int = 5) -> np.ndarray:
+    policy.reset(["close drawer", "open drawer"])
+    return np.stack([policy.act(frames) for frames in FRAMES[:steps]])
+
+
+def expected() -> np.ndarray:
+    lanes = []
+    for lane in range(2):
+        policy = Counts()
+        policy.reset([""])
+        lanes.append([policy.act(frames[lane : lane + 1])[0] for frames in FRAMES])
+    return np.array(lanes).transpose(1, 0, 2)
+
+
+@contextmanager
+def raw_server(handler: Callable[[ServerConnection], None], port: int = 0) -> Iterator[str]:
+    """A server that does whatever a test wants."""
+    server = serve(handler, "127.0.0.1", port, compression=None)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield address(server)
+    finally:
+        server.shutdown()
+        thread.join(timeout=5)
+
+
+def test_a_policy_acts_the_same_behind_the_wire_and_each_lane_has_its_own_memory() -> None:
+    with policy_server(Counts) as server:
+        policy = RemotePolicy(address(server))
+        np.testing.assert_array_equal(roll(policy), expected())
+        np.testing.assert_array_equal(roll(policy), expected())
+        policy.close()
+
+
+def test_a_server_that_dies_and_comes_back_is_shown_the_episode_again() -> None:
+    with policy_server(Counts) as server:
+        port = server.socket.getsockname()[1]
+        policy = RemotePolicy(address(server), patience=10)
+        policy.reset(["close drawer", "open drawer"])
+        first = [policy.act(frames) for frames in FRAMES[:3]]
+    with policy_server(Counts, port=port):
+        rest = [policy.act(frames) for frames in FRAMES[3:]]
+        policy.close()
+    np.testing.assert_array_equal(np.stack(first + rest), expected())
+
+
+def test_a_server_that_stays_away_gives_one_clear_error() -> None:
+    with policy_server(Counts) as server:
+        policy = RemotePolicy(address(server), patience=0.5)
+        policy.reset(["close drawer", "open drawer"])
+        policy.act(FRAMES[0])
+    with pytest.raises(ConnectionError, match=r"no policy server answers|was lost at step 1"):
+        policy.act(FRAMES[1])
+
+
+def test_a_slow_server_is_not_waited_for_forever() -> None:
+    def sleeps(connection: ServerConnection) -> None:
+        connection.send(pack_message({}))
+        connection.recv()
+        connection.recv()
+
+    with raw_server(sleeps) as place:
+        policy = RemotePolicy(place, answer_within=0.3)
+        policy.reset(["close drawer"])
+        with pytest.raises(ConnectionError, match=r"no answer within 0.3 seconds"):
+            policy.act(FRAMES[0, :1])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            pack_message({"actions": np.zeros((1, 7), np.float32)}),
+            r"lane 0, step 0: actions have shape \(1, 7\)",
+        ),
+        (
+            pack_message({"action": np.zeros((1, 13), np.float32)}),
+            r"lane 0, step 0: the answer has no 'actions'",
+        ),
+        (b"\xc1 nonsense", r"is not MessagePack"),
+        ("Traceback\nKeyError: 'prompt'", r"failed: KeyError: 'prompt'"),
+    ],
+)
+def test_a_malformed_answer_is_named(answer: bytes | str, message: str) -> None:
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message({}))
+        connection.recv()
+        connection.send(answer)
+        connection.recv()
+
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place)
+        policy.reset(["close drawer"])
+        with pytest.raises(ValueError, match=message):
+            policy.act(FRAMES[0, :1])
+        policy.close()
+
+
+def test_a_chunk_of_actions_is_played_before_the_server_is_asked_again() -> None:
+    asked: list[dict[str, Any]] = []
+
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message({"model": "other"}))
+        for message in connection:
+            asked.append(unpack_message(message))
+            connection.send(pack_message({"actions": np.arange(39, dtype=np.float64).reshape(3, 13)}))
+
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place, execute=2, image_key="image", prompt_key="prompt")
+        policy.reset(["close drawer"])
+        moves = [policy.act(frames[:1])[0, 0] for frames in FRAMES[:4]]
+        policy.close()
+    assert moves == [0, 13, 0, 13]
+    assert len(asked) == 2
+    assert asked[0]["prompt"] == "close drawer"
+    np.testing.assert_array_equal(asked[1]["image"], FRAMES[2, 0])
+    assert "reset" not in asked[0]
+
+
+def test_the_server_answers_a_wrong_observation_with_text_and_goes_on() -> None:
+    with policy_server(Counts) as server, connect(address(server), compression=None) as connection:
+        assert unpack_message(connection.recv())["stateful"] is True  # type: ignore[arg-type]
+        connection.send(pack_message({"image": FRAMES[0, 0]}))
+        assert "has no 'observation/image'" in connection.recv()  # type: ignore[operator]
+        connection.send(pack_message({"observation/image": FRAMES[0, 0], "prompt": "close drawer"}))
+        assert unpack_message(connection.recv())["actions"].shape == (1, 13)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64, bool])
+def test_arrays_survive_the_wire(dtype: type) -> None:
+    array = np.arange(12).reshape(3, 4).astype(dtype)
+    again = unpack_message(pack_message({"x": array, "y": np.float32(2.5), "z": "text"}))
+    np.testing.assert_array_equal(again["x"], array)
+    assert again["x"].dtype == array.dtype
+    assert again["y"] == np.float32(2.5)
+    assert again["z"] == "text"
+
+
+def test_arrays_of_objects_neither_leave_nor_arrive() -> None:
+    with pytest.raises(ValueError, match="cannot be sent"):
+        pack_message({"x": np.array([object()])})
+    with pytest.raises(ValueError, match="not accepted"):
+        unpack_message(_object_array())
+
+
+def _object_array() -> bytes:
+    import msgpack
+
+    packed: bytes = msgpack.packb(
+        {"x": {b"__ndarray__": True, b"data": b"12345678", b"dtype": "|O", b"shape": (1,)}}
+    )
+    return packed
+
+
+def test_recorded_bytes_of_an_openpi_client_are_understood() -> None:
+    # {"prompt": "open drawer", "x": np.array([1, 2], "<i2")} as openpi-client packs it.
+    recorded = bytes.fromhex(
+        "82a670726f6d7074ab6f70656e20647261776572a17884c40b5f5f6e6461727261795f5fc3c40464617461c40401000200"
+        "c4056474797065a33c6932c40573686170659102"
+    )
+    message = unpack_message(recorded)
+    assert message["prompt"] == "open drawer"
+    np.testing.assert_array_equal(message["x"], np.array([1, 2], np.int16))
