@@ -4,7 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from made_up_suite import MadeUp, make_suite
+
+# What is tested is arithmetic, not speed; on a busy machine a first call may take long.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
