@@ -240,10 +240,13 @@ class Vid2World(nn.Module):
     def _contexts(self, pictures: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens of the two branches (b tokens d) for a window that begins with these pictures.
 
-        The unconditional branch sees the picture after a round trip through the autoencoder.
+        The unconditional branch sees the picture after a round trip through the autoencoder, as published.
         """
+        tokens, sampler = self._tokens(pictures), self.config.sampler
+        if sampler.guidance == 1 or sampler.unconditional_image == "original":
+            return tokens, tokens
         again = self.autoencoder.decode(latents.to(self.dtype)).float()
-        return self._tokens(pictures), self._tokens(again)
+        return tokens, self._tokens(again)
 
     def _tokens(self, pictures: Tensor) -> Tensor:
         prepared = prepare_image(pictures, self.config.image.image).to(self.dtype)

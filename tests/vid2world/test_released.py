@@ -270,3 +270,11 @@ def test_incomplete_folders_are_one_sentence(folder: Path, tmp_path: Path) -> No
         Vid2World.from_pretrained(missing)
     with pytest.raises(FileNotFoundError, match="neither a folder nor a Hub id"):
         Vid2World.from_pretrained(tmp_path / "nothing" / "here")
+
+
+def test_a_hub_repository_without_a_converted_model_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda hub_id, allow_patterns: str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="run real2sim convert vid2world"):
+        Vid2World.from_pretrained("thuml/Vid2World-RT1")
