@@ -126,14 +126,8 @@ def ship(families: list[Lesson], suite: Path) -> None:
             shutil.rmtree(target, ignore_errors=True)
             shutil.copytree(source, target, ignore=shutil.ignore_patterns(SCREENING_FILE))
             write_text(target / CARD_FILE, (source / CARD_FILE).read_text() + _quality(source, lesson))
-            writer.writerow(
-                [
-                    name,
-                    lesson.family,
-                    f"policies/{name}",
-                    f"{lesson.description}; {share:.0%} of its training",
-                ]
-            )
+            part = f"; saved at {share:.0%} of its training" if len(lesson.shipped) > 1 else ""
+            writer.writerow([name, lesson.family, f"policies/{name}", lesson.description + part])
     write_text(suite / "policies.csv", table.getvalue())
 
 
@@ -163,9 +157,11 @@ def main() -> None:
     for lesson in families:
         if asked.only and lesson.family not in asked.only:
             continue
-        begun = time.process_time()
-        folders = train_policy(lesson.training)
-        print(f"{lesson.family}: trained, {time.process_time() - begun:.0f} s of CPU", flush=True)
+        folders = tuple(checkpoint_folder(lesson.training.out, share) for share in lesson.training.save_at)
+        if not all(folder.is_dir() for folder in folders):
+            begun = time.process_time()
+            train_policy(lesson.training)
+            print(f"{lesson.family}: trained, {time.process_time() - begun:.0f} s of CPU", flush=True)
         for folder in folders if asked.screen else ():
             if not (folder / SCREENING_FILE).is_file():
                 write_text(folder / SCREENING_FILE, json.dumps(screen(folder, asked.screen)) + "\n")
