@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -61,8 +62,8 @@ class Lesson:
 def lessons(data: Path, runs: Path) -> list[Lesson]:
     """All families of the drawer suite."""
 
-    def family(name: str, seed: int, steps: int, description: str, shift: int = 0, **what: object) -> Lesson:
-        taught = Demonstrations(data, **{"labels": "expert", "episodes": 800, "seed": seed, **what})  # type: ignore[arg-type]
+    def family(name: str, seed: int, steps: int, description: str, shift: int = 0, **what: Any) -> Lesson:
+        taught = Demonstrations(data, **{"labels": "expert", "episodes": 800, "seed": seed, **what})
         training = PolicyTraining(
             taught, runs / name, steps=steps, seed=seed, shift=shift, brightness=0.1 * shift
         )
@@ -70,27 +71,34 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
 
     shares = (0.02, 0.15, 0.4, 1.0)
     main = PolicyTraining(Demonstrations(data, labels="expert", episodes=1200), runs / "main", save_at=shares)
-    imitated = {
-        "labels": "recorded",
-        "controllers": ("expert", "noisy"),
-        "successful": True,
-        "episodes": None,
-    }
+    kinds = ("expert", "noisy", "scaled", "stop")
+
+    def imitator(
+        name: str, seed: int, description: str, controllers: tuple[str, ...], successful: bool
+    ) -> Lesson:
+        what: dict[str, Any] = {
+            "labels": "recorded",
+            "controllers": controllers,
+            "successful": successful,
+            "episodes": None,
+        }
+        return family(name, seed, 600, description, **what)
+
     return [
         Lesson("main", main, {"begin": 0.02, "15-percent": 0.15, "converged": 1.0}, "clean expert labels"),
-        family("brief", 1, 300, "clean expert labels, a fifth of the usual training"),
         family("medium", 3, 900, "clean expert labels, a bit more than half of the usual training"),
-        family("timid", 5, 700, "an expert whose movements are 0.6 times as large", action_scale=0.6),
         family("few", 4, 500, "clean expert labels on 40 episodes", episodes=40),
         family("noisy", 6, 700, "an expert whose labels are noisy", label_noise=0.6),
-        family("slow", 8, 700, "an expert that reacts a step late", action_delay=1),
-        family("imitator", 7, 600, "the recorded actions of successful, partly noisy episodes", **imitated),
+        imitator(
+            "imitator", 7, "the actions of successful, partly noisy episodes", ("expert", "noisy"), True
+        ),
         family("half", 2, 600, "clean expert labels, less than half of the usual training"),
-        family("glimpse", 10, 110, "clean expert labels, a fourteenth of the usual training"),
-        family("cautious", 11, 900, "an expert whose movements are 0.8 times as large", action_scale=0.8),
-        family("crawling", 12, 500, "an expert whose movements are 0.35 times as large", action_scale=0.35),
-        family("later", 13, 750, "clean expert labels, half of the usual training"),
         family("robust", 9, 1000, "clean expert labels, frames shifted and brightened", shift=1),
+        family("later", 13, 750, "clean expert labels, half of the usual training"),
+        imitator("pupil", 14, "the actions of the nearly clean expert", ("expert",), False),
+        imitator("mixed", 15, "the actions of good, noisy, slow and stopping episodes", kinds, False),
+        family("cautious", 11, 900, "an expert whose movements are 0.8 times as large", action_scale=0.8),
+        family("some", 16, 650, "clean expert labels on 150 episodes", episodes=150),
     ]
 
 

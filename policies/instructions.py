@@ -9,9 +9,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from real2sim.episodes.arrays import read_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +41,11 @@ class InstructionTable(Mapping[str, np.ndarray]):
         for name in instructions:
             vectors[name] = 2 * np.random.default_rng([seed, *name.encode()]).integers(2, size=width) - 1
         return cls(vectors, width)
+
+    @classmethod
+    def from_npz(cls, path: Path, width: int) -> InstructionTable:
+        """The vectors of an npz file that holds one array per instruction."""
+        return cls(read_arrays(path), width)
 
     @classmethod
     def from_tensors(cls, tensors: MutableMapping[str, Tensor], where: str) -> InstructionTable:

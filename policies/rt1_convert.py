@@ -52,8 +52,7 @@ def convert_rt1(convert: ConvertRT1) -> Path:
     network.load_state_dict(tensors_from_variables(variables, config), strict=True)
     table = InstructionTable({}, config.embedding)
     if convert.embeddings is not None:
-        with np.load(convert.embeddings, allow_pickle=False) as file:
-            table = InstructionTable({name: file[name] for name in file.files}, config.embedding)
+        table = InstructionTable.from_npz(convert.embeddings, config.embedding)
     verdict = (
         "not verified: the published graph may differ from the published source (--verify compares them)"
     )

@@ -50,6 +50,9 @@ class PolicyTraining:
     """Augmentation: frames move by up to this many pixels."""
     brightness: float = 0.0
     """Augmentation: brightness changes by up to this share."""
+    embeddings: Path | None = None
+    """npz file with one sentence embedding per instruction, as `real2sim convert embeddings` writes it;
+    without it each instruction gets a random vector of signs."""
     save_at: tuple[float, ...] = (1.0,)
     """Shares of the training at which the policy is saved as OUT/at-<percent>."""
     keep_every: int = 100
@@ -75,7 +78,7 @@ def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
     """
     accelerator = Accelerator(cpu=training.device == "cpu")
     book = load_lessons(training.data, training.network)
-    table = InstructionTable.random(book.instructions, training.network.embedding)
+    table = _instructions(training, book)
     _same_training(training, accelerator.is_main_process)
 
     torch.manual_seed(training.seed)
@@ -179,6 +182,13 @@ def augment(frames: np.ndarray, rng: np.random.Generator, shift: int, brightness
     return frames
 
 
+def _instructions(training: PolicyTraining, book: LessonBook) -> InstructionTable:
+    if training.embeddings is None:
+        return InstructionTable.random(book.instructions, training.network.embedding)
+    known = InstructionTable.from_npz(training.embeddings, training.network.embedding)
+    return InstructionTable({name: known[name] for name in book.instructions}, known.width)
+
+
 def _batch(
     book: LessonBook, table: InstructionTable, training: PolicyTraining, step: int, accelerator: Accelerator
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,7 +216,7 @@ def _save(
 Behaviour cloning, cross-entropy on action tokens; {size:,} parameters.
 
 - steps: {step} of {training.steps}, {training.batch} windows of {history} frames, seed {training.seed}
-- data: {len(book.frames)} episodes, seed {what.seed}, labels: {what.labels}, tasks: {", ".join(what.tasks)}
+- data: {len(book.frames)} episodes, seed {what.seed}, labels: {what.labels}, tasks: {", ".join(what.tasks) or "all"}
 - controllers: {", ".join(what.controllers) or "all"}; only successes: {what.successful}
 - label noise {what.label_noise:g}, action scale {what.action_scale:g}, action delay {what.action_delay}
 - augmentation: shift {training.shift} pixels, brightness {training.brightness:g}

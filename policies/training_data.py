@@ -29,8 +29,8 @@ class Demonstrations:
     labels: str = "recorded"
     """``recorded``: imitate the actions that were taken. ``expert``: in each visited state imitate what the
     scripted expert of each task would have done there (the dataset must hold these labels)."""
-    tasks: tuple[str, ...] = ("close_drawer", "open_drawer")
-    """Tasks to learn."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to learn; all if empty."""
     episodes: int | None = None
     """How many episodes to use, the first ones of a fixed shuffle; all if empty."""
     controllers: tuple[str, ...] = ()
@@ -58,6 +58,11 @@ class Demonstrations:
             raise ValueError(f"episodes must be at least 1, got {self.episodes}")
         if self.label_noise < 0 or self.action_delay < 0:
             raise ValueError("label_noise and action_delay must not be negative")
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        """Tasks whose expert is asked, if labels are the expert's."""
+        return self.tasks or tuple(EXPERT_LABELS)
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,8 @@ def load_lessons(what: Demonstrations, config: RT1Config) -> LessonBook:
         )
     files = dataset_files(Path(what.folder))
     names = ["image", "action", "instruction"]
-    names += [EXPERT_LABELS[task][1] for task in what.tasks] if what.labels == "expert" else ["task"]
+    names += [EXPERT_LABELS[task][1] for task in what.expert_tasks] if what.labels == "expert" else []
+    names += ["task"] if what.labels == "recorded" and what.tasks else []
     names += ["controller"] if what.controllers else []
     names += ["success"] if what.successful else []
     # A lot per file name, so that a dataset that has grown gives mostly the same episodes.
@@ -140,14 +146,14 @@ def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
         return False
     if what.successful and not bool(episode["success"]):
         return False
-    return what.labels == "expert" or str(episode["task"]) in what.tasks
+    return what.labels == "expert" or not what.tasks or str(episode["task"]) in what.tasks
 
 
 def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations) -> dict[str, np.ndarray]:
     """Instruction -> actions (t 13)."""
     if what.labels == "recorded":
         return {str(episode["instruction"]): episode["action"][:-1]}  # the last action leads to no frame
-    return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.tasks}
+    return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.expert_tasks}
 
 
 def _flaw(

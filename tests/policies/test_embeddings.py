@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from real2sim.episodes.arrays import write_arrays
+from real2sim.policies.embeddings import collect_embeddings
+from real2sim.policies.instructions import InstructionTable
+
+
+def episode(text: bytes, value: float) -> dict[str, Any]:
+    observation = {
+        "natural_language_instruction": np.array([text] * 3, dtype=object),
+        "natural_language_embedding": np.full((3, 512), value, np.float32),
+    }
+    return {"steps": {"observation": observation}}
+
+
+def test_each_instruction_is_collected_once_and_read_back(tmp_path: Path) -> None:
+    episodes = [episode(b"open drawer", 1), episode(b"close drawer", 2), episode(b"open drawer", 1)]
+    vectors = collect_embeddings(episodes)
+    assert list(vectors) == ["open drawer", "close drawer"]
+    write_arrays(tmp_path / "table.npz", vectors)
+    table = InstructionTable.from_npz(tmp_path / "table.npz", 512)
+    assert (table["close drawer"] == 2).all()
+
+
+def test_two_vectors_for_one_instruction_are_an_error() -> None:
+    with pytest.raises(ValueError, match="'open drawer' has two different embeddings"):
+        collect_embeddings([episode(b"open drawer", 1), episode(b"open drawer", 2)])
+
+
+def test_a_dataset_without_embeddings_is_named() -> None:
+    broken = episode(b"open drawer", 1)
+    del broken["steps"]["observation"]["natural_language_embedding"]
+    with pytest.raises(ValueError, match="no feature natural_language_embedding"):
+        collect_embeddings([broken])
