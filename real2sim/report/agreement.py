@@ -173,8 +173,25 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     thin = "" if families >= 4 else f"an interval needs at least 4 independent policies, there are {families}"
     thin = thin or ("" if abs(r) < 1 else "all points lie on one line, where Fisher's interval has no width")
     r_measure = Measure(r, low, high, *dropped(pearson), why or thin)
-    rho = Measure(spearman(sim, real), *(math.nan, math.nan), *dropped(spearman), why)
-    tau = Measure(kendall(sim, real), *(math.nan, math.nan), *dropped(kendall), why)
+    rho, tau = (
+        Measure(
+            value,
+            *fisher_z_interval(value, families, kind=kind),
+            *dropped(function),
+            why
+            or (
+                f"an interval needs at least {least} independent policies, there are {families}"
+                if families < least
+                else ""
+                if abs(value) < 1 - 1e-9
+                else "the order is the same on both sides, where there is no width"
+            ),
+        )
+        for kind, function, least, value in (
+            ("spearman", spearman, 4, spearman(sim, real)),
+            ("kendall", kendall, 5, kendall(sim, real)),
+        )
+    )
 
     counts = [rows[f"{w}_{c}"].to_numpy(float) for w in ("sim", "real") for c in ("successes", "episodes")]
     task = rows["task"].to_numpy()

@@ -62,16 +62,24 @@ def kendall(sim: np.ndarray, real: np.ndarray) -> float:
     return float(stats.kendalltau(x, y, variant="b").statistic)
 
 
-def fisher_z_interval(r: float, independent: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval for a correlation over ``independent`` units: tanh(atanh r ± z / sqrt(n - 3)).
+def fisher_z_interval(
+    r: float, independent: int, level: float = 0.95, kind: str = "pearson"
+) -> tuple[float, float]:
+    """Interval for a correlation over n = ``independent`` units: tanh(atanh r ± z * error).
 
-    Fisher (1921).  (nan, nan) for fewer than four independent units, and for |r| = 1, where it has no width.
+    error² is 1 / (n - 3) for Pearson (Fisher 1921), (1 + r²/2) / (n - 3) for Spearman (Bonett & Wright 2000) and
+    0.437 / (n - 4) for Kendall (Fieller, Hartley & Pearson 1957).  (nan, nan) for fewer than four units (Kendall:
+    five), and for |r| = 1, where there is no width.
     """
-    if independent < 4 or math.isnan(r) or abs(r) > 1 - 1e-12:
+    if independent < (5 if kind == "kendall" else 4) or math.isnan(r) or abs(r) > 1 - 1e-9:
         return math.nan, math.nan
-    half = stats.norm.ppf(0.5 + level / 2) / math.sqrt(independent - 3)
-    centre = math.atanh(r)
-    return math.tanh(centre - half), math.tanh(centre + half)
+    squares = {
+        "pearson": 1 / (independent - 3),
+        "spearman": (1 + r * r / 2) / (independent - 3),
+        "kendall": 0.437 / max(independent - 4, 1),
+    }
+    half = float(stats.norm.ppf(0.5 + level / 2)) * math.sqrt(squares[kind])
+    return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
 @dataclass(frozen=True)

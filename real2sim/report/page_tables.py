@@ -55,10 +55,9 @@ def agreement_tables(report: Report, name: str) -> list[dict[str, Any]]:
         if not wording.missing(value.p):
             kind = "all orderings counted" if value.p_exact else "orderings drawn at random"
             p = (
-                f"Chance of agreement this good by luck (permutation test, {kind}): p = "
-                f"{wording.probability(value.p)} "
-                f"with {wording.plural(value.families, 'independent policy')} as units; "
-                f"the smallest p possible is {wording.probability(value.p_floor)}."
+                f"Chance of agreement this good by luck (permutation test, {kind}): "
+                f"{wording.p_value(value.p)} with {wording.plural(value.families, 'independent policy')} as units; "
+                f"it cannot be below 1/{value.families}! ({wording.p_value(value.p_floor)})."
             )
         tables.append(
             {

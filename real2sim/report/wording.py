@@ -15,6 +15,8 @@ def number(value: float | None, digits: int = 2) -> str:
     """A number, or a dash where there is none; never -0.00, and 1.00 only for 1."""
     if value is None or math.isnan(value):
         return "–"
+    if 0 < 1 - abs(value) < 1e-9:
+        value = math.copysign(1.0, value)
     text = f"{value:.{digits}f}"
     if digits >= 2 and 0.9 < abs(value) < 1 and float(text) in (1.0, -1.0):
         text = f"{math.copysign(math.floor(abs(value) * 10**4) / 10**4, value):.4f}"
@@ -100,3 +102,9 @@ def episodes_needed(value: float | None) -> str:
         return "none"
     digits = max(len(str(int(value))) - 2, 0)
     return f"about {round(int(value), -digits):,}".replace(",", " ")
+
+
+def p_value(p: float) -> str:
+    """“p = 0.03” or “p < 0.0001”."""
+    text = probability(p)
+    return f"p < {text[1:]}" if text.startswith("<") else f"p = {text}"

@@ -14,7 +14,14 @@ import pandas as pd
 from scipy import stats
 
 from real2sim.report.agreement import cluster_t_interval, size_interval
-from real2sim.report.correlation import bootstrap_interval, fisher_z_interval, pearson, permutation_test
+from real2sim.report.correlation import (
+    bootstrap_interval,
+    fisher_z_interval,
+    kendall,
+    pearson,
+    permutation_test,
+    spearman,
+)
 from real2sim.report.gaps import agreement_by_length
 from real2sim.report.judge_error import JudgeError, balanced_accuracy_interval, rogan_gladen
 from real2sim.report.noise_ceiling import noise_ceiling
@@ -100,10 +107,17 @@ def correlations(times: int) -> list[Trial]:
         gaps = 100 * (big[0] - big[1]).ravel()
         families = np.repeat(np.arange(runs), per_run)
         sims, reals = population(rng, runs, per_run, noise, size=times)
-        fisher, boot, bias, size = [], [], [], []
+        some = [side.ravel()[:8000] for side in big]
+        rho, tau = spearman(*some), kendall(*some)
+        fisher, ranks, order, boot, bias, size = [], [], [], [], [], []
         for sim, real in zip(sims, reals, strict=True):
             low, high = fisher_z_interval(pearson(sim, real), runs)
             fisher.append(low <= r <= high)
+            if per_run == 1:
+                low, high = fisher_z_interval(spearman(sim, real), runs, kind="spearman")
+                ranks.append(low <= rho <= high or bool(np.isnan(low)))
+                low, high = fisher_z_interval(kendall(sim, real), runs, kind="kendall")
+                order.append(low <= tau <= high or bool(np.isnan(low)))
             gap = 100 * (sim - real)
             low, high = cluster_t_interval(gap, families)
             bias.append(low <= gaps.mean() <= high)
@@ -113,6 +127,9 @@ def correlations(times: int) -> list[Trial]:
             low, high = bootstrap_interval(sim[:, None], real[:, None], families)
             boot.append(low <= r <= high)
         out.append(coverage("Fisher's z interval of r", world, fisher, 0.94))
+        if per_run == 1:
+            out.append(coverage("Interval of Spearman's rho", world, ranks, 0.94))
+            out.append(coverage("Interval of Kendall's tau", world, order, 0.94))
         out.append(coverage("t interval of the mean gap", world, bias, 0.94))
         out.append(coverage("Log t interval of the mean absolute gap", world, size, 0.94))
         if runs >= 6:
