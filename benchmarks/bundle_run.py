@@ -46,6 +46,9 @@ def bundle_run(config: BundleRun) -> dict[str, float]:
     real, _ = read_real_episodes(config.real_episodes or suite / "real_episodes.csv")
     pairs = pair_episodes(episodes, real).pairs
     films = worst_episodes(pairs, compare_rates(sim, rates), config.films)["episode"]
+    missing = [episode for episode in films if not folder.episode_path(str(episode)).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{config.run} has no film of {missing[0]}; is the run complete?")
 
     config.out.mkdir(parents=True)
     for path in sorted(config.run.iterdir()):
