@@ -2,8 +2,8 @@
 
     python -m benchmarks.cached_history
 
-The weights are random ones of the published architecture at small size, stored for the tests; in them time matters
-more than in a trained model.  Errors are relative L2 differences of each drawn latent from the exact one.
+The weights are random ones of the published architecture at small size, stored for the tests; in them time may
+matter more than in a trained model.  Errors are relative L2 differences of each drawn latent from the exact one.
 """
 
 from __future__ import annotations
