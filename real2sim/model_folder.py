@@ -139,6 +139,7 @@ def write_folder(
         (fresh / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
         (fresh / CARD_FILE).write_text(card.rstrip() + "\n", encoding="utf-8")
         save_file(stored, fresh / WEIGHTS_FILE)
+        (fresh / WEIGHTS_FILE).chmod(0o644)
         if folder.exists():
             os.replace(folder, Path(scratch) / "old")
         os.replace(fresh, folder)

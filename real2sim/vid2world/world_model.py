@@ -37,7 +37,7 @@ class WorldState:
 
     def select(self, indices: Sequence[int]) -> WorldState:
         """The state of some lanes only, in the given order."""
-        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64))
+        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.condition.device)
         return replace(
             self,
             cache=self.cache.select(rows),
@@ -48,6 +48,8 @@ class WorldState:
 
 class WorldModel(nn.Module):
     """Draws the next camera frame from the past ones and the action (Vid2World's causal U-Net on pixel patches)."""
+
+    action_scale: Tensor
 
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
@@ -69,6 +71,11 @@ class WorldModel(nn.Module):
         write_folder(folder, KIND, self.config, self.state_dict(), card, half=True)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self.action_scale.device
+
+    @property
     def frame_passes_per_frame(self) -> int:
         """U-Net passes over one frame that a new frame costs: the denoising steps and one to remember it."""
         return self.config.steps + 1
@@ -87,10 +94,11 @@ class WorldModel(nn.Module):
             )
         if len(seeds) != len(frames):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
-        condition = self.first_stage.encode(torch.from_numpy(np.ascontiguousarray(frames))[:, None])
+        shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        condition = self.first_stage.encode(shown[:, None])
         seeds = tuple(int(seed) for seed in seeds)
         state = WorldState(self.unet.empty_cache(), condition, seeds, 0)
-        return self._remember(state, condition, torch.zeros(len(frames), 1, WIDTH))
+        return self._remember(state, condition, torch.zeros(len(frames), 1, WIDTH, device=self.device))
 
     @torch.inference_mode()
     def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
@@ -102,17 +110,17 @@ class WorldModel(nn.Module):
             raise ValueError(
                 f"the action of lane {lane} at frame {state.frame} is not finite; check the policy"
             )
-        told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)))[:, None]
+        told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[:, None]
         latents = self.draw(state, told)
-        frames = self.first_stage.decode(latents)[:, 0].numpy()
+        frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
         return frames, self._remember(state, latents, told)
 
     def draw(self, state: WorldState, told: Tensor) -> Tensor:
         """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13)."""
-        config, shape = self.config, self.config.latent_shape
-        signal = signal_levels()
+        config = self.config
+        signal = signal_levels().to(self.device)
         levels = ddim_timesteps(config.steps)[::-1]
-        x = batch_noise(state.seeds, state.frame, 0, shape)[:, :, None]
+        x = self._noise(state, 0)
         clean = x
         for index, level in enumerate(levels):
             now = signal[level]
@@ -127,18 +135,21 @@ class WorldModel(nn.Module):
             spread = config.eta * ((1 - following) / (1 - now) * (1 - now / following)).clamp(min=0).sqrt()
             x = following.sqrt() * clean + (1 - following - spread**2).clamp(min=0).sqrt() * noise
             if config.eta > 0:
-                x = x + spread * batch_noise(state.seeds, state.frame, index + 1, shape)[:, :, None]
+                x = x + spread * self._noise(state, index + 1)
         return clean
 
     def _predict(self, state: WorldState, x: Tensor, level: int, told: Tensor) -> tuple[Tensor, FrameCache]:
-        levels = torch.full((len(x), x.shape[2]), float(level))
+        levels = torch.full((len(x), x.shape[2]), float(level), device=self.device)
         return self.unet.step(torch.cat([x, state.condition], dim=1), levels, state.cache, actions=told)
+
+    def _noise(self, state: WorldState, step: int) -> Tensor:
+        noise = batch_noise(state.seeds, state.frame, step, self.config.latent_shape)
+        return noise[:, :, None].to(self.device)
 
     def _remember(self, state: WorldState, latents: Tensor, told: Tensor) -> WorldState:
         """The state after a finished frame, which enters the history slightly noised, as in training."""
         level = self.config.context_level
-        signal = signal_levels()[level]
-        noise = batch_noise(state.seeds, state.frame, CONTEXT, self.config.latent_shape)[:, :, None]
-        noisy = signal.sqrt() * latents + (1 - signal).sqrt() * noise
+        signal = signal_levels()[level].to(self.device)
+        noisy = signal.sqrt() * latents + (1 - signal).sqrt() * self._noise(state, CONTEXT)
         cache = self._predict(state, noisy, level, told)[1]
         return replace(state, cache=cache, frame=state.frame + 1)
