@@ -32,6 +32,25 @@ SCREENING_SEED = 977
 """Seed of the start states of the screening; the suite's own start states come from another one."""
 
 
+BOBS = "bobs up and down over the bar, a few millimetres before or beside where it would have to go down"
+FAILURES = {
+    "main": "saved early, it drifts slowly upwards (2 %) or swings between two heights beside the drawer (15 %); "
+    f"converged, it sometimes {BOBS}",
+    "medium": f"in openings, sometimes {BOBS}; seldom it first loses the drawer to one side",
+    "robust": f"in openings, it {BOBS}",
+    "half": "in openings, it bobs up and down 4 to 9 cm in front of the bar",
+    "few": "outside what its few episodes showed it runs to one side; it comes down beside the bar",
+    "noisy": "it swings by a step to either side, and opens nothing",
+    "imitator": "once off the demonstrated path it stays beside the drawer",
+    "later": f"in openings, it {BOBS}, or loses the bar while pulling",
+    "pupil": "once off the demonstrated path it does not come back; it can come down on the bar and stay there",
+    "mixed": "once off the demonstrated path it does not come back; sometimes it stops, as its teachers did",
+    "glimpse": "it has learned little more than a direction",
+    "some": "outside what its episodes showed it runs to one side",
+}
+"""What was seen when episodes that failed in physics were watched."""
+
+
 @dataclass(frozen=True)
 class Shipment:
     """Where data, runs and shipped policies lie."""
@@ -97,7 +116,7 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
         family("later", 13, 750, "clean expert labels, half of the usual training"),
         imitator("pupil", 14, "the actions of the nearly clean expert", ("expert",), False),
         imitator("mixed", 15, "the actions of good, noisy, slow and stopping episodes", kinds, False),
-        family("cautious", 11, 900, "an expert whose movements are 0.8 times as large", action_scale=0.8),
+        family("glimpse", 10, 110, "clean expert labels, a fourteenth of the usual training"),
         family("some", 16, 650, "clean expert labels on 150 episodes", episodes=150),
     ]
 
@@ -150,10 +169,7 @@ def _quality(folder: Path, lesson: Lesson) -> str:
         + " --data DATA --runs RUNS`"
     )
     lines.append("- rates in physics with more episodes: `real_rates.csv` of the suite")
-    lines.append(
-        "- known failures: when it fails to open it mostly hovers over the bar and does not come down; when it "
-        "fails to close it pushes beside the drawer or stops short; it never asks to end an episode"
-    )
+    lines.append(f"- known failures: {FAILURES[lesson.family]}; it never asks to end an episode")
     return "\n".join(lines) + "\n"
 
 
