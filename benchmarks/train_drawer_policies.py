@@ -22,12 +22,12 @@ from typing import Any
 import torch
 import tyro
 
-from real2sim.model_folder import CARD_FILE, read_json, write_text
+from real2sim.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_json, write_text
 from real2sim.policies.rt1 import RT1Policy
 from real2sim.policies.train import PolicyTraining, checkpoint_folder, train_policy
 from real2sim.policies.training_data import Demonstrations
 
-SCREENING_FILE = "screening.json"
+SCREENING_FILE, TIME_FILE = "screening.json", "cpu_seconds.txt"
 SCREENING_SEED = 977
 """Seed of the start states of the screening; the suite's own start states come from another one."""
 
@@ -150,8 +150,11 @@ def ship(families: list[Lesson], suite: Path) -> None:
             source, target = checkpoint_folder(lesson.training.out, share), suite / "policies" / name
             if not source.is_dir():
                 continue
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns(SCREENING_FILE))
+            target.mkdir(parents=True, exist_ok=True)
+            for file in (CONFIG_FILE, WEIGHTS_FILE):
+                # A run that reads this folder at the moment keeps what it opened.
+                shutil.copyfile(source / file, target / f".{file}")
+                (target / f".{file}").replace(target / file)
             write_text(target / CARD_FILE, (source / CARD_FILE).read_text() + _quality(source, lesson))
             part = f"; saved at {share:.0%} of its training" if len(lesson.shipped) > 1 else ""
             writer.writerow([name, lesson.family, f"policies/{name}", lesson.description + part])
@@ -160,6 +163,9 @@ def ship(families: list[Lesson], suite: Path) -> None:
 
 def _quality(folder: Path, lesson: Lesson) -> str:
     lines = [f"- taught: {lesson.description}"]
+    if (lesson.training.out / TIME_FILE).is_file():
+        seconds = (lesson.training.out / TIME_FILE).read_text().strip()
+        lines.append(f"- the whole training took {seconds} s on one core")
     if (folder / SCREENING_FILE).is_file():
         for task, (successes, episodes) in read_json(folder / SCREENING_FILE).items():
             lines.append(f"- screening in physics, {task}: {successes} of {episodes} episodes succeed")
@@ -185,7 +191,9 @@ def main() -> None:
         if not all(folder.is_dir() for folder in folders):
             begun = time.process_time()
             train_policy(lesson.training)
-            print(f"{lesson.family}: trained, {time.process_time() - begun:.0f} s of CPU", flush=True)
+            seconds = round(time.process_time() - begun)
+            write_text(lesson.training.out / TIME_FILE, f"{seconds}\n")
+            print(f"{lesson.family}: trained, {seconds} s of CPU", flush=True)
         for folder in folders if asked.screen else ():
             if not (folder / SCREENING_FILE).is_file():
                 write_text(folder / SCREENING_FILE, json.dumps(screen(folder, asked.screen)) + "\n")
