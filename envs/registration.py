@@ -31,13 +31,7 @@ def register_envs() -> None:
     )
 
 
-def register() -> None:
-    """Called by Gymnasium itself for installed packages."""
-    register_envs()
-
-
 def _register(name: str, single: str, vector: str, arguments: dict[str, str | None]) -> None:
-    # Both the import of the package and Gymnasium's plugin search come here; a second registration would
-    # warn.
+    # A second registration would warn.
     if name not in gymnasium_ids.registry:
         gymnasium_ids.register(id=name, entry_point=single, vector_entry_point=vector, kwargs=arguments)

@@ -45,11 +45,11 @@ def test_every_id_is_registered_for_one_lane_and_for_many(name: str) -> None:
 
 
 def test_registering_again_changes_nothing() -> None:
-    from real2sim.envs.registration import register
+    from real2sim.envs.registration import register_envs
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        register()
+        register_envs()
 
 
 def test_the_same_seed_gives_the_same_episode(tiny_suite: Path) -> None:
