@@ -19,8 +19,9 @@ from real2sim.policies.rt1_tokens import bin_width
 from real2sim.policies.rt1_variables import COUNT, NET, ROOT, saved_model_keys, tensors_from_variables
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
-IGNORED = ("_CHECKPOINTABLE_OBJECT_GRAPH", "global_step", "save_counter", "model_variables/0", "train_step")
-"""Entries of a checkpoint that are no part of the network."""
+NUMBERED, TRAINING_STEP = "model_variables/", "model_variables/0"
+OPTIMIZER = "/.OPTIMIZER_SLOT/"
+"""Marks an optimiser's moments, which checkpoints keep under the name of the variable they belong to."""
 PARTS = (
     "mean", "variance", "count", "depthwise_kernel", "kernel", "bias", "moving_mean", "moving_variance", "gamma",
     "beta", "_projection_add/kernel", "_projection_add/bias", "_projection_mult/kernel", "_projection_mult/bias",
@@ -77,8 +78,15 @@ def read_variables(source: Path) -> dict[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(prefix))
     shapes = reader.get_variable_to_shape_map()
     names = {key: key.removesuffix(SUFFIX) for key in shapes}
-    kept = {name: key for key, name in names.items() if name not in IGNORED}
-    if all(name.startswith("model_variables/") for name in kept):
+    # What lies beside the network (optimiser, counters, the object graph) is training state.
+    kept = {
+        name: key
+        for key, name in names.items()
+        if name.startswith((ROOT, NUMBERED)) and name != TRAINING_STEP and OPTIMIZER not in key
+    }
+    if not kept:
+        raise ValueError(f"{prefix} has no variable under {ROOT} or {NUMBERED}; is this an RT-1 checkpoint?")
+    if all(name.startswith(NUMBERED) for name in kept):
         numbered = sorted(kept, key=lambda name: int(name.rpartition("/")[2]))
         config = _config([tuple(shapes[kept[name]]) for name in numbered], ActionBounds())
         translated = saved_model_keys(config)

@@ -121,7 +121,8 @@ def golden_episode(path: Path) -> None:
 
 
 def test_a_checkpoint_becomes_a_folder_that_acts_as_published(tmp_path: Path) -> None:
-    write_tree(tmp_path / "ckpt-1", variables())
+    beside = {"agent/_actor_optimizer/_iterations": np.int64(7), "global_step": np.int64(7)}
+    write_tree(tmp_path / "ckpt-1", variables() | beside)
     golden_episode(tmp_path / "episode.npz")
     folder = convert_rt1(ConvertRT1(tmp_path / "ckpt-1", tmp_path / "out", tmp_path / "embeddings.npz"))
     assert "not verified" in (folder / "README.md").read_text()
