@@ -9,10 +9,11 @@ import pytest
 
 from real2sim.episodes.run_folder import RowWriter, RunFolder, load_run
 from real2sim.success.classifier import ClassifierConfig, OutcomeNetwork, SuccessClassifier
-from real2sim.success.evaluate import quality_on_labels
+from real2sim.success.evaluate import quality_on_labels, quality_on_sheets
 from real2sim.success.judge import Judge, open_judge
-from real2sim.success.labels import HumanLabels
+from real2sim.success.labels import HumanLabels, read_labels, write_labels
 from real2sim.success.score import score
+from real2sim.success.strips import StripSheets, write_sheets
 
 
 class BrightnessJudge:
@@ -128,6 +129,19 @@ def test_a_perfect_judge_has_a_perfect_confusion_matrix(run: Path, tmp_path: Pat
     opposite = {name: "failure" if label == "success" else "success" for name, label in truth.items()}
     quality = quality_on_labels(HumanLabels(opposite), RunFolder(run), path)
     assert quality["all"]["balanced_accuracy"] == 0
+
+
+def test_labelled_sheets_measure_a_judge_without_the_run(run: Path, tmp_path: Path) -> None:
+    sheets = tmp_path / "sheets"
+    write_sheets(StripSheets(run, sheets, per_sheet=4, enlarge=1))
+    rows = read_labels(sheets / "labels.csv")
+    for row in rows:
+        row["label"] = "success" if int(row["episode"][1:]) * 28 / 255 >= 0.5 else "failure"
+    write_labels(sheets / "labels.csv", [*rows[:-1], {**rows[-1], "label": "unclear"}])
+    quality = quality_on_sheets(BrightnessJudge(), sheets)
+    assert (quality["all"]["episodes"], quality["all"]["unclear"]) == (9, 1)
+    assert quality["all"]["balanced_accuracy"] == 1
+    assert quality["open drawer"]["episodes"] == 9
 
 
 def test_unclear_labels_are_counted_and_left_out(run: Path, tmp_path: Path) -> None:
