@@ -9,9 +9,11 @@ import pytest
 
 from real2sim.model_folder import read_json
 from real2sim.success.classifier import SuccessClassifier
+from real2sim.success.evaluate import quality_on_sheets
 from real2sim.success.goals import drawer_goals
 
 FOLDER = Path(__file__).parents[2] / "real2sim" / "assets" / "drawer" / "judge"
+LABELS = FOLDER.parent / "judge_labels"
 ENDINGS = Path(__file__).parents[1] / "data" / "success" / "heldout_endings.npz"
 
 
@@ -35,6 +37,14 @@ def test_noise_and_a_change_of_light_do_not_turn_its_verdicts(judge: SuccessClas
         dirty = np.clip(frames + noise, 0, 255).astype(np.uint8)
         probabilities = judge.probability(dirty, data["instructions"].tolist())
         assert ((probabilities >= 0.5) == data["success"]).sum() >= 18
+
+
+def test_it_agrees_with_the_eye_on_generated_episodes(judge: SuccessClassifier) -> None:
+    facts = quality_on_sheets(judge, LABELS)["all"]
+    assert facts["episodes"] >= 150
+    assert facts["balanced_accuracy"] >= 0.92
+    stored = read_json(FOLDER / "quality.json")["generated"]["all"]
+    assert facts["balanced_accuracy"] == pytest.approx(stored["balanced_accuracy"], abs=0.02)
 
 
 def test_it_judges_by_the_thresholds_of_the_physics(judge: SuccessClassifier) -> None:
