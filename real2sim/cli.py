@@ -135,6 +135,15 @@ def serve_policy(arguments: Sequence[str]) -> None:
     serve(_parse(ServePolicy, "serve-policy", arguments))
 
 
+def convert_embeddings(arguments: Sequence[str]) -> None:
+    """Collect the sentence embedding of each instruction from an RLDS dataset."""
+    from real2sim.policies.embeddings import ConvertEmbeddings
+    from real2sim.policies.embeddings import convert_embeddings as convert
+
+    config = _parse(ConvertEmbeddings, "convert embeddings", arguments)
+    print(f"{convert(config)} instructions in {config.out}")
+
+
 def metrics(arguments: Sequence[str]) -> None:
     """Compare a world model's video with recorded video, over the horizon."""
     from real2sim.metrics.measure import MetricsConfig, measure
@@ -159,6 +168,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "convert dynamicrafter": convert_dynamicrafter,
     "convert rlds": convert_rlds,
     "convert rt1": convert_rt1,
+    "convert embeddings": convert_embeddings,
     "metrics": metrics,
     "serve-policy": serve_policy,
 }
