@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from real2sim.atomic import replacing
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -26,17 +28,8 @@ CARD_FILE = "README.md"
 def write_text(path: Path, text: str) -> None:
     """Replace the file at once: a reader sees the old text or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
 
 
 def read_json(path: Path) -> Any:

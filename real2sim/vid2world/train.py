@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from real2sim.atomic import replacing
 from real2sim.model_folder import config_from_dict, config_to_dict, read_json, write_text
 from real2sim.vid2world.diffusion_forcing import Window, add_noise, clean_from, draw_levels, forcing_loss
 from real2sim.vid2world.levels import signal_levels
@@ -199,7 +199,6 @@ def _checkpoint(
     step: int,
 ) -> None:
     config.out.mkdir(parents=True, exist_ok=True)
-    temporary = config.out / ".checkpoint.pt"
     state = {
         "step": step,
         "unet": unet.state_dict(),
@@ -207,8 +206,8 @@ def _checkpoint(
         "optimiser": optimiser.state_dict(),
         "first_stage": model.first_stage.state_dict(),
     }
-    torch.save(state, temporary)
-    os.replace(temporary, config.out / "checkpoint.pt")
+    with replacing(config.out / "checkpoint.pt") as file:
+        torch.save(state, file)
 
 
 def _restore(
