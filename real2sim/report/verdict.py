@@ -87,7 +87,7 @@ def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing:
     )
     if total == 0:
         pair_words = f"No two of them differ in reality ({real_name})."
-    runs = f"{plural(pooled.families, 'independently trained policy')}"
+    runs = f"{plural(pooled.families, 'independent policy')}"
     if pooled.policies > pooled.families:
         runs = f"{pooled.policies} policies from only {plural(pooled.families, 'independent training run')}"
     if pooled.p_floor > CHANCE:
