@@ -135,13 +135,12 @@ def collect(config: Collect) -> int:
     """Record what is missing of a dataset; gives the number of episodes recorded now."""
     config.out.mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(config.episodes) if not episode_path(config.out, index).exists()]
-    shards = [(config, missing[rank :: config.processes]) for rank in range(config.processes)]
     context = multiprocessing.get_context("spawn")
     with (
         context.Pool(config.processes, initializer=_one_thread) as pool,
         tqdm(total=len(missing), unit="episode") as bar,
     ):
-        for _ in pool.imap_unordered(_record, [(config, index) for _, shard in shards for index in shard]):
+        for _ in pool.imap_unordered(_record, [(config, index) for index in missing]):
             bar.update()
     return len(missing)
 
