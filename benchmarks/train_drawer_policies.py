@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +32,7 @@ SCREENING_SEED = 977
 """Seed of the start states of the screening; the suite's own start states come from another one."""
 
 
-BOBS = "bobs up and down over the bar, a few millimetres before or beside where it would have to go down"
-FAILURES = {
-    "main": "saved early, it drifts slowly upwards (2 %) or swings between two heights beside the drawer (15 %); "
-    f"converged, it sometimes {BOBS}",
-    "medium": f"in openings, sometimes {BOBS}; seldom it first loses the drawer to one side",
-    "robust": f"in openings, it {BOBS}",
-    "half": "in openings, it bobs up and down 4 to 9 cm in front of the bar",
-    "few": "outside what its few episodes showed it runs to one side; it comes down beside the bar",
-    "noisy": "it swings by a step to either side, and opens nothing",
-    "imitator": "once off the demonstrated path it stays beside the drawer",
-    "later": f"in openings, it {BOBS}, or loses the bar while pulling",
-    "pupil": "once off the demonstrated path it does not come back; it can come down on the bar and stay there",
-    "mixed": "in openings, it comes down 5 cm to one side of the bar and stays there, or hovers",
-    "glimpse": "it pushes forward blindly and often passes beside the drawer; it does not approach the bar to open",
-    "some": "in openings, it hovers 3 to 6 cm beside or before the bar",
-}
-"""What was seen when episodes that failed in physics were watched."""
+FAILURES: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -81,16 +65,10 @@ class Lesson:
 def lessons(data: Path, runs: Path) -> list[Lesson]:
     """All families of the drawer suite."""
 
-    def family(name: str, seed: int, steps: int, description: str, shift: int = 0, **what: Any) -> Lesson:
+    def family(name: str, seed: int, steps: int, description: str, **what: Any) -> Lesson:
         taught = Demonstrations(data, **{"labels": "expert", "episodes": 800, "seed": seed, **what})
-        training = PolicyTraining(
-            taught, runs / name, steps=steps, seed=seed, shift=shift, brightness=0.1 * shift
-        )
+        training = PolicyTraining(taught, runs / name, steps=steps, seed=seed, blur=1.5, noise=0.04)
         return Lesson(name, training, {name: 1.0}, description)
-
-    shares = (0.02, 0.15, 0.4, 1.0)
-    main = PolicyTraining(Demonstrations(data, labels="expert", episodes=1200), runs / "main", save_at=shares)
-    kinds = ("expert", "noisy", "scaled", "stop")
 
     def imitator(
         name: str, seed: int, description: str, controllers: tuple[str, ...], successful: bool
@@ -103,6 +81,14 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
         }
         return family(name, seed, 600, description, **what)
 
+    main = PolicyTraining(
+        Demonstrations(data, labels="expert", episodes=1200),
+        runs / "main",
+        save_at=(0.02, 0.15, 0.4, 1.0),
+        blur=1.5,
+        noise=0.04,
+    )
+    crisp = family("crisp", 12, 900, "clean expert labels, frames as they are")
     return [
         Lesson("main", main, {"begin": 0.02, "15-percent": 0.15, "converged": 1.0}, "clean expert labels"),
         family("medium", 3, 900, "clean expert labels, a bit more than half of the usual training"),
@@ -112,12 +98,23 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
             "imitator", 7, "the actions of successful, partly noisy episodes", ("expert", "noisy"), True
         ),
         family("half", 2, 600, "clean expert labels, less than half of the usual training"),
-        family("robust", 9, 1000, "clean expert labels, frames shifted and brightened", shift=1),
-        family("later", 13, 750, "clean expert labels, half of the usual training"),
         imitator("pupil", 14, "the actions of the nearly clean expert", ("expert",), False),
-        imitator("mixed", 15, "the actions of good, noisy, slow and stopping episodes", kinds, False),
+        imitator(
+            "mixed",
+            15,
+            "the actions of good, noisy, slow and stopping episodes",
+            ("expert", "noisy", "scaled", "stop"),
+            False,
+        ),
         family("glimpse", 10, 110, "clean expert labels, a fourteenth of the usual training"),
         family("some", 16, 650, "clean expert labels on 150 episodes", episodes=150),
+        family("timid", 17, 700, "an expert that moves two fifths as far", action_scale=0.4),
+        family("late", 18, 700, "an expert that reacts a step too late", action_delay=1),
+        replace(crisp, training=replace(crisp.training, blur=0.0, noise=0.0)),
+        family("brief", 19, 250, "clean expert labels, a sixth of the usual training"),
+        family("shaky", 20, 500, "an expert whose labels are a bit noisy", label_noise=0.3),
+        imitator("restless", 21, "the actions of noisy episodes, good or bad", ("noisy",), False),
+        imitator("slow", 22, "the actions of slow and stopping episodes", ("scaled", "stop"), False),
     ]
 
 

@@ -6,12 +6,20 @@ import multiprocessing
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
-from real2sim.envs.drawer_experts import Drifter, FlawedExpert, Flaws, Wanderer, expert_action
+from real2sim.envs.drawer_experts import (
+    Drifter,
+    FlawedExpert,
+    Flaws,
+    Interrupted,
+    Lingerer,
+    Wanderer,
+    expert_action,
+)
 from real2sim.envs.drawer_physics import HORIZON, TASKS, DrawerPhysics, DrawerStart, is_success
 from real2sim.episodes.arrays import write_arrays
 
@@ -28,6 +36,9 @@ class Collect:
     """Seed of the dataset; episode i depends on (seed, i) alone."""
     processes: int = 2
     """Worker processes."""
+    mix: Literal["broad", "contact"] = "broad"
+    """Which controllers act: ``broad`` covers everything a controller may do, ``contact`` what happens at the
+    handle: drawers moved part of the way, grazing pushes, hovering."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.processes < 1:
@@ -43,7 +54,7 @@ class Controller(Protocol):
         """Action (13,)."""
 
 
-KINDS = {
+BROAD = {
     "expert": 0.12,
     "noisy": 0.16,
     "scaled": 0.08,
@@ -55,15 +66,23 @@ KINDS = {
     "still": 0.02,
 }
 """Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
+CONTACT = {"partial": 0.35, "linger": 0.15, "graze": 0.2, "noisy": 0.15, "wander": 0.15}
+"""The same for the mix of what happens at the handle."""
+MIXES = {"broad": BROAD, "contact": CONTACT}
 
 
-def draw_controller(task: str, rng: np.random.Generator) -> tuple[str, Controller]:
+def draw_controller(task: str, kinds: dict[str, float], rng: np.random.Generator) -> tuple[str, Controller]:
     """A kind's name and a controller of that kind."""
-    kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+    kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     if kind == "wander":
         return kind, Wanderer(rng)
     if kind == "drift":
         return kind, Drifter(rng)
+    if kind == "linger":
+        return kind, Lingerer(rng)
+    if kind == "partial":
+        noise, scale = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.4, 1.0))
+        return kind, Interrupted(task, Flaws(noise=noise, scale=scale), rng)
     slight = float(rng.uniform(0.0, 0.15))
     flaws = {
         "expert": lambda: Flaws(noise=slight),
@@ -72,6 +91,11 @@ def draw_controller(task: str, rng: np.random.Generator) -> tuple[str, Controlle
         ),
         "scaled": lambda: Flaws(noise=slight, scale=float(rng.uniform(0.15, 0.8))),
         "miss": lambda: Flaws(noise=float(rng.uniform(0.0, 0.3)), aim=_draw_miss(task, rng)),
+        "graze": lambda: Flaws(
+            noise=float(rng.uniform(0.0, 0.5)),
+            scale=float(rng.uniform(0.5, 1.0)),
+            aim=(float(rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.11)), 0.0, float(rng.normal(0, 0.02))),
+        ),
         "stop": lambda: Flaws(noise=slight, stop=int(rng.integers(1, 14))),
         "switch": lambda: Flaws(noise=slight, switch=int(rng.integers(0, 14))),
         "still": lambda: Flaws(stop=0),
@@ -90,14 +114,16 @@ def _draw_miss(task: str, rng: np.random.Generator) -> tuple[float, float, float
     return float(rng.normal(0, 0.03)), side * float(rng.uniform(0.02, depth)), float(rng.normal(0, 0.02))
 
 
-def record_episode(physics: DrawerPhysics, seed: int, index: int) -> dict[str, np.ndarray]:
+def record_episode(
+    physics: DrawerPhysics, seed: int, index: int, kinds: dict[str, float] = BROAD
+) -> dict[str, np.ndarray]:
     """One episode in the dataset's layout; T = horizon + 1 frames, the last action is unused."""
     rng = np.random.default_rng([seed, index])
     task = str(rng.choice(list(TASKS)))
     start = DrawerStart.draw(task, rng)
     if rng.random() < 0.25:  # any opening, so that the model knows drawers half open too
         start = DrawerStart(start.drawer_x, float(rng.uniform(-0.16, 0.0)), start.hand)
-    kind, controller = draw_controller(task, rng)
+    kind, controller = draw_controller(task, kinds, rng)
     frames = [physics.reset(start)]
     actions: list[np.ndarray] = []
     drawers, hands = [], []
@@ -156,4 +182,6 @@ def _record(job: tuple[Collect, int]) -> None:
     global _physics
     _physics = _physics or DrawerPhysics()
     config, index = job
-    write_arrays(episode_path(config.out, index), record_episode(_physics, config.seed, index))
+    write_arrays(
+        episode_path(config.out, index), record_episode(_physics, config.seed, index, MIXES[config.mix])
+    )

@@ -150,3 +150,48 @@ class Drifter:
         self._move = self._memory * self._move + fresh
         toward = np.clip(handle + np.array([0.0, 0.0, 0.02]) - hand, -STEP_METRES, STEP_METRES)
         return robot_action(self._move * self._size * STEP_METRES + self._pull * toward, self._gripper)
+
+
+class Interrupted:
+    """A flawed expert that moves the drawer part of the way and then does something else.
+
+    Drawers are left at every opening, and the hand rests on, lingers at or leaves a handle that has moved.
+    """
+
+    def __init__(self, task: str, flaws: Flaws, rng: np.random.Generator) -> None:
+        self._expert = FlawedExpert(task, flaws, rng)
+        self._after = str(rng.choice(["rest", "linger", "leave", "other task"]))
+        self._linger = Lingerer(rng)
+        self._leave = rng.uniform(-STEP_METRES, STEP_METRES, 3) + np.array([0.0, -0.02, 0.03])
+        self._other = FlawedExpert(next(other for other in TASKS if other != task), flaws, rng)
+        closing = task == "close_drawer"
+        self._sign, self._gripper = (1.0, 1.0) if closing else (-1.0, -1.0)
+        self._until = float(rng.uniform(0.59, 0.73))
+        self._moved = False
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,) at a step."""
+        self._moved = self._moved or self._sign * (handle[1] - self._until) > 0
+        if not self._moved:
+            return self._expert.act(step, hand, handle)
+        if self._after == "linger":
+            return self._linger.act(step, hand, handle)
+        if self._after == "other task":
+            return self._other.act(step, hand, handle)
+        return robot_action(self._leave if self._after == "leave" else np.zeros(3), self._gripper)
+
+
+class Lingerer:
+    """Hovers around the handle in small steps, up and down and to the sides, as unsure policies do."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._centre = rng.normal((0.0, -0.01, 0.05), (0.03, 0.04, 0.04))
+        self._spread = float(rng.uniform(0.01, 0.05))
+        self._gripper = float(rng.choice([-1.0, 1.0]))
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,) at a step."""
+        here = np.array([handle[0], handle[1], WORK_HEIGHT])
+        goal = here + self._centre + self._rng.normal(0.0, self._spread, 3)
+        return robot_action(goal - hand, self._gripper)

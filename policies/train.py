@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from tqdm import tqdm
 
@@ -50,6 +51,10 @@ class PolicyTraining:
     """Augmentation: frames move by up to this many pixels."""
     brightness: float = 0.0
     """Augmentation: brightness changes by up to this share."""
+    blur: float = 0.0
+    """Augmentation: half of the windows are blurred by a Gaussian of up to this many pixels."""
+    noise: float = 0.0
+    """Augmentation: pixel noise of a standard deviation up to this share of the full range."""
     embeddings: Path | None = None
     """npz file with one sentence embedding per instruction, as `real2sim convert embeddings` writes it;
     without it each instruction gets a random vector of signs."""
@@ -67,8 +72,10 @@ class PolicyTraining:
             raise ValueError("steps, batch and keep_every must be at least 1")
         if not self.save_at or not all(0 < share <= 1 for share in self.save_at):
             raise ValueError(f"save_at holds shares of the training above 0 and up to 1, got {self.save_at}")
-        if self.smoothing < 0 or self.shift < 0 or not 0 <= self.brightness < 1:
-            raise ValueError("smoothing and shift must not be negative, brightness lies between 0 and 1")
+        if min(self.smoothing, self.shift, self.blur, self.noise) < 0 or not 0 <= self.brightness < 1:
+            raise ValueError(
+                "smoothing, shift, blur and noise must not be negative, brightness lies between 0 and 1"
+            )
 
 
 def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
@@ -165,21 +172,34 @@ def target_spread(config: RT1Config, smoothing: float) -> Tensor:
     return torch.tensor(spread)
 
 
-def augment(frames: np.ndarray, rng: np.random.Generator, shift: int, brightness: float) -> np.ndarray:
-    """Each window (t h w 3) of uint8 frames (b t h w 3) moved by whole pixels and made brighter or darker."""
-    if shift:
-        height, width = frames.shape[2:4]
+def augment(frames: np.ndarray, rng: np.random.Generator, training: PolicyTraining) -> np.ndarray:
+    """Each window (t h w 3) of uint8 frames (b t h w 3) shifted, brightened, blurred and made noisy at random.
+
+    A policy that has seen only crisp frames steers by single pixels, which a camera out of focus, or a world
+    model, does not give it.
+    """
+    if training.shift:
+        shift, (height, width) = training.shift, frames.shape[2:4]
         padded = np.pad(frames, ((0, 0), (0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
         corners = rng.integers(0, 2 * shift + 1, size=(len(frames), 2))
         frames = np.stack(
             [window[:, y : y + height, x : x + width] for window, (y, x) in zip(padded, corners, strict=True)]
         )
-    if brightness:
-        factor = rng.uniform(1 - brightness, 1 + brightness, size=(len(frames), 1, 1, 1, 1)).astype(
+    changed = frames.astype(np.float32)
+    per_window = (len(frames), 1, 1, 1, 1)
+    if training.brightness:
+        changed *= rng.uniform(1 - training.brightness, 1 + training.brightness, per_window).astype(
             np.float32
         )
-        frames = np.clip(frames * factor, 0, 255).astype(np.uint8)
-    return frames
+    if training.blur:
+        for window in changed:
+            if rng.random() < 0.5:
+                sigma = rng.uniform(0, training.blur)
+                window[:] = gaussian_filter(window, (0, sigma, sigma, 0), mode="nearest")
+    if training.noise:
+        spread = rng.uniform(0, 255 * training.noise, per_window).astype(np.float32)
+        changed += spread * rng.standard_normal(changed.shape, dtype=np.float32)
+    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
 def _instructions(training: PolicyTraining, book: LessonBook) -> InstructionTable:
@@ -195,7 +215,7 @@ def _batch(
     """This process's share of the batch of a step; the batch depends on seed and step alone."""
     rng = np.random.default_rng([training.seed, step])
     frames, instructions, tokens = book.windows(rng, training.batch, training.network.history)
-    frames = augment(frames, rng, training.shift, training.brightness)
+    frames = augment(frames, rng, training)
     mine = slice(accelerator.process_index, None, accelerator.num_processes)
     sentences = np.stack([table[instruction] for instruction in instructions[mine]])
     arrays = (frames[mine], sentences, tokens[mine])
@@ -219,7 +239,8 @@ Behaviour cloning, cross-entropy on action tokens; {size:,} parameters.
 - data: {len(book.frames)} episodes, seed {what.seed}, labels: {what.labels}, tasks: {", ".join(what.tasks) or "all"}
 - controllers: {", ".join(what.controllers) or "all"}; only successes: {what.successful}
 - label noise {what.label_noise:g}, action scale {what.action_scale:g}, action delay {what.action_delay}
-- augmentation: shift {training.shift} pixels, brightness {training.brightness:g}
+- augmentation: shift {training.shift} pixels, brightness {training.brightness:g}, blur {training.blur:g} pixels,
+  noise {training.noise:g}
 - instructions: {", ".join(table)}
 """
     save_rt1(checkpoint_folder(training.out, share), network, table, card, half=True)

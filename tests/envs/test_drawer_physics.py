@@ -9,14 +9,21 @@ import pytest
 
 from real2sim.actions import WIDTH
 from real2sim.envs.drawer_collect import (
-    KINDS,
+    MIXES,
     Collect,
     collect,
     draw_controller,
     episode_path,
     record_episode,
 )
-from real2sim.envs.drawer_experts import FlawedExpert, Flaws, expert_action, robot_action
+from real2sim.envs.drawer_experts import (
+    FlawedExpert,
+    Flaws,
+    Interrupted,
+    Lingerer,
+    expert_action,
+    robot_action,
+)
 from real2sim.envs.drawer_physics import (
     CLOSED_ABOVE,
     HORIZON,
@@ -74,10 +81,34 @@ def test_flaws_change_the_expert_as_they_say() -> None:
     np.testing.assert_array_equal(other, expert_action("open_drawer", hand, handle))
 
 
-def test_every_kind_of_controller_is_drawn() -> None:
-    assert sum(KINDS.values()) == pytest.approx(1.0)
-    kinds = {draw_controller("open_drawer", np.random.default_rng(seed))[0] for seed in range(400)}
-    assert kinds == set(KINDS)
+@pytest.mark.parametrize("mix", list(MIXES))
+def test_every_kind_of_controller_is_drawn(mix: str) -> None:
+    shares = MIXES[mix]
+    assert sum(shares.values()) == pytest.approx(1.0)
+    kinds = {draw_controller("open_drawer", shares, np.random.default_rng(seed))[0] for seed in range(400)}
+    assert kinds == set(shares)
+
+
+@pytest.mark.physics
+def test_an_interrupted_expert_leaves_the_drawer_part_of_the_way(physics: DrawerPhysics) -> None:
+    finals = []
+    for seed in range(8):
+        controller = Interrupted("close_drawer", Flaws(), np.random.default_rng(seed))
+        physics.reset(DrawerStart(0.0, -0.15, (0.0, 0.48, 0.15)))
+        for step in range(HORIZON):
+            physics.act(controller.act(step, physics.hand, physics.handle))
+        finals.append(physics.drawer)
+    assert sum(-0.14 < final < -0.01 for final in finals) >= 4
+
+
+def test_a_lingering_hand_stays_around_the_handle() -> None:
+    handle = np.array([0.05, 0.6, 0.09])
+    hand = handle + 0.1
+    controller = Lingerer(np.random.default_rng(2))
+    for step in range(30):
+        hand = hand + controller.act(step, hand, handle)[10:]
+        if step > 5:
+            assert np.linalg.norm(hand - handle) < 0.3
 
 
 @pytest.mark.physics

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,10 +191,24 @@ def test_the_learning_rate_rises_and_ends_near_zero() -> None:
     assert rates[5:] == sorted(rates[5:], reverse=True)
 
 
-def test_shifted_frames_show_the_same_scene_for_a_whole_window() -> None:
+@pytest.mark.parametrize("change", [{"shift": 2}, {"blur": 2.0}, {"brightness": 0.3}])
+def test_augmentation_changes_all_frames_of_a_window_alike(tmp_path: Path, change: dict[str, Any]) -> None:
     frames = np.random.default_rng(0).integers(0, 256, size=(5, 1, 8, 8, 3), dtype=np.uint8).repeat(3, axis=1)
-    moved = augment(frames, np.random.default_rng(1), shift=2, brightness=0.0)
-    assert moved.shape == frames.shape
-    assert (moved[:, 0] == moved[:, 2]).all()
-    assert not np.array_equal(moved, frames)
-    np.testing.assert_array_equal(augment(frames, np.random.default_rng(1), 0, 0.0), frames)
+    plain = PolicyTraining(Demonstrations(tmp_path), tmp_path)
+    changed = augment(frames, np.random.default_rng(1), replace(plain, **change))
+    assert changed.shape == frames.shape
+    assert (changed[:, 0] == changed[:, 2]).all()
+    assert not np.array_equal(changed, frames)
+    np.testing.assert_array_equal(augment(frames, np.random.default_rng(1), plain), frames)
+
+
+def test_blur_softens_and_noise_roughens(tmp_path: Path) -> None:
+    edge = np.zeros((40, 1, 8, 8, 3), np.uint8)
+    edge[:, :, :, 4:] = 200
+    rng = np.random.default_rng(3)
+    blurred = augment(edge, rng, PolicyTraining(Demonstrations(tmp_path), tmp_path, blur=1.5))
+    rough = augment(edge, rng, PolicyTraining(Demonstrations(tmp_path), tmp_path, noise=0.1))
+    steepest = np.abs(np.diff(blurred.astype(int), axis=3)).max(axis=(1, 2, 3, 4))
+    assert 5 < (steepest == 200).sum() < 35, "about half of the windows stay as they are"
+    assert steepest.min() < 100
+    assert 0 < rough[:, :, :, :4].std() < 0.1 * 255
