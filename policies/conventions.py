@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from real2sim.actions import FIELDS
+from real2sim.actions import FIELDS, MOVE_ARM, WIDTH, pack
 
 WIDOWX_TRAINED = {"world_vector": 1.75, "rotation_delta": 1.4}
 """RT-1 names WidowX actions in plus or minus these ranges (SIMPLER, widowx_bridge)."""
@@ -66,3 +69,47 @@ class StickyGripper:
         commanded = np.where(self._left > 0, self._held, relative)
         self._left = np.maximum(self._left - 1, 0)
         return commanded
+
+
+@dataclass(frozen=True)
+class Convention:
+    """What the numbers of a foreign action mean."""
+
+    width: int
+    begin: Callable[[], Callable[[np.ndarray], np.ndarray]]
+    """Begins an episode: gives a function from each action (width,) to ours (13,)."""
+
+
+def find_convention(name: str) -> Convention:
+    """The convention of that name; a ValueError lists those that exist."""
+    if name not in CONVENTIONS:
+        raise ValueError(f"unknown action convention {name!r}; there are {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]
+
+
+def _hand(action: np.ndarray, closedness: np.ndarray) -> np.ndarray:
+    return pack(
+        {
+            "world_vector": action[:3],
+            "rotation_delta": axis_angle_from_rpy(action[3:6]),
+            "gripper_closedness_action": closedness,
+            "terminate_episode": np.eye(3)[MOVE_ARM],
+        }
+    )
+
+
+def _sticky() -> Callable[[np.ndarray], np.ndarray]:
+    gripper = StickyGripper()
+    return lambda action: _hand(action, gripper(action[6:]))
+
+
+CONVENTIONS: Mapping[str, Convention] = {
+    "real2sim": Convention(WIDTH, lambda: lambda action: action),
+    "rt1-widowx": Convention(WIDTH, lambda: widowx_actions),
+    "xyz-rpy-opening": Convention(
+        7, lambda: lambda action: _hand(action, closedness_from_opening(action[6:]))
+    ),
+    "xyz-rpy-opening-sticky": Convention(7, _sticky),
+    "xyz-rpy-closedness": Convention(7, lambda: lambda action: _hand(action, action[6:])),
+}
+"""By the names that policy servers say (docs/actions.md)."""

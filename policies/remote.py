@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from real2sim.actions import WIDTH
+from real2sim.policies.conventions import find_convention
 from real2sim.policies.policy import check_frames
-from real2sim.policies.wire import pack_message, unpack_message
+from real2sim.policies.servers.policy_wire import IMAGE_KEY, PROMPT_KEY, pack_message, unpack_message
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-IMAGE_KEY, PROMPT_KEY = "observation/image", "prompt"
+READERS: dict[str, Callable[[str], Any]] = {
+    "execute": lambda text: None if text == "all" else int(text),
+    "image_key": str,
+    "prompt_key": str,
+    "convention": str,
+    "answer_within": float,
+    "patience": float,
+}
+"""How the options of `RemotePolicy` are written in an address."""
+WAITING = ("answer_within", "patience")
+"""Options that do not change what a policy does."""
 
 
 @dataclass
@@ -25,21 +36,28 @@ class _Lane:
     """One episode: its connection, and what is needed to bring a new server up to date."""
 
     instruction: str
+    seed: int | None
     connection: ClientConnection | None = None
     seen: list[np.ndarray] = field(default_factory=list)
     waiting: list[np.ndarray] = field(default_factory=list)
+    convert: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class RemotePolicy:
     """Asks a policy server for actions, one connection per lane.
 
-    Each step sends ``{image_key: frame uint8 (h w 3), "prompt": instruction}`` and reads ``actions`` (n 13) or
-    (13,), in the layout of `real2sim.actions`.  Of n actions the first ``execute`` are played (all, if it is
-    None) before the server is asked again.  A server whose greeting says ``"stateful": True`` (as `serve-policy`
-    does for policies that remember) is shown every frame and begins an episode when ``"reset"`` is true.
+    Each step sends ``{image_key: frame uint8 (h w 3), "prompt": instruction}`` and reads ``actions`` (n w) or (w,).
+    ``convention`` says what their numbers mean (`real2sim.policies.conventions`); without it the server's
+    greeting does, and one that says nothing must answer in our layout.  Of n actions the first ``execute`` are
+    played (all, if it is None) before the server is asked again.  A server whose greeting says ``"stateful":
+    True`` (as `serve-policy` does) is shown every frame and begins an episode when ``"reset"`` is true, with
+    ``"seed"`` if there is one.
 
-    A connection that fails is made anew for ``patience`` seconds, the episode's frames are shown again to a
-    stateful server, and then a ConnectionError says what happened.
+    Options can follow the address: ``ws://127.0.0.1:8000#execute=8,image_key=observation/exterior_image_1_left``.
+
+    A connection that fails is made anew for ``patience`` seconds, and the episode's frames are shown again to a
+    stateful server; an answer that does not come ``answer_within`` seconds is asked for once more.  Then a
+    ConnectionError says what happened.  A malformed answer is a ValueError at once.
     """
 
     def __init__(
@@ -49,25 +67,47 @@ class RemotePolicy:
         execute: int | None = 1,
         image_key: str = IMAGE_KEY,
         prompt_key: str = PROMPT_KEY,
+        convention: str | None = None,
         answer_within: float = 60.0,
         patience: float = 30.0,
     ) -> None:
-        self.address = address
-        self._execute = execute
-        self._image_key, self._prompt_key = image_key, prompt_key
-        self._answer_within, self._patience = answer_within, patience
+        self.address, written = read_address(address)
+        given = {
+            "execute": execute,
+            "image_key": image_key,
+            "prompt_key": prompt_key,
+            "convention": convention,
+            "answer_within": answer_within,
+            "patience": patience,
+        } | written
+        self._execute: int | None = given["execute"]
+        self._image_key, self._prompt_key = given["image_key"], given["prompt_key"]
+        self._convention: str | None = given["convention"]
+        self._answer_within, self._patience = given["answer_within"], given["patience"]
+        if self._execute is not None and self._execute < 1:
+            raise ValueError(f"execute must be at least 1, got {self._execute}")
+        if self._convention is not None:
+            find_convention(self._convention)
         self._lanes: list[_Lane] = []
-        self._stateful = False
+        self._seeds: list[int] | None = None
+        self._greeting: dict[str, Any] = {}
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        """One seed per lane for the episodes that the next `reset` begins; stateful servers are told."""
+        self._seeds = [int(seed) for seed in seeds]
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Begin one episode per instruction; connections that are open are used again."""
+        seeds = [None] * len(instructions) if self._seeds is None else self._seeds
+        self._seeds = None
         connections = [lane.connection for lane in self._lanes]
         for connection in connections[len(instructions) :]:
             if connection is not None:
                 connection.close()
         connections = connections[: len(instructions)] + [None] * (len(instructions) - len(connections))
         self._lanes = [
-            _Lane(text, connection) for text, connection in zip(instructions, connections, strict=True)
+            _Lane(text, seed, connection)
+            for text, seed, connection in zip(instructions, seeds, connections, strict=True)
         ]
 
     def act(self, frames: np.ndarray) -> np.ndarray:
@@ -82,50 +122,60 @@ class RemotePolicy:
     def close(self) -> None:
         """Close all connections."""
         for lane in self._lanes:
-            if lane.connection is not None:
-                lane.connection.close()
-                lane.connection = None
+            _disconnect(lane)
 
     def _act(self, index: int, lane: _Lane, frame: np.ndarray) -> np.ndarray:
         lane.seen.append(frame.copy())
         if not lane.waiting or self._stateful:
-            answer = self._ask_patiently(lane)
-            chunk = _actions(answer, self.address, index, len(lane.seen) - 1)
-            lane.waiting = list(chunk[: self._execute])
-        return lane.waiting.pop(0)
+            where = f"policy server {self.address}, lane {index}, step {len(lane.seen) - 1}"
+            lane.waiting = list(self._ask_patiently(lane, where)[: self._execute])
+        if lane.convert is None:
+            lane.convert = find_convention(self._meaning).begin()
+        return lane.convert(lane.waiting.pop(0))
 
-    def _ask_patiently(self, lane: _Lane) -> dict[str, Any]:
-        """The server's answer to the newest frame, over a new connection if the old one is lost."""
-        from websockets.exceptions import ConnectionClosed
+    @property
+    def _stateful(self) -> bool:
+        return bool(self._greeting.get("stateful", False))
 
-        deadline = time.monotonic() + self._patience
+    @property
+    def _meaning(self) -> str:
+        return self._convention or str(self._greeting.get("convention", "real2sim"))
+
+    def _ask_patiently(self, lane: _Lane, where: str) -> np.ndarray:
+        """The server's actions (n w) for the newest frame, over a new connection if the old one is lost."""
+        from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+        began, slow = None, 0
         while True:
             try:
                 fresh = lane.connection is None
                 if lane.connection is None:
-                    lane.connection = self._connect(deadline)
-                first = 0 if fresh and self._stateful else len(lane.seen) - 1
-                for position in range(first, len(lane.seen)):
+                    lane.connection = self._connect()
+                for position in range(0 if fresh and self._stateful else len(lane.seen) - 1, len(lane.seen)):
                     answer = self._ask(lane.connection, lane, position)
-                return answer
-            except (ConnectionClosed, OSError) as error:
-                if lane.connection is not None:
-                    lane.connection.close()
-                    lane.connection = None
-                if isinstance(error, TimeoutError) or time.monotonic() > deadline:
+                return self._actions(answer, where)
+            except (ConnectionClosed, InvalidHandshake, OSError) as error:
+                _disconnect(lane)
+                slow += isinstance(error, TimeoutError)
+                began = began or time.monotonic()
+                if slow > 1 or time.monotonic() - began > self._patience:
                     raise ConnectionError(
-                        f"policy server {self.address} was lost at step {len(lane.seen) - 1} "
-                        f"({error or type(error).__name__}); start it again, and run the same command to go on"
+                        f"{where}: {str(error) or type(error).__name__}; finished episodes are kept, "
+                        "start the server and give the same command again"
                     ) from error
                 time.sleep(0.2)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
 
-    def _ask(self, connection: ClientConnection, lane: _Lane, position: int) -> dict[str, Any]:
+    def _ask(self, connection: ClientConnection, lane: _Lane, position: int) -> bytes:
         observation: dict[str, Any] = {
             self._image_key: lane.seen[position],
             self._prompt_key: lane.instruction,
         }
         if self._stateful:
             observation["reset"] = position == 0
+            if lane.seed is not None:
+                observation["seed"] = lane.seed
         connection.send(pack_message(observation))
         try:
             answer = connection.recv(timeout=self._answer_within)
@@ -133,45 +183,66 @@ class RemotePolicy:
             raise TimeoutError(f"no answer within {self._answer_within:g} seconds") from None
         if isinstance(answer, str):
             # openpi's servers send their traceback as text; its last line says what happened.
-            raise ValueError(f"policy server {self.address} failed: {answer.strip().splitlines()[-1]}")
-        return unpack_message(answer)
+            raise ValueError(f"the server failed with {(answer.strip().splitlines() or ['no words'])[-1]}")
+        return answer
 
-    def _connect(self, deadline: float) -> ClientConnection:
+    def _connect(self) -> ClientConnection:
         try:
-            from websockets.exceptions import InvalidHandshake, InvalidURI
+            from websockets.exceptions import InvalidURI
             from websockets.sync.client import connect
         except ImportError as error:
             raise ImportError(
                 "remote policies need the extra 'remote': pip install 'real2sim[remote]'"
             ) from error
-        while True:
-            try:
-                # Newer versions of websockets connect on entering; the lane closes what it got.
-                opening = connect(self.address, compression=None, max_size=None, open_timeout=5)
-                connection: ClientConnection = ExitStack().enter_context(opening)
-                greeting = connection.recv(timeout=self._answer_within)
-                if isinstance(greeting, str):
-                    raise ValueError(f"{self.address} greets with text; is this a policy server?")
-                self._stateful = bool(unpack_message(greeting).get("stateful", False))
-                return connection
-            except InvalidURI as error:
-                raise ValueError(f"{self.address!r} is not an address such as ws://127.0.0.1:8000") from error
-            except (OSError, InvalidHandshake) as error:
-                if time.monotonic() > deadline:
-                    raise ConnectionError(
-                        f"no policy server answers at {self.address} ({error}); is it running, and is the port right?"
-                    ) from error
-                time.sleep(0.2)
+        try:
+            # Newer versions of websockets connect on entering; the lane closes what it got.
+            opening = connect(self.address, compression=None, max_size=None, open_timeout=5)
+            connection: ClientConnection = ExitStack().enter_context(opening)
+        except InvalidURI as error:
+            raise ValueError(f"{self.address!r} is not an address such as ws://127.0.0.1:8000") from error
+        greeting = connection.recv(timeout=self._answer_within)
+        if isinstance(greeting, str):
+            raise ValueError("the greeting is text; is this a policy server?")
+        self._greeting = unpack_message(greeting)
+        return connection
+
+    def _actions(self, answer: bytes, where: str) -> np.ndarray:
+        """Actions (n w) float32 of a server's answer."""
+        message = unpack_message(answer)
+        if "actions" not in message:
+            raise ValueError(f"the answer has no 'actions' but {', '.join(map(str, message)) or 'nothing'}")
+        width = find_convention(self._meaning).width
+        actions = np.atleast_2d(np.asarray(message["actions"]))
+        if (
+            actions.ndim != 2
+            or actions.shape[1] != width
+            or not len(actions)
+            or actions.dtype.kind not in "fiu"
+        ):
+            raise ValueError(
+                f"actions have shape {actions.shape} and type {actions.dtype}, expected numbers (n, {width}) "
+                f"in the convention {self._meaning!r}; docs/actions.md lists the others"
+            )
+        return actions.astype(np.float32)
 
 
-def _actions(answer: dict[str, Any], address: str, lane: int, step: int) -> np.ndarray:
-    """Actions (n 13) float32 of a server's answer."""
-    if "actions" not in answer:
-        raise ValueError(f"policy server {address}, lane {lane}, step {step}: the answer has no 'actions'")
-    actions = np.atleast_2d(np.asarray(answer["actions"]))
-    if actions.ndim != 2 or actions.shape[1] != WIDTH or not len(actions):
-        raise ValueError(
-            f"policy server {address}, lane {lane}, step {step}: actions have shape {actions.shape}, expected "
-            f"(n, {WIDTH}); convert them in the server to the layout in docs/actions.md"
-        )
-    return actions.astype(np.float32)
+def read_address(written: str) -> tuple[str, dict[str, Any]]:
+    """The address proper, and the options that follow it after ``#``."""
+    address, _, tail = written.partition("#")
+    options: dict[str, Any] = {}
+    for option in filter(None, tail.split(",")):
+        name, _, value = option.partition("=")
+        try:
+            options[name] = READERS[name](value)
+        except (KeyError, ValueError):
+            raise ValueError(
+                f"{written!r}: {option!r} is no option of a policy server; there are {', '.join(READERS)}, "
+                "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
+            ) from None
+    return address, options
+
+
+def _disconnect(lane: _Lane) -> None:
+    if lane.connection is not None:
+        lane.connection.close()
+        lane.connection = None

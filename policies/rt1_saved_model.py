@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from real2sim.policies.policy import check_frames
 IMAGE = "0/observation/image"
 SENTENCE = "0/observation/natural_language_embedding"
 STATE_IN, STATE_OUT = "1/", "state/"
+EMBEDDINGS_FILE = "embeddings.npz"
+"""One sentence embedding per instruction, where it lies beside the model."""
 
 
 class SavedModelRT1:
@@ -23,9 +25,14 @@ class SavedModelRT1:
     Whatever state the model has is handed back to it unseen, so that checkpoints that keep images and those that
     keep image tokens both work.  The graph takes one episode at a time: lanes are computed one after the other.
     Observations other than image and sentence are zero; the network does not read them.
+
+    ``instructions`` are sentence embeddings by instruction, or an npz file with them, as ``real2sim convert
+    embeddings`` writes it; without them ``embeddings.npz`` in the model's folder is read.
     """
 
-    def __init__(self, path: str | Path, instructions: InstructionTable) -> None:
+    def __init__(
+        self, path: str | Path, instructions: Mapping[str, np.ndarray] | str | Path | None = None
+    ) -> None:
         tf = import_tensorflow()
         path = Path(path)
         if not (path / "saved_model.pb").is_file():
@@ -50,7 +57,7 @@ class SavedModelRT1:
                 )
         height, width = (dim.size for dim in self._action.inputs[IMAGE].tensor_shape.dim[1:3])
         self.image_size = (height, width)
-        self.instructions = instructions
+        self.instructions = _table(instructions, path, self._action.inputs[SENTENCE].tensor_shape.dim[1].size)
         self._sentences: list[np.ndarray] = []
         self._states: list[dict[str, np.ndarray]] = []
 
@@ -111,6 +118,18 @@ class SavedModelRT1:
         resized = self._tf.image.resize_with_pad(frames, *self.image_size)
         images: np.ndarray = self._tf.cast(resized, self._tf.uint8).numpy()
         return images
+
+
+def _table(given: Mapping[str, np.ndarray] | str | Path | None, folder: Path, width: int) -> InstructionTable:
+    if isinstance(given, Mapping):
+        return InstructionTable(given, width)
+    file = folder / EMBEDDINGS_FILE if given is None else Path(given)
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"{file} is missing; RT-1 needs a sentence embedding for each instruction, collect them with "
+            f"real2sim convert embeddings DATASET --out {file}"
+        )
+    return InstructionTable.from_npz(file, width)
 
 
 def import_tensorflow() -> Any:

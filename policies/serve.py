@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from real2sim.policies.policy import Policy
-from real2sim.policies.remote import IMAGE_KEY, PROMPT_KEY
-from real2sim.policies.wire import pack_message, unpack_message
+from real2sim.policies.policy import Policy, StochasticPolicy
+from real2sim.policies.servers.policy_wire import serve_forever
 
-if TYPE_CHECKING:
-    from websockets.sync.server import Server, ServerConnection
-
-log = logging.getLogger(__name__)
+GREETING = {"stateful": True, "convention": "real2sim"}
+"""Policies of ours may remember frames, and answer in our layout."""
 
 
 @dataclass(frozen=True)
@@ -27,80 +21,36 @@ class ServePolicy:
     """Serve a policy to openpi clients and to ``ws://`` policies of a rollout."""
 
     policy: str
-    """Folder of a trained policy, or ``random``."""
+    """Folder of a trained policy, folder of RT-1's SavedModel (extra 'tf'), or ``random``."""
     host: str = "127.0.0.1"
     """Address to listen on; the default is reachable from this machine alone."""
     port: int = 8000
     device: str = "cpu"
+    embeddings: Path | None = None
+    """npz file with one sentence embedding per instruction, for a SavedModel that has none beside it."""
+
+
+class PolicyLane:
+    """One lane of a policy of ours, as a policy server needs it."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def reset(self, instruction: str, seed: int | None) -> None:
+        """Begin an episode."""
+        if seed is not None and isinstance(self._policy, StochasticPolicy):
+            self._policy.seed([seed])
+        self._policy.reset([instruction])
+
+    def act(self, frame: np.ndarray) -> np.ndarray:
+        """One action (1 13) for a frame uint8 (h w 3)."""
+        return self._policy.act(frame[None])
 
 
 def serve_policy(config: ServePolicy) -> None:
     """Serve until the process is stopped."""
     make = _maker(config)
-    with policy_server(make, config.host, config.port) as server:
-        log.info("policy %s at ws://%s:%d", config.policy, *server.socket.getsockname()[:2])
-        threading.Event().wait()
-
-
-@contextmanager
-def policy_server(make: Callable[[], Policy], host: str = "127.0.0.1", port: int = 0) -> Iterator[Server]:
-    """A server in a thread of its own; each connection gets a policy from ``make`` and is one lane.
-
-    Port 0 takes a free one, to be read from ``server.socket.getsockname()``.
-    """
-    try:
-        from websockets.sync.server import serve
-    except ImportError as error:
-        raise ImportError(
-            "serving a policy needs the extra 'remote': pip install 'real2sim[remote]'"
-        ) from error
-    # Networks are shared between connections, and not every framework may be entered by two threads.
-    turn = threading.Lock()
-    server = serve(
-        lambda connection: _answer_all(connection, make(), turn), host, port, compression=None, max_size=None
-    )
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join(timeout=5)
-
-
-def _answer_all(connection: ServerConnection, policy: Policy, turn: threading.Lock) -> None:
-    """Greet, then answer each observation with an action until the client goes."""
-    connection.send(pack_message({"stateful": True, "action_layout": "real2sim"}))
-    prompt: str | None = None
-    for message in connection:
-        try:
-            frame, asked, reset = _observation(message)
-            with turn:
-                if reset or asked != prompt:
-                    policy.reset([asked])
-                    prompt = asked
-                actions = policy.act(frame[None])
-        except (ValueError, TypeError) as error:
-            # As openpi's server does: text instead of bytes is an error. The client decides what to do.
-            connection.send(f"{type(error).__name__}: {error}")
-            prompt = None
-            continue
-        connection.send(pack_message({"actions": np.asarray(actions, dtype=np.float32)}))
-
-
-def _observation(message: str | bytes) -> tuple[np.ndarray, str, bool]:
-    if isinstance(message, str):
-        raise ValueError("the observation is text; expected MessagePack")
-    values: dict[str, Any] = unpack_message(message)
-    for key in (IMAGE_KEY, PROMPT_KEY):
-        if key not in values:
-            raise ValueError(
-                f"the observation has no {key!r}; it holds {', '.join(map(str, values)) or 'nothing'}"
-            )
-    frame = np.asarray(values[IMAGE_KEY])
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"{IMAGE_KEY} is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
-    return frame, str(values[PROMPT_KEY]), bool(values.get("reset", False))
+    serve_forever(lambda: PolicyLane(make()), GREETING, config.host, config.port)
 
 
 def _maker(config: ServePolicy) -> Callable[[], Policy]:
@@ -108,7 +58,14 @@ def _maker(config: ServePolicy) -> Callable[[], Policy]:
         from real2sim.policies.random_policy import RandomPolicy
 
         return RandomPolicy
+    folder = Path(config.policy).expanduser()
+    if (folder / "saved_model.pb").is_file():
+        from real2sim.policies.rt1_saved_model import SavedModelRT1
+
+        published = SavedModelRT1(folder, config.embeddings)
+        # A copy has episodes of its own; the graph is shared.
+        return lambda: copy.copy(published)
     from real2sim.policies.rt1 import RT1Policy
 
-    loaded = RT1Policy.from_folder(Path(config.policy), device=config.device)
+    loaded = RT1Policy.from_folder(folder, device=config.device)
     return lambda: RT1Policy(loaded.network, loaded.instructions, device=config.device)

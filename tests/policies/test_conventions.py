@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from real2sim.actions import FIELDS, pack
 from real2sim.policies.conventions import (
+    CONVENTIONS,
     StickyGripper,
     axis_angle_from_rpy,
     closedness_from_opening,
+    find_convention,
     widowx_actions,
 )
 
@@ -47,3 +51,16 @@ def test_a_sticky_gripper_holds_a_large_change_and_passes_small_ones() -> None:
     said = [1.0, 0.9, 0.1, 0.1, 0.1, 0.1, 0.2]
     heard = [float(gripper(np.array([value]))[0]) for value in said]
     assert heard == pytest.approx([0, 0.1, 0.8, 0.8, 0.8, 0.0, -0.1])
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_every_named_convention_gives_our_numbers_and_stands_in_the_documents(name: str) -> None:
+    convention = find_convention(name)
+    action = convention.begin()(np.full(convention.width, 0.25, np.float32))
+    assert action.shape == (13,)
+    assert f"`{name}`" in (Path(__file__).parents[2] / "docs/actions.md").read_text()
+
+
+def test_an_unknown_convention_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="unknown action convention 'xyz'; there are real2sim, "):
+        find_convention("xyz")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ from websockets.sync.server import ServerConnection, serve
 
 from real2sim.actions import pack
 from real2sim.policies.policy import Policy
-from real2sim.policies.remote import RemotePolicy
-from real2sim.policies.serve import policy_server
-from real2sim.policies.wire import pack_message, unpack_message
+from real2sim.policies.random_policy import RandomPolicy
+from real2sim.policies.remote import RemotePolicy, read_address
+from real2sim.policies.serve import GREETING, PolicyLane
+from real2sim.policies.servers.policy_wire import pack_message, policy_server, unpack_message
 
 FRAMES = np.random.default_rng(0).integers(0, 256, size=(5, 2, 8, 8, 3), dtype=np.uint8)
 
@@ -30,6 +31,10 @@ class Counts:
         self.seen += 1
         self.total += int(frames.sum())
         return pack({"world_vector": [[self.seen, self.total % 97, 0.0]]})
+
+
+def counting_server(port: int = 0) -> AbstractContextManager[Any]:
+    return policy_server(lambda: PolicyLane(Counts()), GREETING, port=port)
 
 
 def address(server: Any) -> str:
@@ -64,7 +69,7 @@ def raw_server(handler: Callable[[ServerConnection], None], port: int = 0) -> It
 
 
 def test_a_policy_acts_the_same_behind_the_wire_and_each_lane_has_its_own_memory() -> None:
-    with policy_server(Counts) as server:
+    with counting_server() as server:
         policy = RemotePolicy(address(server))
         np.testing.assert_array_equal(roll(policy), expected())
         np.testing.assert_array_equal(roll(policy), expected())
@@ -72,37 +77,40 @@ def test_a_policy_acts_the_same_behind_the_wire_and_each_lane_has_its_own_memory
 
 
 def test_a_server_that_dies_and_comes_back_is_shown_the_episode_again() -> None:
-    with policy_server(Counts) as server:
+    with counting_server() as server:
         port = server.socket.getsockname()[1]
         policy = RemotePolicy(address(server), patience=10)
         policy.reset(["close drawer", "open drawer"])
         first = [policy.act(frames) for frames in FRAMES[:3]]
-    with policy_server(Counts, port=port):
+    with counting_server(port):
         rest = [policy.act(frames) for frames in FRAMES[3:]]
         policy.close()
     np.testing.assert_array_equal(np.stack(first + rest), expected())
 
 
 def test_a_server_that_stays_away_gives_one_clear_error() -> None:
-    with policy_server(Counts) as server:
+    with counting_server() as server:
         policy = RemotePolicy(address(server), patience=0.5)
         policy.reset(["close drawer", "open drawer"])
         policy.act(FRAMES[0])
-    with pytest.raises(ConnectionError, match=r"no policy server answers|was lost at step 1"):
+    with pytest.raises(ConnectionError, match=r"lane 0, step 1: .*refused; finished episodes are kept"):
         policy.act(FRAMES[1])
 
 
-def test_a_slow_server_is_not_waited_for_forever() -> None:
+def test_a_slow_server_is_asked_twice_and_not_waited_for_forever() -> None:
+    asked = []
+
     def sleeps(connection: ServerConnection) -> None:
         connection.send(pack_message({}))
-        connection.recv()
+        asked.append(connection.recv())
         connection.recv()
 
     with raw_server(sleeps) as place:
         policy = RemotePolicy(place, answer_within=0.3)
         policy.reset(["close drawer"])
-        with pytest.raises(ConnectionError, match=r"no answer within 0.3 seconds"):
+        with pytest.raises(ConnectionError, match=r"lane 0, step 0: no answer within 0.3 seconds"):
             policy.act(FRAMES[0, :1])
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -110,14 +118,20 @@ def test_a_slow_server_is_not_waited_for_forever() -> None:
     [
         (
             pack_message({"actions": np.zeros((1, 7), np.float32)}),
-            r"lane 0, step 0: actions have shape \(1, 7\)",
+            r"lane 0, step 0: actions have shape \(1, 7\).*'real2sim'",
         ),
         (
             pack_message({"action": np.zeros((1, 13), np.float32)}),
-            r"lane 0, step 0: the answer has no 'actions'",
+            r"lane 0, step 0: the answer has no 'actions' but action",
         ),
-        (b"\xc1 nonsense", r"is not MessagePack"),
-        ("Traceback\nKeyError: 'prompt'", r"failed: KeyError: 'prompt'"),
+        (
+            pack_message({"actions": np.array(["left"])}),
+            r"lane 0, step 0: actions have shape \(1, 1\) and type",
+        ),
+        (pack_message({"actions": [[0.0] * 13, [0.0]]}), r"lane 0, step 0: .*inhomogeneous"),
+        (b"\xc1 nonsense", r"lane 0, step 0: .*is not MessagePack"),
+        (pack_message({"actions": 0})[:-1] + b"\x81\xc4\x0b__ndarray__\xc3", r"is not MessagePack.*dtype"),
+        ("Traceback\nKeyError: 'prompt'", r"lane 0, step 0: the server failed with KeyError: 'prompt'"),
     ],
 )
 def test_a_malformed_answer_is_named(answer: bytes | str, message: str) -> None:
@@ -156,8 +170,80 @@ def test_a_chunk_of_actions_is_played_before_the_server_is_asked_again() -> None
     assert "reset" not in asked[0]
 
 
+def test_what_the_numbers_mean_is_said_by_the_server_or_the_client() -> None:
+    seven = np.array([[0.01, 0.02, 0.03, 0.0, 0.0, 0.5, 1.0]])
+
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message({"convention": "xyz-rpy-opening"}))
+        for _ in connection:
+            connection.send(pack_message({"actions": seven}))
+
+    with raw_server(answers) as place:
+        told, told_otherwise = RemotePolicy(place), RemotePolicy(f"{place}#convention=xyz-rpy-closedness")
+        moves = {}
+        for policy in (told, told_otherwise):
+            policy.reset(["close drawer"])
+            moves[policy] = policy.act(FRAMES[0, :1])
+            policy.close()
+    expected = pack(
+        {
+            "world_vector": [[0.01, 0.02, 0.03]],
+            "rotation_delta": [[0, 0, 0.5]],
+            "gripper_closedness_action": [[-1]],
+            "terminate_episode": [[0, 1, 0]],
+        }
+    )
+    np.testing.assert_allclose(moves[told], expected, atol=1e-7)
+    np.testing.assert_allclose(moves[told_otherwise], np.abs(expected), atol=1e-7)
+
+
+def test_a_gripper_that_sticks_remembers_its_own_lane_only() -> None:
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message({"convention": "xyz-rpy-opening-sticky"}))
+        for message in connection:
+            opening = float(unpack_message(message)["observation/image"].max() > 0)  # type: ignore[arg-type]
+            connection.send(pack_message({"actions": np.array([0, 0, 0, 0, 0, 0, opening])}))
+
+    frames = np.zeros((2, 2, 8, 8, 3), np.uint8)
+    frames[0] = 1
+    frames[1, 1] = 1
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place)
+        policy.reset(["close drawer", "open drawer"])
+        grips = [policy.act(seen)[:, 3].tolist() for seen in frames]
+        policy.close()
+    assert grips == [[0, 0], [1, 0]]
+
+
+def test_options_follow_the_address() -> None:
+    assert read_address("ws://h:1/p?token=x") == ("ws://h:1/p?token=x", {})
+    address, options = read_address("ws://h:1#execute=all,image_key=observation/wrist,patience=2.5")
+    assert address == "ws://h:1"
+    assert options == {"execute": None, "image_key": "observation/wrist", "patience": 2.5}
+    for wrong in (
+        "ws://h:1#exec=1",
+        "ws://h:1#execute=often",
+        "ws://h:1#convention=mine",
+        "ws://h:1#execute=0",
+    ):
+        with pytest.raises(ValueError, match=r"there are|at least 1"):
+            RemotePolicy(wrong)
+
+
+def test_random_numbers_of_a_server_come_from_the_episode_seed() -> None:
+    with policy_server(lambda: PolicyLane(RandomPolicy()), GREETING) as server:
+        policy = RemotePolicy(address(server))
+        rolls = []
+        for seeds in ([1, 2], [3, 4], [1, 2]):
+            policy.seed(seeds)
+            rolls.append(roll(policy, 2))
+        policy.close()
+    np.testing.assert_array_equal(rolls[0], rolls[2])
+    assert not np.array_equal(rolls[0], rolls[1])
+
+
 def test_the_server_answers_a_wrong_observation_with_text_and_goes_on() -> None:
-    with policy_server(Counts) as server, connect(address(server), compression=None) as connection:
+    with counting_server() as server, connect(address(server), compression=None) as connection:
         assert unpack_message(connection.recv())["stateful"] is True  # type: ignore[arg-type]
         connection.send(pack_message({"image": FRAMES[0, 0]}))
         assert "has no 'observation/image'" in connection.recv()  # type: ignore[operator]

@@ -1,0 +1,167 @@
+"""The wire of openpi's policy servers: a websocket, MessagePack messages, arrays as small maps.
+
+This file stands alone, because the scripts beside it run in environments without real2sim: it needs numpy,
+msgpack and websockets.  An array is ``{b"__ndarray__": True, b"data", b"dtype", b"shape"}``, as
+``openpi-client`` sends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from websockets.sync.server import Server, ServerConnection
+
+IMAGE_KEY, PROMPT_KEY = "observation/image", "prompt"
+PLAIN_KINDS = "biufSU"
+"""Kinds of array that are sent: booleans, integers, floats, byte strings and strings."""
+
+log = logging.getLogger(__name__)
+
+
+class Lane(Protocol):
+    """One episode at a time of a policy; each connection has its own."""
+
+    def reset(self, instruction: str, seed: int | None) -> None:
+        """Begin an episode; all randomness comes from the seed, where the client gives one."""
+
+    def act(self, frame: np.ndarray) -> np.ndarray:
+        """The next n actions (n width) for a frame uint8 (h w 3)."""
+
+
+def serve_forever(make: Callable[[], Lane], greeting: dict[str, Any], host: str, port: int) -> None:
+    """Serve until the process is stopped, and say where."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with policy_server(make, greeting, host, port) as server:
+        log.info("serving at ws://%s:%d", *server.socket.getsockname()[:2])
+        threading.Event().wait()
+
+
+@contextmanager
+def policy_server(
+    make: Callable[[], Lane], greeting: dict[str, Any], host: str = "127.0.0.1", port: int = 0
+) -> Iterator[Server]:
+    """A server in a thread of its own that greets each connection and answers it with a lane from ``make``.
+
+    The greeting says ``stateful`` (lanes remember frames, so each must be shown) and ``convention`` (what the
+    numbers of an action mean).  Port 0 takes a free one, to be read from ``server.socket.getsockname()``.
+    """
+    try:
+        import msgpack  # noqa: F401
+        from websockets.sync.server import serve
+    except ImportError as error:
+        raise ImportError("a policy server needs: pip install websockets msgpack") from error
+    # Networks are shared between connections, and not every framework may be entered by two threads.
+    turn = threading.Lock()
+    server = serve(
+        lambda connection: _answer_all(connection, make(), greeting, turn),
+        host,
+        port,
+        compression=None,
+        max_size=None,
+    )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(timeout=5)
+
+
+def pack_message(message: dict[str, Any]) -> bytes:
+    """One binary message."""
+    import msgpack
+
+    packed: bytes = msgpack.packb(message, default=_pack_array)
+    return packed
+
+
+def unpack_message(data: bytes) -> dict[str, Any]:
+    """The message in ``data``; a ValueError says what is wrong with one that is malformed."""
+    import msgpack
+
+    try:
+        message = msgpack.unpackb(data, object_hook=_unpack_array)
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        raise ValueError(
+            f"a message of {len(data)} bytes is not MessagePack as openpi sends it ({error})"
+        ) from error
+    if not isinstance(message, dict):
+        raise ValueError(f"a message holds a {type(message).__name__}, expected a map with named values")
+    return message
+
+
+def _answer_all(
+    connection: ServerConnection, lane: Lane, greeting: dict[str, Any], turn: threading.Lock
+) -> None:
+    """Greet, then answer each observation with actions until the client goes."""
+    connection.send(pack_message(greeting))
+    prompt: str | None = None
+    for message in connection:
+        try:
+            values = _observation(message)
+            asked = str(values[PROMPT_KEY])
+            with turn:
+                if values.get("reset", False) or asked != prompt:
+                    lane.reset(asked, values.get("seed"))
+                    prompt = asked
+                actions = lane.act(values[IMAGE_KEY])
+            answer: bytes | str = pack_message({"actions": np.asarray(actions, dtype=np.float32)})
+        except Exception as error:
+            # As openpi's server does: text instead of bytes is an error. The client decides what to do.
+            log.exception("no action for this observation")
+            answer, prompt = f"{type(error).__name__}: {' '.join(str(error).split())}", None
+        connection.send(answer)
+
+
+def _observation(message: str | bytes) -> dict[str, Any]:
+    if isinstance(message, str):
+        raise ValueError("the observation is text; expected MessagePack")
+    values = unpack_message(message)
+    for key in (IMAGE_KEY, PROMPT_KEY):
+        if key not in values:
+            raise ValueError(
+                f"the observation has no {key!r}; it holds {', '.join(map(str, values)) or 'nothing'}"
+            )
+    frame = values[IMAGE_KEY] = np.asarray(values[IMAGE_KEY])
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"{IMAGE_KEY} is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
+    return values
+
+
+def _pack_array(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in PLAIN_KINDS:
+        raise ValueError(f"arrays of type {value.dtype} cannot be sent")
+    if isinstance(value, np.ndarray):
+        return {
+            b"__ndarray__": True,
+            b"data": value.tobytes(),
+            b"dtype": value.dtype.str,
+            b"shape": value.shape,
+        }
+    if isinstance(value, np.generic):
+        return {b"__npgeneric__": True, b"data": value.item(), b"dtype": value.dtype.str}
+    raise ValueError(f"a {type(value).__name__} cannot be sent")
+
+
+def _unpack_array(value: dict[Any, Any]) -> Any:
+    if b"__ndarray__" in value:
+        dtype = _plain(value[b"dtype"])
+        return np.frombuffer(value[b"data"], dtype=dtype).reshape(value[b"shape"]).copy()
+    if b"__npgeneric__" in value:
+        return _plain(value[b"dtype"]).type(value[b"data"])
+    return value
+
+
+def _plain(name: str | bytes) -> np.dtype[Any]:
+    dtype = np.dtype(name.decode() if isinstance(name, bytes) else name)
+    if dtype.kind not in PLAIN_KINDS:
+        raise ValueError(f"arrays of type {dtype} are not accepted")
+    return dtype
