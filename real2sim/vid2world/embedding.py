@@ -29,7 +29,11 @@ def embedding_mlp(inputs: int, width: int) -> nn.Sequential:
 
 
 class DiscreteAction(nn.Embedding):
-    """One vector per action number; a negative number, "no action", gives zeros."""
+    """One vector per action number; a negative number, "no action", gives zeros.
+
+    Name and shape of the weight are those of the CS:GO model. That an action is *one* number, and what the first
+    frame is told, are assumptions; see docs/checkpoints.md.
+    """
 
     def forward(self, actions: Tensor) -> Tensor:
         known = F.embedding(actions.clamp(min=0), self.weight)
@@ -58,3 +62,5 @@ class Conditions:
     """Tokens shared by all frames of a lane (b tokens dim)."""
     image: Tensor | None = None
     """Tokens of a lane (b tokens dim) or of each frame (b*t tokens dim)."""
+    recompute: bool = False
+    """Forget what happens inside a block and compute it again in the backward pass."""

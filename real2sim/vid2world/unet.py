@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from real2sim.vid2world.embedding import Conditions, DiscreteAction, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.frame_cache import FrameCache, Timeline
@@ -21,7 +22,10 @@ class Stage(nn.ModuleList):
 
     def forward(self, frames: Tensor, conditions: Conditions) -> Tensor:
         for block in self:
-            frames = block(frames, conditions)
+            if conditions.recompute:
+                frames = checkpoint(block, frames, conditions, use_reentrant=False)
+            else:
+                frames = block(frames, conditions)
         return frames
 
 
@@ -100,6 +104,7 @@ class CausalUNet(nn.Module):
         fps: Tensor | None = None,
         *,
         per_frame_context: bool | None = None,
+        gradient_checkpointing: bool = False,
     ) -> Tensor:
         """Prediction (b out t h w) for all frames of ``x`` (b in t h w) at once, in the precision of ``x``.
 
@@ -112,6 +117,9 @@ class CausalUNet(nn.Module):
         sees its own image tokens if there are exactly ``image_tokens_per_frame`` for each frame of ``x``
         and all of them otherwise, as in the released model; ``per_frame_context`` decides it by hand.
 
+        ``gradient_checkpointing`` keeps only the input of each block for the backward pass and computes the rest
+        again there: the same gradients with less memory, for about a third more time.
+
         Raises ValueError if the weights need their norm window and ``x`` has more frames than that.
         """
         if self.config.temporal_norm == "window" and x.shape[2] > self.config.window:
@@ -120,7 +128,17 @@ class CausalUNet(nn.Module):
                 "pass the last frames only"
             )
         timeline = Timeline(x.shape[2], self.config.window)
-        return self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
+        return self._run(
+            x,
+            timesteps,
+            timeline,
+            context,
+            actions,
+            action_mask,
+            fps,
+            per_frame_context,
+            gradient_checkpointing,
+        )
 
     def step(
         self,
@@ -169,6 +187,7 @@ class CausalUNet(nn.Module):
         action_mask: Tensor | None,
         fps: Tensor | None,
         per_frame_context: bool | None,
+        recompute: bool = False,
     ) -> Tensor:
         lanes, _, frames, height, width = x.shape
         self._check(x)
@@ -176,7 +195,7 @@ class CausalUNet(nn.Module):
         dtype = embedding.dtype
         context = None if context is None else context.to(dtype)
         text, image = self._split_context(context, lanes, frames, per_frame_context)
-        conditions = Conditions(embedding, timeline, text, image)
+        conditions = Conditions(embedding, timeline, text, image, recompute)
 
         h = x.to(dtype).permute(0, 2, 3, 4, 1).reshape(lanes * frames, height, width, -1)
         h = h.permute(0, 3, 1, 2)

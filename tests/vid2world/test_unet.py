@@ -333,6 +333,35 @@ def test_gradient_reaches_every_parameter(config: UNetConfig) -> None:
     assert idle == []
 
 
+@pytest.mark.parametrize("config", [UNetConfig.tiny(), CAUSAL])
+def test_gradient_checkpointing_gives_the_same_gradients(config: UNetConfig) -> None:
+    """Also with dropout, whose choices have to be made again in the same way."""
+    unet, arguments = randomised(dataclasses.replace(config, dropout=0.3)).train(), example(config, frames=4)
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        unet.zero_grad()
+        unet(**arguments, gradient_checkpointing=checkpointing).square().mean().backward()
+        found.append([parameter.grad.clone() for parameter in unet.parameters()])
+    assert all(torch.equal(plain, again) for plain, again in zip(*found, strict=True))
+
+
+def test_gradient_checkpointing_keeps_less_for_the_backward_pass() -> None:
+    unet, arguments = randomised(CAUSAL), example(CAUSAL, frames=4)
+    kept = {}
+    for checkpointing in (False, True):
+        sizes: dict[int, int] = {}
+
+        def pack(tensor: Tensor, sizes: dict[int, int] = sizes) -> Tensor:
+            sizes[tensor.data_ptr()] = tensor.numel()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            unet(**arguments, gradient_checkpointing=checkpointing)
+        kept[checkpointing] = sum(sizes.values())
+    assert kept[True] < 0.5 * kept[False]
+
+
 def test_untrained_model_predicts_zero() -> None:
     out = CausalUNet(CAUSAL)(**example(CAUSAL, frames=2))
     assert torch.equal(out, torch.zeros_like(out))
