@@ -32,7 +32,26 @@ SCREENING_SEED = 977
 """Seed of the start states of the screening; the suite's own start states come from another one."""
 
 
-FAILURES: dict[str, str] = {}
+BLUR, NOISE = 1.5, 0.04
+"""Augmentation of all policies but one: pixels, share of the full range."""
+
+BOBS = "it bobs up and down over the bar, a few millimetres before or beside where it would have to go down"
+FAILURES = {
+    "main": "saved early, it draws back from the drawer (2 %), pushes past it on one side or hovers over it (15 %); "
+    f"later (40 %), in openings, {BOBS}",
+    "medium": f"in openings, {BOBS}",
+    "few": "in front of an open drawer it stops; to open, it comes down behind the bar or runs to one side",
+    "noisy": "it swings by a step to either side of the handle, and opens next to nothing",
+    "imitator": "it comes down on the drawer's rim, or leaves the path of its teachers, and stays there",
+    "pupil": "it stops beside the handle, or leaves the path of its teachers and stays there",
+    "mixed": "it stands still in front of the handle; now and then it opens the drawer and pushes it in again",
+    "glimpse": "it pushes forward blindly and often passes over or beside the drawer",
+    "crisp": "it seldom fails; then it hovers over the bar",
+    "restless": "it reaches far over the drawer and stays there",
+    "careless": "it bobs up and down beside the handle, or pushes part of the way",
+    "grazing": "it bobs up and down beside the handle, or stops on the drawer's rim",
+    "slow": "it stands still before it has come to the handle",
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
 
     def family(name: str, seed: int, steps: int, description: str, **what: Any) -> Lesson:
         taught = Demonstrations(data, **{"labels": "expert", "episodes": 800, "seed": seed, **what})
-        training = PolicyTraining(taught, runs / name, steps=steps, seed=seed, blur=1.5, noise=0.04)
+        training = PolicyTraining(taught, runs / name, steps=steps, seed=seed, blur=BLUR, noise=NOISE)
         return Lesson(name, training, {name: 1.0}, description)
 
     def imitator(
@@ -85,19 +104,23 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
         Demonstrations(data, labels="expert", episodes=1200),
         runs / "main",
         save_at=(0.02, 0.15, 0.4, 1.0),
-        blur=1.5,
-        noise=0.04,
+        blur=BLUR,
+        noise=NOISE,
     )
     crisp = family("crisp", 12, 900, "clean expert labels, frames as they are")
     return [
-        Lesson("main", main, {"begin": 0.02, "15-percent": 0.15, "converged": 1.0}, "clean expert labels"),
+        Lesson(
+            "main",
+            main,
+            {"begin": 0.02, "15-percent": 0.15, "40-percent": 0.4, "converged": 1.0},
+            "clean expert labels",
+        ),
         family("medium", 3, 900, "clean expert labels, a bit more than half of the usual training"),
         family("few", 4, 500, "clean expert labels on 40 episodes", episodes=40),
         family("noisy", 6, 700, "an expert whose labels are noisy", label_noise=0.6),
         imitator(
             "imitator", 7, "the actions of successful, partly noisy episodes", ("expert", "noisy"), True
         ),
-        family("half", 2, 600, "clean expert labels, less than half of the usual training"),
         imitator("pupil", 14, "the actions of the nearly clean expert", ("expert",), False),
         imitator(
             "mixed",
@@ -107,13 +130,10 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
             False,
         ),
         family("glimpse", 10, 110, "clean expert labels, a fourteenth of the usual training"),
-        family("some", 16, 650, "clean expert labels on 150 episodes", episodes=150),
-        family("timid", 17, 700, "an expert that moves two fifths as far", action_scale=0.4),
-        family("late", 18, 700, "an expert that reacts a step too late", action_delay=1),
         replace(crisp, training=replace(crisp.training, blur=0.0, noise=0.0)),
-        family("brief", 19, 250, "clean expert labels, a sixth of the usual training"),
-        family("shaky", 20, 500, "an expert whose labels are a bit noisy", label_noise=0.3),
         imitator("restless", 21, "the actions of noisy episodes, good or bad", ("noisy",), False),
+        imitator("careless", 23, "the actions of experts and of those who miss", ("expert", "miss"), False),
+        imitator("grazing", 25, "the actions of experts and of those who graze", ("expert", "graze"), False),
         imitator("slow", 22, "the actions of slow and stopping episodes", ("scaled", "stop"), False),
     ]
 
