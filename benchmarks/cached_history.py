@@ -129,14 +129,12 @@ def measure(unet: CausalUNet, steps: int, given: int, frames: int) -> None:
     print("|---" * (3 + frames - given) + "|")
     for name, way in ways(steps):
         if isinstance(way, int):
-            sampler = Sampler(unet, replace(config, whole_window_every=way))
+            sampler = Sampler(unet, replace(config, history="cached", whole_window_every=way))
             drawn = sampler.autoregressive(start, scene, frames, noise)
             passes = sum(sampler.frame_passes(past) for past in range(given, frames))
         else:
-            # With one step between whole windows the sampler would not use the cache at all.
-            drawn, passes = way.draw(
-                Sampler(unet, replace(config, whole_window_every=2)), start, scene, frames
-            )
+            sampler = Sampler(unet, replace(config, history="cached"))
+            drawn, passes = way.draw(sampler, start, scene, frames)
         errors = [relative(drawn[:, :, f], exact[:, :, f]) for f in range(given, frames)]
         columns = [f"{error:.1%}" for error in (relative(drawn[:, :, given:], exact[:, :, given:]), *errors)]
         print(f"| {name} | {passes / full:.0%} | " + " | ".join(columns) + " |", flush=True)

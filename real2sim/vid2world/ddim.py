@@ -1,4 +1,4 @@
-"""One DDIM step with a noise level per frame, and guidance, as plain functions."""
+"""DDIM steps with a noise level per frame, and guidance, as plain functions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def split_velocity(x: Tensor, v: Tensor, alpha: Tensor | float) -> tuple[Tensor,
     return signal * x - noise * v, signal * v + noise * x
 
 
+def noise_in(x: Tensor, clean: Tensor, alpha: Tensor | float) -> Tensor:
+    """The noise that ``x`` holds besides ``clean`` at signal level ``alpha``, which must be below 1."""
+    alpha = torch.as_tensor(alpha, dtype=torch.float64, device=x.device)
+    return (x - alpha.sqrt().to(x.dtype) * clean) / (1 - alpha).sqrt().to(x.dtype)
+
+
 def ddim_step(
     x: Tensor,
     v: Tensor,
@@ -27,25 +33,46 @@ def ddim_step(
     fresh: Tensor | None = None,
     rescale: Tensor | float = 1.0,
 ) -> Tensor:
-    """Move each frame of ``x`` (b c t h w) from signal level ``alpha`` to ``alpha_next``.
+    """Move each frame of ``x`` (b c t h w) from signal level ``alpha`` to ``alpha_next``, by its velocity ``v``.
 
-    DDIM (Song et al. 2021, eq. 12) with v-prediction. Levels are numbers or shaped (b 1 t 1 1).
-    ``fresh`` noise enters with deviation ``sigma``; the clean frame is multiplied by
-    ``rescale`` (DynamiCrafter's dynamic rescale: scale after the step over scale before it).
+    The clean frame is multiplied by ``rescale`` (DynamiCrafter's dynamic rescale: scale after the step over
+    scale before it); the rest is :func:`mix`.
     """
     clean, noise = split_velocity(x, v, alpha)
-    alpha_next, sigma, rescale = (
-        torch.as_tensor(value, dtype=torch.float64, device=x.device) for value in (alpha_next, sigma, rescale)
+    return mix(clean, noise, alpha_next, sigma=sigma, fresh=fresh, rescale=rescale)
+
+
+def mix(
+    clean: Tensor,
+    noise: Tensor,
+    alpha: Tensor | float,
+    *,
+    sigma: Tensor | float = 0.0,
+    fresh: Tensor | None = None,
+    rescale: Tensor | float = 1.0,
+) -> Tensor:
+    """Frames at signal level ``alpha`` from predicted clean frames and noise (b c t h w).
+
+    DDIM (Song et al. 2021, eq. 12). Levels are numbers or shaped (b 1 t 1 1); ``fresh`` noise enters with
+    deviation ``sigma`` in the place of as much predicted noise.
+    """
+    alpha, sigma, rescale = (
+        torch.as_tensor(value, dtype=torch.float64, device=clean.device) for value in (alpha, sigma, rescale)
     )
     # From pure noise with eta = 1 the radicand is 0, but for rounding.
-    direction = (1 - alpha_next - sigma**2).clamp(min=0).sqrt()
-    moved = (alpha_next.sqrt() * rescale).to(x.dtype) * clean + direction.to(x.dtype) * noise
-    return moved if fresh is None else moved + sigma.to(x.dtype) * fresh
+    direction = (1 - alpha - sigma**2).clamp(min=0).sqrt()
+    moved = (alpha.sqrt() * rescale).to(clean.dtype) * clean + direction.to(clean.dtype) * noise
+    return moved if fresh is None else moved + sigma.to(clean.dtype) * fresh
 
 
 def guide(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
     """Prediction moved away from the unconditional one (Ho & Salimans 2022); weight 1 moves nothing."""
     return unconditional + weight * (conditional - unconditional)
+
+
+def twice(tensor: Tensor) -> Tensor:
+    """The batch, and the batch again: one for each branch of guidance."""
+    return torch.cat([tensor, tensor])
 
 
 def restore_deviation(guided: Tensor, conditional: Tensor, share: float) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from real2sim.vid2world.ddim import split_velocity
 from real2sim.vid2world.world_model_config import ForcingConfig
 
 
@@ -45,11 +46,8 @@ def add_noise(latents: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
 
 
 def clean_from(prediction: Tensor, x: Tensor, alpha: Tensor, kind: str) -> Tensor:
-    """The clean frame that a prediction means: itself ("x0"), or sqrt(a) x - sqrt(1 - a) v ("v")."""
-    if kind == "x0":
-        return prediction
-    alpha = alpha[:, None, :, None, None]
-    return alpha.sqrt() * x - (1 - alpha).sqrt() * prediction
+    """The clean frame that a prediction means: itself ("x0"), or what its velocity leaves of ``x`` ("v")."""
+    return prediction if kind == "x0" else split_velocity(x, prediction, alpha[:, None, :, None, None])[0]
 
 
 def motion_weights(latents: Tensor, extra: float) -> Tensor:

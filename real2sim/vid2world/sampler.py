@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from real2sim.vid2world.ddim import ddim_step, guide, restore_deviation
+from real2sim.vid2world.ddim import ddim_step, guide, restore_deviation, twice
 from real2sim.vid2world.frame_cache import FrameCache
 from real2sim.vid2world.noise import CONTEXT
 from real2sim.vid2world.schedule import (
@@ -50,10 +50,13 @@ class SamplerConfig:
     unconditional_image: Literal["decoded", "original"] = "decoded"
     """Image whose tokens the unconditional branch sees: the first frame after a round trip through the
     autoencoder, as published, or the one that the conditional branch sees."""
-    whole_window_every: int = 1
-    """Denoising steps from one pass over the whole window to the next. The passes between are over the new
-    frame only and read what the history left in the last whole one: 1 is exact, 10 is six times cheaper for
-    a full window (``docs/vid2world.md`` says what it changes)."""
+    history: Literal["exact", "cached"] = "exact"
+    """``"exact"`` passes over the whole window in every denoising step, as published, because its norms pool over
+    time. ``"cached"`` passes over the new frame and reads what the history left in the last pass over the whole
+    window: the norm statistics of past frames are frozen there, those of the new frame pooled with them."""
+    whole_window_every: int = 10
+    """With a cached history: denoising steps from one pass over the whole window to the next; 10 of 50 steps cost a
+    sixth for a full window (``docs/vid2world.md`` says what it changes)."""
 
     def __post_init__(self) -> None:
         ddim_timesteps(self.steps, self.spacing)
@@ -71,6 +74,7 @@ class SamplerConfig:
             ("rescale_over", ("window", "frame")),
             ("context_form", ("switch", "all", "own")),
             ("unconditional_image", ("decoded", "original")),
+            ("history", ("exact", "cached")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
@@ -132,10 +136,15 @@ class Sampler:
         """Passes of the U-Net for one prediction: two with guidance."""
         return 1 if self.config.guidance == 1 else 2
 
+    @property
+    def whole_every(self) -> int:
+        """Denoising steps from one pass over the whole window to the next."""
+        return 1 if self.config.history == "exact" else self.config.whole_window_every
+
     def frame_passes(self, past: int) -> int:
         """Passes over one frame that a new frame after ``past`` frames costs."""
         steps = len(self.table)
-        whole = -(-steps // self.config.whole_window_every)
+        whole = -(-steps // self.whole_every)
         return self.branches * (whole * (past + 1) + steps - whole)
 
     def as_history(self, clean: Tensor, noise: Tensor) -> Tensor:
@@ -158,7 +167,7 @@ class Sampler:
         for index, step in enumerate(reversed(range(len(self.table)))):
             levels = levels.clone()
             levels[:, -1] = self.table.timesteps[step]
-            if index % self.config.whole_window_every == 0:
+            if index % self.whole_every == 0:
                 window = torch.cat([history, x], dim=2)
                 v, cache = self.velocity(window, levels, scene, keep, None, remember=past)
             else:
@@ -228,7 +237,7 @@ class Sampler:
             fps = None if fps is None else twice(fps)
         context, own = self._tokens(context, scene.actions.shape[1], frames)
         arguments = (context, actions, mask, fps)
-        if remember is None or config.whole_window_every == 1:
+        if remember is None or config.history == "exact":
             out = self.unet(x, levels, *arguments, per_frame_context=own)
         else:
             out, cache = self.unet.step(
@@ -277,8 +286,3 @@ class Sampler:
     def finished(self, x: Tensor) -> Tensor:
         """``x`` after the last step as a clean latent."""
         return x / self.table.scales[0] if self.config.undo_rescale else x
-
-
-def twice(tensor: Tensor) -> Tensor:
-    """The batch, and the batch again."""
-    return torch.cat([tensor, tensor])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,11 @@ from torch import Tensor, nn
 
 from real2sim.actions import WIDTH
 from real2sim.model_folder import WEIGHTS_FILE, load_weights, read_config, write_folder
-from real2sim.vid2world.diffusion_forcing import clean_from
+from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
 from real2sim.vid2world.frame_cache import FrameCache
-from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
-from real2sim.vid2world.schedule import ddim_timesteps
+from real2sim.vid2world.schedule import DDIMTable, Spacing, ddim_table, ddim_timesteps, vid2world_schedule
 from real2sim.vid2world.unet import CausalUNet
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -29,6 +29,11 @@ class WorldState:
     """What a world model remembers of its lanes; made by ``reset`` and ``step``, never changed."""
 
     cache: FrameCache
+    """What the frames before the newest one left behind."""
+    newest: Tensor
+    """Latent of the newest frame (b c 1 h w); it enters the cache in the pass that begins the next one."""
+    told: Tensor
+    """Scaled action that led to it (b 1 13); zeros for the start frame."""
     condition: Tensor
     """Latent of each lane's start frame (b c 1 h w)."""
     seeds: tuple[int, ...]
@@ -41,6 +46,8 @@ class WorldState:
         return replace(
             self,
             cache=self.cache.select(rows),
+            newest=self.newest[rows],
+            told=self.told[rows],
             condition=self.condition[rows],
             seeds=tuple(self.seeds[int(row)] for row in rows),
         )
@@ -64,6 +71,10 @@ class WorldModel(nn.Module):
         folder = Path(folder)
         model = cls(read_config(folder, KIND, WorldModelConfig))
         load_weights(model, folder / WEIGHTS_FILE)
+        for parameter in model.unet.parameters():
+            if parameter.ndim == 4:
+                # Features are channels-last; with weights laid out so too, none is copied for each pass.
+                parameter.data = parameter.data.to(memory_format=torch.channels_last)
         return model.eval()
 
     def save(self, folder: Path, card: str) -> None:
@@ -77,8 +88,9 @@ class WorldModel(nn.Module):
 
     @property
     def frame_passes_per_frame(self) -> int:
-        """U-Net passes over one frame that a new frame costs: the denoising steps and one to remember it."""
-        return self.config.steps + 1
+        """U-Net passes over one frame that a new frame costs: its denoising steps, doubled by guidance, and one
+        to remember the frame before."""
+        return len(self.table) * (1 if self.config.guidance == 1 else 2) + 1
 
     def scaled(self, actions: Tensor) -> Tensor:
         """Actions (... 13) in the units of the network; parts that the robot does not have become zero."""
@@ -95,10 +107,10 @@ class WorldModel(nn.Module):
         if len(seeds) != len(frames):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
-        condition = self.first_stage.encode(shown[:, None])
+        start = self.first_stage.encode(shown[:, None])
+        no_action = torch.zeros(len(frames), 1, WIDTH, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
-        state = WorldState(self.unet.empty_cache(), condition, seeds, 0)
-        return self._remember(state, condition, torch.zeros(len(frames), 1, WIDTH, device=self.device))
+        return WorldState(self.unet.empty_cache(), start, no_action, start, seeds, frame=1)
 
     @torch.inference_mode()
     def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
@@ -111,45 +123,90 @@ class WorldModel(nn.Module):
                 f"the action of lane {lane} at frame {state.frame} is not finite; check the policy"
             )
         told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[:, None]
-        latents = self.draw(state, told)
+        latents, cache = self.draw(state, told)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
-        return frames, self._remember(state, latents, told)
+        return frames, replace(state, cache=cache, newest=latents, told=told, frame=state.frame + 1)
 
-    def draw(self, state: WorldState, told: Tensor) -> Tensor:
-        """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13)."""
-        config = self.config
-        signal = signal_levels().to(self.device)
-        levels = ddim_timesteps(config.steps)[::-1]
-        x = self._noise(state, 0)
+    @property
+    def table(self) -> DDIMTable:
+        """The denoising steps of a frame."""
+        return _table(self.config.steps, self.config.spacing, self.config.eta)
+
+    def draw(self, state: WorldState, told: Tensor) -> tuple[Tensor, FrameCache]:
+        """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13), and the cache with the
+        frames before them."""
+        config, table, condition = self.config, self.table, state.condition
+        past = self.as_history(state.newest, state.seeds, state.frame - 1)
+        x, cache = self.noise(state.seeds, state.frame, 0), state.cache
+        at_history = (config.context_level,)
         clean = x
-        for index, level in enumerate(levels):
-            now = signal[level]
-            prediction = self._predict(state, x, level, told)[0]
-            clean = self.first_stage.clamp(
-                clean_from(prediction, x, now.expand(len(x), 1), config.prediction)
-            )
-            if index + 1 == len(levels):
-                break
-            following = signal[levels[index + 1]]
-            noise = (x - now.sqrt() * clean) / (1 - now).sqrt()
-            spread = config.eta * ((1 - following) / (1 - now) * (1 - now / following)).clamp(min=0).sqrt()
-            x = following.sqrt() * clean + (1 - following - spread**2).clamp(min=0).sqrt() * noise
-            if config.eta > 0:
-                x = x + spread * self._noise(state, index + 1)
-        return clean
+        if config.guidance != 1:
+            # The branches of guidance read one history, so it is written before they part.
+            cache = self._predict(past, at_history, state.told, condition, cache, remember=1)[1]
+        for draw, step in enumerate(reversed(range(len(table)))):
+            level = (table.timesteps[step],)
+            if config.guidance != 1:
+                prediction = self._guided(x, level, told, condition, cache)
+            elif draw == 0:
+                # One pass writes the frame before into the history and begins the new one.
+                both, actions = torch.cat([past, x], dim=2), torch.cat([state.told, told], dim=1)
+                found, cache = self._predict(both, at_history + level, actions, condition, cache, remember=1)
+                prediction = found[:, :, 1:]
+            else:
+                prediction, _ = self._predict(x, level, told, condition, cache)
+            fresh = self.noise(state.seeds, state.frame, draw + 1) if config.eta > 0 else None
+            clean, x = self.denoised(x, prediction, step, fresh)
+        return clean, cache
 
-    def _predict(self, state: WorldState, x: Tensor, level: int, told: Tensor) -> tuple[Tensor, FrameCache]:
-        levels = torch.full((len(x), x.shape[2]), float(level), device=self.device)
-        return self.unet.step(torch.cat([x, state.condition], dim=1), levels, state.cache, actions=told)
+    def denoised(
+        self, x: Tensor, prediction: Tensor, step: int, fresh: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The clean frame that the network's prediction for ``x`` means, and ``x`` after step ``step`` of the table.
 
-    def _noise(self, state: WorldState, step: int) -> Tensor:
-        noise = batch_noise(state.seeds, state.frame, step, self.config.latent_shape)
-        return noise[:, :, None].to(self.device)
+        What leaves the range of pixels is cut off, so the noise is what remains beside the cut frame."""
+        table = self.table
+        if self.config.prediction == "v":
+            prediction = split_velocity(x, prediction, table.alphas[step])[0]
+        clean = self.first_stage.clamp(prediction)
+        if step == 0:
+            return clean, clean
+        noise = noise_in(x, clean, table.alphas[step])
+        return clean, mix(clean, noise, table.alphas_next[step], sigma=table.sigmas[step], fresh=fresh)
 
-    def _remember(self, state: WorldState, latents: Tensor, told: Tensor) -> WorldState:
-        """The state after a finished frame, which enters the history slightly noised, as in training."""
-        level = self.config.context_level
-        signal = signal_levels()[level].to(self.device)
-        noisy = signal.sqrt() * latents + (1 - signal).sqrt() * self._noise(state, CONTEXT)
-        cache = self._predict(state, noisy, level, told)[1]
-        return replace(state, cache=cache, frame=state.frame + 1)
+    def _predict(
+        self,
+        x: Tensor,
+        levels: Sequence[int],
+        told: Tensor,
+        condition: Tensor,
+        cache: FrameCache,
+        remember: int = 0,
+        known: Tensor | None = None,
+    ) -> tuple[Tensor, FrameCache]:
+        lanes, _, frames = x.shape[:3]
+        x = torch.cat([x, condition.expand(-1, -1, frames, -1, -1)], dim=1)
+        timesteps = torch.tensor(levels, dtype=torch.float32, device=self.device).expand(lanes, -1)
+        return self.unet.step(x, timesteps, cache, actions=told, action_mask=known, remember=remember)
+
+    def _guided(
+        self, x: Tensor, level: Sequence[int], told: Tensor, condition: Tensor, cache: FrameCache
+    ) -> Tensor:
+        """Prediction moved away from the one that does not know the action; both are one batch."""
+        known = torch.ones(2 * len(x), 1, device=self.device)
+        known[len(x) :] = 0
+        both, _ = self._predict(twice(x), level, twice(told), twice(condition), cache.repeat(2), known=known)
+        return guide(*both.chunk(2), self.config.guidance)
+
+    def as_history(self, clean: Tensor, seeds: Sequence[int], frame: int) -> Tensor:
+        """Finished frames (b c 1 h w) as they enter the history: slightly noised, as in training."""
+        signal = float(vid2world_schedule().alphas_cumprod[self.config.context_level])
+        return mix(clean, self.noise(seeds, frame, CONTEXT), signal)
+
+    def noise(self, seeds: Sequence[int], frame: int, draw: int) -> Tensor:
+        """Noise (b c 1 h w) of a frame: draw 0 starts it, draw k is added after its k-th step."""
+        return batch_noise(seeds, frame, draw, self.config.latent_shape)[:, :, None].to(self.device)
+
+
+@lru_cache(maxsize=8)
+def _table(steps: int, spacing: Spacing, eta: float) -> DDIMTable:
+    return ddim_table(vid2world_schedule(), ddim_timesteps(steps, spacing), eta)

@@ -25,8 +25,13 @@ class WorldModelConfig:
     """Factor on each of the 13 action numbers; 0 where the robot has no such part."""
     steps: int = 1
     """Denoising steps per frame."""
+    spacing: Literal["uniform_trailing", "uniform"] = "uniform_trailing"
+    """Which of the 1000 diffusion steps a drawing visits; ``"uniform"`` does not begin at pure noise."""
     eta: float = 0.0
     """Share of fresh noise in each denoising step (DDIM's eta)."""
+    guidance: float = 1.0
+    """Weight of the newest action (Ho & Salimans 2022); 1 leaves the prediction as it is and needs half the
+    passes."""
     context_level: int = 20
     """Diffusion step (of 1000) whose noise finished frames carry as history."""
 
@@ -45,8 +50,17 @@ class WorldModelConfig:
             raise ValueError(f'prediction must be "x0" or "v", got {self.prediction!r}')
         if not 1 <= self.steps <= 50:
             raise ValueError(f"steps must be between 1 and 50, got {self.steps}")
+        if self.spacing not in ("uniform_trailing", "uniform"):
+            raise ValueError(f'spacing must be "uniform_trailing" or "uniform", got {self.spacing!r}')
+        if not 0 <= self.eta <= 1:
+            raise ValueError(f"eta must be between 0 and 1, got {self.eta}")
         if not 0 <= self.context_level < 999:
             raise ValueError(f"context_level must be between 0 and 998, got {self.context_level}")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a frame, pixels."""
+        return self.height, self.width
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -308,7 +308,8 @@ def test_unconditional_branch_can_see_the_original_image() -> None:
 
 
 def cached_frame(unet: CausalUNet, every: int, scene: Scene) -> Tensor:
-    config = SamplerConfig(steps=4, eta=0, context_form="all", rescale_over="frame", whole_window_every=every)
+    config = SamplerConfig(steps=4, eta=0, context_form="all", rescale_over="frame")
+    config = dataclasses.replace(config, history="cached", whole_window_every=every)
     history = torch.stack([seeded(frame, CONTEXT) for frame in range(3)], dim=2)
     with torch.no_grad():
         return Sampler(unet, config).draw_frame(history, scene, 3, seeded)
@@ -331,7 +332,7 @@ def test_cached_history_approximates_weights_with_window_norms() -> None:
 
 
 def test_cost_of_a_frame_counts_passes_over_single_frames() -> None:
-    exact, cached = SamplerConfig(), SamplerConfig(whole_window_every=10)
+    exact, cached = SamplerConfig(), SamplerConfig(history="cached")
     assert Sampler(tiny_unet(), exact).frame_passes(past=15) == 2 * 50 * 16
     assert Sampler(tiny_unet(), cached).frame_passes(past=15) == 2 * (5 * 16 + 45)
     assert Sampler(tiny_unet(), dataclasses.replace(cached, guidance=1)).frame_passes(past=15) == 125
