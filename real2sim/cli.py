@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from real2sim.evaluation.suite import nearest
@@ -68,13 +69,21 @@ def collect(arguments: Sequence[str]) -> None:
 
 
 def train_world_model(arguments: Sequence[str]) -> None:
-    """Train a world model with Diffusion Forcing."""
-    from real2sim.vid2world.train import TrainWorldModel
-    from real2sim.vid2world.train import train_world_model as train
+    """Train a world model with Diffusion Forcing: a small new one, or with --released a converted one."""
+    out: Path
+    folder: Path | None
+    if any(word.split("=")[0] == "--released" for word in arguments):
+        from real2sim.vid2world.train_released import TrainReleased, train_released
 
-    config = _parse(TrainWorldModel, "train world-model", arguments)
-    folder = train(config)
-    print(f"world model: {folder}" if folder else f"not finished; the same command continues in {config.out}")
+        released = _parse(TrainReleased, "train world-model", arguments)
+        out, folder = released.out, train_released(released)
+    else:
+        from real2sim.vid2world.train import TrainWorldModel
+        from real2sim.vid2world.train import train_world_model as train
+
+        small = _parse(TrainWorldModel, "train world-model", arguments)
+        out, folder = small.out, train(small)
+    print(f"world model: {folder}" if folder else f"not finished; the same command continues in {out}")
 
 
 def train_policy(arguments: Sequence[str]) -> None:

@@ -64,6 +64,39 @@ def read_rlds(folder: Path, split: str = "train", first: int = 0) -> Iterator[di
     Raises FileNotFoundError if the folder is no dataset, ImportError if TensorFlow is missing, ValueError
     for an unknown split or missing features.
     """
+    episodes = _builder(folder, split).as_dataset(split=split, shuffle_files=False)
+    yield from map(_stacked, episodes.skip(first))
+
+
+class RLDSEpisodes:
+    """The episodes of a split by number, in the order of :func:`read_rlds`, each read when it is asked for.
+
+    Raises what :func:`read_rlds` raises, at once.
+    """
+
+    def __init__(self, folder: Path, split: str = "train") -> None:
+        self._folder = folder
+        self._builder = _builder(folder, split)
+        splits = self._builder.info.splits
+        (chosen,) = _datasets().core.ReadInstruction.from_spec(split).to_absolute(splits)
+        self._split, self._first = chosen.splitname, chosen.from_ or 0
+        self._count = splits[split].num_examples
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
+        """What a dataset folder would keep of the episode, see :func:`episode_arrays`."""
+        at = self._first + number
+        (episode,) = self._builder.as_dataset(split=f"{self._split}[{at}:{at + 1}]", shuffle_files=False)
+        return episode_arrays(_stacked(episode))
+
+    def where(self, number: int) -> str:
+        """The place of an episode, for errors."""
+        return f"{self._folder}, {self._split}[{self._first + number}]"
+
+
+def _builder(folder: Path, split: str) -> Any:
     if not (folder / "features.json").is_file():
         raise FileNotFoundError(
             f"{folder} has no features.json; expected the folder of one version of an RLDS dataset, "
@@ -74,19 +107,22 @@ def read_rlds(folder: Path, split: str = "train", first: int = 0) -> Iterator[di
     name = split.split("[")[0]
     if name not in builder.info.splits:
         raise ValueError(f"{folder} has no split {name!r}; there are {', '.join(builder.info.splits)}")
-    for episode in builder.as_dataset(split=split, shuffle_files=False).skip(first):
-        # All steps as one batch: one call instead of one per step.
-        steps = episode["steps"].batch(len(episode["steps"])).get_single_element()
-        rest = {key: value for key, value in episode.items() if key != "steps"}
-        yield {"steps": _numpy(steps), **_numpy(rest)}
+    return builder
+
+
+def _stacked(episode: Any) -> dict[str, Any]:
+    # All steps as one batch: one call instead of one per step.
+    steps = episode["steps"].batch(len(episode["steps"])).get_single_element()
+    rest = {key: value for key, value in episode.items() if key != "steps"}
+    return {"steps": _numpy(steps), **_numpy(rest)}
 
 
 def episode_arrays(episode: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """What a dataset folder keeps of an episode.
 
     ``image`` uint8 (t h w 3); ``action`` float32 (t 13), the raw values in alphabetical order of their
-    fields, of which ``action[i]`` leads from ``image[i]`` to ``image[i + 1]``; ``instruction``; and
-    ``success`` where the dataset says so.
+    fields, of which ``action[i]`` leads from ``image[i]`` to ``image[i + 1]``; ``instruction``; and, where the
+    dataset has them, its sentence ``embedding`` float32 (512,) and ``success``.
     """
     steps = episode["steps"]
     actions = pack({name: np.asarray(steps["action"][name], np.float32) for name in FIELDS})
@@ -99,6 +135,9 @@ def episode_arrays(episode: Mapping[str, Any]) -> dict[str, np.ndarray]:
     instruction = np.asarray(steps["observation"]["natural_language_instruction"]).reshape(-1)[0]
     text = instruction.decode("utf-8") if isinstance(instruction, bytes) else str(instruction)
     arrays = {"image": images, "action": actions.reshape(-1, WIDTH), "instruction": np.array(text)}
+    if "natural_language_embedding" in steps["observation"]:
+        # The same in every step of an episode.
+        arrays["embedding"] = np.asarray(steps["observation"]["natural_language_embedding"], np.float32)[0]
     aspects = episode.get("aspects", {})
     if "success" in aspects and bool(aspects.get("has_aspects", True)):
         arrays["success"] = np.array(bool(aspects["success"]))

@@ -45,6 +45,12 @@ def add_noise(latents: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
     return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
 
 
+def velocity(latents: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """What the released weights predict: sqrt(a) noise - sqrt(1 - a) x (Salimans & Ho 2022), shapes as above."""
+    alpha = alpha[:, None, :, None, None]
+    return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
+
+
 def clean_from(prediction: Tensor, x: Tensor, alpha: Tensor, kind: str) -> Tensor:
     """The clean frame that a prediction means: itself ("x0"), or what its velocity leaves of ``x`` ("v")."""
     return prediction if kind == "x0" else split_velocity(x, prediction, alpha[:, None, :, None, None])[0]

@@ -117,7 +117,9 @@ class Optimisation:
 
     steps: int = 10_000
     windows: int = 3
-    """Windows per step and process."""
+    """Windows per pass and process."""
+    accumulate: int = 1
+    """Passes whose gradients are added before a step."""
     frames: int = 12
     """Frames per window."""
     learning_rate: float = 2e-3
@@ -127,16 +129,20 @@ class Optimisation:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.999
-    """Decay of the averaged weights, which are what is kept."""
+    """Decay of the averaged weights, which are what is kept; 0 keeps the weights themselves."""
     seed: int = 0
     mixed_precision: Literal["no", "bf16"] = "no"
+    gradient_checkpointing: bool = False
+    """Compute each block of the network again in the backward pass: less memory, a third more time."""
     compile: bool = False
     checkpoint_every: int = 200
     """Steps between checkpoints from which a stopped training continues."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "windows", "checkpoint_every"):
+        for name in ("steps", "windows", "accumulate", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.frames < 2:
             raise ValueError(f"a window needs at least 2 frames, got {self.frames}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
