@@ -12,7 +12,7 @@ import pytest
 
 from real2sim.actions import FIELDS
 from real2sim.episodes.npz import dataset_files, read_npz
-from real2sim.episodes.rlds import RECORD, ConvertRLDS, convert_rlds, episode_arrays, read_rlds
+from real2sim.episodes.rlds import RECORD, ConvertRLDS, RLDSEpisodes, convert_rlds, episode_arrays, read_rlds
 
 DATA = Path(__file__).parent.parent / "data" / "fractal_tiny" / "fractal20220817_data" / "0.1.0"
 needs_tensorflow = pytest.mark.skipif(
@@ -41,6 +41,13 @@ def test_action_fields_are_joined_in_alphabetical_order() -> None:
     assert np.array_equal(arrays["action"][:, 7:10], np.tile([0, 1, 0], (4, 1)))
     assert arrays["instruction"] == "pick the can"
     assert np.array_equal(arrays["image"], given["steps"]["observation"]["image"])
+
+
+def test_the_sentence_embedding_is_kept_where_there_is_one() -> None:
+    assert "embedding" not in episode_arrays(episode())
+    given = episode()
+    given["steps"]["observation"]["natural_language_embedding"] = np.tile(np.arange(512.0), (4, 1))
+    assert np.array_equal(episode_arrays(given)["embedding"], np.arange(512, dtype=np.float32))
 
 
 def test_success_is_kept_only_where_the_dataset_knows_it() -> None:
@@ -90,6 +97,18 @@ def test_sample_dataset_becomes_a_folder_of_episodes(tmp_path: Path) -> None:
         # Terminate on the last step, move the arm on the others.
         assert (arrays["action"][:, 7:10].argmax(axis=1) == [1] * (len(arrays["action"]) - 1) + [0]).all()
         assert bool(arrays["success"]) == (str(arrays["instruction"]) == "pick the disc")
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("split", ["train", "train[1:]", "train[:67%]"])
+def test_episodes_read_by_number_are_those_of_the_conversion(split: str) -> None:
+    episodes = RLDSEpisodes(DATA, split)
+    expected = [episode_arrays(episode) for episode in read_rlds(DATA, split)]
+    assert len(episodes) == len(expected)
+    for number in reversed(range(len(expected))):
+        found = episodes[number]
+        assert all(np.array_equal(array, expected[number][name]) for name, array in found.items())
+    assert episodes.where(0).endswith("train[1]" if split == "train[1:]" else "train[0]")
 
 
 @needs_tensorflow
