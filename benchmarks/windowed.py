@@ -75,4 +75,5 @@ class Windowed:
         known = torch.ones_like(twice(levels))
         known[len(levels) :, -1] = 0
         both = model.unet(twice(x), twice(levels), actions=twice(told), action_mask=known)[:, :, -1:]
-        return guide(*both.chunk(2), model.config.guidance)
+        conditional, unconditional = both.chunk(2)
+        return guide(conditional, unconditional, model.config.guidance)

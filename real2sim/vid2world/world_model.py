@@ -195,7 +195,8 @@ class WorldModel(nn.Module):
         known = torch.ones(2 * len(x), 1, device=self.device)
         known[len(x) :] = 0
         both, _ = self._predict(twice(x), level, twice(told), twice(condition), cache.repeat(2), known=known)
-        return guide(*both.chunk(2), self.config.guidance)
+        conditional, unconditional = both.chunk(2)
+        return guide(conditional, unconditional, self.config.guidance)
 
     def as_history(self, clean: Tensor, seeds: Sequence[int], frame: int) -> Tensor:
         """Finished frames (b c 1 h w) as they enter the history: slightly noised, as in training."""
