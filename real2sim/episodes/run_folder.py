@@ -70,6 +70,10 @@ class RunFolder:
         if merged != found.get("identity"):
             write_text(run, json.dumps({**found, "identity": merged}, indent=2) + "\n")
 
+    def note(self, name: str, value: Any) -> None:
+        """Write one more value into ``run.json``."""
+        write_text(self.path / RUN_FILE, json.dumps({**self.settings(), name: value}, indent=2) + "\n")
+
     def settings(self) -> dict[str, Any]:
         """What ``run.json`` says."""
         values = read_json(self.path / RUN_FILE)

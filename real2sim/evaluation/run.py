@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
@@ -21,12 +24,16 @@ from real2sim.evaluation.lanes import World
 from real2sim.evaluation.loop import Episode, Job, episode_seed, play
 from real2sim.evaluation.policies import ALL_SHIPPED, PolicySource, find_policies
 from real2sim.evaluation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
-from real2sim.evaluation.worlds import open_world, world_fingerprint
+from real2sim.evaluation.worlds import Drawing, open_world, world_fingerprint
 from real2sim.model_folder import config_to_dict
 from real2sim.policies.policy import Policy
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LOG = logging.getLogger(__name__)
+PATIENCE_FOR_LANES = 600.0
+"""Seconds that other processes wait for the first one to measure."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,13 @@ class RolloutConfig:
     """Seed of the run; the seed of an episode is derived from it and the start, not from the policy."""
     world: str = "world_model"
     """`world_model` for the suite's own, a folder with another world model, or `mujoco` for physics."""
-    lanes: int = 25
-    """Episodes that are drawn as one batch."""
+    drawing: Annotated[Drawing, tyro.conf.arg(name="")] = Drawing()
+    """How the world model draws, where it is not to draw as its folder says."""
+    lanes: int | Literal["auto"] = 25
+    """Episodes that are drawn as one batch; `auto` takes as many as fit into the memory, measured at the start."""
+    memory_limit: float | None = None
+    """Gigabytes that a process may use for drawing with `--lanes auto`; by default half of what is free, shared by
+    the processes."""
     processes: int | None = None
     """Local worker processes; by default one per processor core, or one with a GPU.  Ignored under `accelerate
     launch`, where every launched process takes its share."""
@@ -60,8 +72,10 @@ class RolloutConfig:
 
     def __post_init__(self) -> None:
         for name in ("starts", "lanes", "threads"):
-            if getattr(self, name) < 1:
+            if getattr(self, name) != "auto" and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.memory_limit is not None and self.lanes != "auto":
+            raise ValueError("a memory limit decides the number of lanes; give it with --lanes auto")
         if self.processes is not None and self.processes < 1:
             raise ValueError(f"processes must be at least 1, got {self.processes}")
 
@@ -85,11 +99,12 @@ def rollout(
     """
     suite = load_suite(config.suite)
     sources = find_policies(config.policies, suite, policies)
-    batches = plan(config, suite, sources)
     folder = RunFolder(config.out)
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     with _clear_disk_errors(config.out):
         folder.open(_identity(config, suite, sources), _details(config))
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        config = _with_lanes(config, suite, folder, rank)
+    batches = plan(config, suite, sources)
     done = {str(row["episode"]) for row in folder.rows()}
     missing = [batch for batch in batches if any(episode_id(job, config) not in done for job in batch.jobs)]
     total = sum(len(batch.jobs) for batch in batches)
@@ -122,6 +137,7 @@ def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> li
     Processes share whole batches, and one that was interrupted is drawn again as it was: floating-point sums
     depend a little on the batch, so this is what makes frames equal to the last bit.
     """
+    assert isinstance(config.lanes, int)
     names = config.tasks or tuple(task.name for task in suite.tasks)
     starts = {name: suite.starts(name, config.starts) for name in names}
     batches = []
@@ -137,6 +153,33 @@ def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> li
                 Batch(source, tuple(jobs[i : i + config.lanes])) for i in range(0, len(jobs), config.lanes)
             ]
     return batches
+
+
+def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: int) -> RolloutConfig:
+    """``config`` with a number of lanes; one that was measured is kept in ``run.json``.
+
+    So every process and every later start share batches in the same way, whatever else is in the memory then.
+    """
+    if config.lanes != "auto":
+        return config
+    until = time.monotonic() + PATIENCE_FOR_LANES
+    while (lanes := folder.settings().get("lanes")) is None:
+        if rank == 0:
+            from real2sim.evaluation.lane_count import fitting_lanes
+
+            device = _device(config.device)
+            with _threads(config.threads):
+                world = open_world(config.world, suite, device, config.drawing)
+                lanes = fitting_lanes(world, suite, device, config.memory_limit, _most_processes(config))
+            folder.note("lanes", lanes)
+            LOG.info("%d lanes fit into the memory", lanes)
+        elif time.monotonic() > until:
+            raise ValueError(
+                f"no process measured how many lanes fit; give --lanes a number for {config.out}"
+            )
+        else:
+            time.sleep(1)
+    return replace(config, lanes=int(lanes), memory_limit=None)
 
 
 def episode_id(job: Job, config: RolloutConfig) -> str:
@@ -160,7 +203,7 @@ def _work(
         return
     device = _device(config.device)
     with RowWriter(folder, rank) as writer, _threads(config.threads):
-        world = open_world(config.world, suite, device)
+        world = open_world(config.world, suite, device, config.drawing)
         loaded, maker = None, None
         for batch in todo:
             if batch.source is not loaded:
@@ -206,7 +249,7 @@ def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) 
         digest.update((suite.folder / name).read_bytes())
     return {
         "suite": f"{suite.name} {digest.hexdigest()[:16]}",
-        "world": world_fingerprint(config.world, suite),
+        "world": world_fingerprint(config.world, suite, config.drawing),
         "seed": config.seed,
         "policies": {source.name: f"{source.kind} {source.fingerprint}" for source in sources},
     }
@@ -230,13 +273,15 @@ def _processes(config: RolloutConfig, batches: int, own: bool) -> int:
                 "own policy objects run in this process only; leave processes out or set it to 1"
             )
         return 1
+    return min(_most_processes(config), max(batches, 1))
+
+
+def _most_processes(config: RolloutConfig) -> int:
     if config.processes is not None:
-        return min(config.processes, max(batches, 1))
-    if batches < 2 or (config.world != "mujoco" and _device(config.device) != "cpu"):
+        return config.processes
+    if config.world != "mujoco" and _device(config.device) != "cpu":
         return 1
-    return min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, batches
-    )
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _device(name: str) -> str:

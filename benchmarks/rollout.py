@@ -1,0 +1,246 @@
+"""How fast frames are drawn: throughput and latency for several numbers of lanes, and ratios of two ways to draw.
+
+    python -m benchmarks.rollout                                  # the built-in suite, one thread
+    python -m benchmarks.rollout --compare windowed --steps 10    # a cache against passes over the whole window
+    python -m benchmarks.rollout --world FOLDER --device cuda --precision bfloat16
+
+The table is for one process that draws and does nothing else; a rollout also acts, writes and judges.  A comparison
+takes both ways in turns, in one process and from the same state, and prints the ratio of their times: on a busy
+machine a ratio means something where seconds do not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.windowed import Windowed
+from real2sim.actions import WIDTH
+from real2sim.evaluation.suite import Suite, load_suite
+from real2sim.evaluation.worlds import MODEL, Drawing, load_model, model_folder
+from real2sim.model_folder import write_text
+from real2sim.vid2world.world_model import WorldModel
+
+HISTORY = 10
+"""Past frames in a comparison, and frames drawn before anything is timed."""
+EPISODES = 100
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Steps of some lanes, timed one by one."""
+
+    lanes: int
+    wall: np.ndarray
+    """Seconds of the clock per step (n)."""
+    cpu: np.ndarray
+    """Seconds of the processor per step (n), of all threads."""
+    passes: int
+    """Network passes over one frame per lane and step."""
+    memory: float
+    """Peak memory so far, MB: of the GPU, or of the whole process."""
+
+    def row(self, horizon: int) -> list[str]:
+        """One line of the table."""
+        total = self.lanes / self.wall.mean()
+        p50, p95 = 1000 * np.percentile(self.wall, (50, 95))
+        return [
+            f"{self.lanes}",
+            f"{total / self.lanes:.2f}",
+            f"{total:.1f}",
+            f"{total * self.passes:.1f}",
+            f"{EPISODES * horizon / total:.0f}",
+            f"{p50:.0f}",
+            f"{p95:.0f}",
+            f"{1000 * self.cpu.mean() / self.lanes:.1f}",
+            f"{self.memory:.0f}",
+        ]
+
+
+HEADER = (
+    "lanes",
+    "frames/s per lane",
+    "frames/s",
+    "frame passes/s",
+    f"s per {EPISODES} episodes",
+    "p50 ms",
+    "p95 ms",
+    "CPU ms per frame",
+    "peak MB",
+)
+
+
+class Scenes:
+    """Start frames and small random actions of a suite, for any number of lanes."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        task = suite.tasks[0]
+        self.horizon, self.starts = task.horizon, suite.starts(task.name)
+
+    def frames(self, lanes: int) -> np.ndarray:
+        """Start frames uint8 (b h w 3); they repeat when the suite has fewer."""
+        return np.stack([self.starts[lane % len(self.starts)].frame for lane in range(lanes)])
+
+    def actions(self, lanes: int) -> np.ndarray:
+        """The same actions float32 (b 13) for every step."""
+        bounds, rng = self.suite.bounds, np.random.default_rng(0)
+        drawn = rng.uniform(bounds.low, bounds.high, (lanes, WIDTH)) * self.suite.used
+        drawn[:, 7:10] = 0
+        return drawn.astype(np.float32)
+
+
+def after_history(model: Any, scenes: Scenes, lanes: int) -> Any:
+    """A state with ``HISTORY`` frames in it."""
+    state = model.reset(scenes.frames(lanes), list(range(lanes)))
+    for _ in range(HISTORY - 1):
+        _, state = model.step(state, scenes.actions(lanes))
+    return state
+
+
+def timed(step: Callable[[], Any]) -> tuple[Any, float, float]:
+    """What a call gives, and the seconds of the clock and of the processor that it takes."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    # Frames come back as numpy arrays, so that a GPU has finished too.
+    result = step()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def throughput(model: Any, scenes: Scenes, lanes: int, steps: int) -> Timing:
+    """Time ``steps`` steps in a row, after a history of ``HISTORY`` frames."""
+    state, actions = after_history(model, scenes, lanes), scenes.actions(lanes)
+    times = []
+    for _ in range(steps):
+        (_, state), wall, cpu = timed(partial(model.step, state, actions))
+        times.append((wall, cpu))
+    seconds = np.array(times)
+    return Timing(lanes, seconds[:, 0], seconds[:, 1], model.frame_passes_per_frame, peak_memory())
+
+
+def peak_memory() -> float:
+    """MB."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 1e6
+    # Linux counts in kilobytes, macOS in bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def ratios(slow: Callable[[], Any], fast: Callable[[], Any], rounds: int) -> np.ndarray:
+    """Times of ``slow`` over those of ``fast`` (rounds 2): by the clock, and by the processor.
+
+    The two take turns in beginning a round; the first round is not counted.
+    """
+    found = []
+    for number in range(rounds + 1):
+        order = (slow, fast) if number % 2 else (fast, slow)
+        times = {step: timed(step)[1:] for step in order}
+        found.append(np.divide(times[slow], times[fast]))
+    return np.array(found[1:])
+
+
+def windowed_step(model: WorldModel, scenes: Scenes, lanes: int) -> Callable[[], Any]:
+    """A step that passes over ``HISTORY`` frames and the new one, with the same frames before it."""
+    whole = Windowed(model, HISTORY)
+    window, actions = after_history(whole, scenes, lanes), scenes.actions(lanes)
+    return lambda: whole.step(window, actions)
+
+
+def cached_step(model: Any, scenes: Scenes, lanes: int) -> Callable[[], Any]:
+    """A step as the model itself draws it."""
+    state, actions = after_history(model, scenes, lanes), scenes.actions(lanes)
+    return lambda: model.step(state, actions)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown."""
+    lines = [HEADER, ["---:"] * len(HEADER), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def pair(
+    kind: str, folder: Path, device: str, drawing: Drawing, scenes: Scenes, lanes: int
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """The two steps that a comparison times, the slower one first."""
+    if kind == "windowed":
+        model = load_model(folder, device, drawing)
+        if not isinstance(model, WorldModel):
+            raise ValueError("released weights have no exact cache; use --compare history")
+        return windowed_step(model, scenes, lanes), cached_step(model, scenes, lanes)
+    plain, changed = {
+        "history": (replace(drawing, history="exact"), replace(drawing, history="cached")),
+        "precision": (replace(drawing, precision="float32"), replace(drawing, precision="bfloat16")),
+        "compile": (replace(drawing, compile=False), replace(drawing, compile=True)),
+    }[kind]
+    slow, fast = (load_model(folder, device, way) for way in (plain, changed))
+    return cached_step(slow, scenes, lanes), cached_step(fast, scenes, lanes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--suite", default="drawer")
+    parser.add_argument("--world", default=MODEL, help="world model folder; by default the suite's own")
+    parser.add_argument("--lanes", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument(
+        "--frames", type=int, default=20, help="steps that are timed for each number of lanes"
+    )
+    parser.add_argument("--steps", type=int, help="denoising steps; by default the model's own")
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--history", choices=("exact", "cached"), help="for released weights")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"))
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--compare",
+        choices=("windowed", "history", "precision", "compile"),
+        help="instead of the table: how much faster than passes over the whole window, an exact history, float32, "
+        "or the network as it is",
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="pairs of steps in a comparison")
+    parser.add_argument("--out", type=Path, help="also write the table or the ratios to this file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    suite = load_suite(options.suite)
+    scenes, folder = Scenes(suite), model_folder(options.world, suite)
+    drawing = Drawing(
+        steps=options.steps,
+        guidance=options.guidance,
+        history=options.history,
+        precision=options.precision,
+        compile=options.compile,
+    )
+    lines = []
+    if options.compare is None:
+        model = load_model(folder, options.device, drawing)
+        # Peak memory of a process only grows, so small batches come first.
+        timings = [throughput(model, scenes, lanes, options.frames) for lanes in sorted(options.lanes)]
+        lines.append(table([timing.row(scenes.horizon) for timing in timings]))
+    else:
+        for lanes in options.lanes:
+            slow, fast = pair(options.compare, folder, options.device, drawing, scenes, lanes)
+            wall, cpu = ratios(slow, fast, options.rounds).T
+            lines.append(
+                f"{options.compare}, lanes {lanes}: {np.median(wall):.2f} times faster by the clock "
+                f"({wall.min():.2f} to {wall.max():.2f}), {np.median(cpu):.2f} by processor time "
+                f"({cpu.min():.2f} to {cpu.max():.2f}), {options.rounds} pairs"
+            )
+    print("\n".join(lines))
+    if options.out:
+        write_text(options.out, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
