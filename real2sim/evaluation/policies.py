@@ -17,6 +17,7 @@ from real2sim.policies.policy import Policy
 
 POLICIES_FILE = "policies.csv"
 POLICIES_FOLDER = "policies"
+SAVED_MODEL_FILE = "saved_model.pb"
 REPLAY = "replay:"
 ALL_SHIPPED, ALL_REPLAYS = "shipped", "replay:all"
 
@@ -48,7 +49,8 @@ def find_policies(
 
     A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy
     (called by the folder's name, or by ``name=folder``), ``random``, ``replay:<controller>``, ``replay:all``,
-    ``ws://host:port`` (a policy server), or a key of ``own``.
+    ``ws://host:port`` (a policy server, see `RemotePolicy`), a folder with RT-1's SavedModel and its
+    ``embeddings.npz``, or a key of ``own``.
     """
     own = own or {}
     sources = [source for name in names for source in _find(name, suite, own)]
@@ -115,14 +117,16 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
     if name.startswith(REPLAY):
         return _replays(name, suite)
     if name.startswith(("ws://", "wss://")):
-        return [_remote(name, name, everywhere)]
+        return [_remote("", name, everywhere)]
     label, _, place = name.partition("=")
     if place.startswith(("ws://", "wss://")):
         return [_remote(label, place, everywhere)]
     folder = Path(place or name).expanduser()
+    chosen = label if place else folder.resolve().name
     if (folder / CONFIG_FILE).is_file():
-        chosen = label if place else folder.resolve().name
         return [_trained(chosen, chosen, folder, everywhere)]
+    if (folder / SAVED_MODEL_FILE).is_file():
+        return [_published(chosen, folder, everywhere)]
     known = [
         *own,
         *shipped,
@@ -159,14 +163,31 @@ def _random(suite: Suite) -> PolicyMaker:
     return lambda jobs: policy
 
 
-def _remote(name: str, address: str, tasks: tuple[str, ...]) -> PolicySource:
+def _published(name: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:
     def load(device: str) -> PolicyMaker:
-        from real2sim.policies.remote import RemotePolicy
+        from real2sim.policies.rt1_saved_model import SavedModelRT1
 
-        policy = RemotePolicy(address)
+        policy = SavedModelRT1(folder)
         return lambda jobs: policy
 
-    return PolicySource(name, name, "remote", address, tasks, load)
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return PolicySource(name, name, "rt1", digest.hexdigest()[:16], tasks, load)
+
+
+def _remote(name: str, written: str, tasks: tuple[str, ...]) -> PolicySource:
+    """A policy server; how long it is waited for does not make it another policy."""
+    from real2sim.policies.remote import WAITING, RemotePolicy, read_address
+
+    def load(device: str) -> PolicyMaker:
+        policy = RemotePolicy(written)
+        return lambda jobs: policy
+
+    address, options = read_address(written)
+    meaning = ",".join(f"{key}={value}" for key, value in options.items() if key not in WAITING)
+    identity = f"{address}#{meaning}" if meaning else address
+    return PolicySource(name or identity, name or identity, "remote", identity, tasks, load)
 
 
 def _replays(name: str, suite: Suite) -> list[PolicySource]:

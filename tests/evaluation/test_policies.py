@@ -63,6 +63,22 @@ def test_an_own_object_and_a_server_take_part_by_name(suite: Suite) -> None:
     assert (server.kind, server.name, server.fingerprint) == ("remote", "far", "ws://localhost:8000")
 
 
+def test_waiting_longer_for_a_server_does_not_make_it_another_policy(suite: Suite) -> None:
+    patient, other = find_policies(["ws://h:1#patience=99", "ws://h:1#execute=4,patience=9"], suite)
+    assert (patient.name, patient.fingerprint) == ("ws://h:1", "ws://h:1")
+    assert (other.name, other.fingerprint) == ("ws://h:1#execute=4", "ws://h:1#execute=4")
+
+
+def test_a_published_saved_model_is_a_policy_of_its_own_weights(suite: Suite, tmp_path: Path) -> None:
+    export = Path(__file__).parents[1] / "data/rt1/agents_export"
+    shutil.copytree(export, tmp_path / "rt1main")
+    (plain,) = find_policies([str(tmp_path / "rt1main")], suite)
+    (tmp_path / "rt1main/embeddings.npz").write_bytes(b"other")
+    (renamed,) = find_policies([f"mine={tmp_path / 'rt1main'}"], suite)
+    assert (plain.name, plain.kind, renamed.name) == ("rt1main", "rt1", "mine")
+    assert plain.fingerprint != renamed.fingerprint
+
+
 def test_a_folder_of_another_kind_is_refused(suite: Suite) -> None:
     with pytest.raises(ValueError, match="holds a model of kind 'world_model'; expected a policy"):
         find_policies([str(suite.folder / "world_model")], suite)
