@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 VECTORS, NAMES = "instructions.vectors", "instructions.names"
 
 
+def add_embedding(vectors: dict[str, np.ndarray], instruction: str, vector: np.ndarray) -> None:
+    """Keep the vector of an instruction; a ValueError if another one is known for it."""
+    if instruction in vectors and not np.allclose(vectors[instruction], vector, atol=1e-4):
+        raise ValueError(f"instruction {instruction!r} has two different embeddings in the dataset")
+    vectors.setdefault(instruction, vector)
+
+
 class InstructionTable(Mapping[str, np.ndarray]):
     """Instruction -> vector (width,) float32; an unknown instruction names the nearest known ones."""
 

@@ -57,7 +57,7 @@ class PolicyTraining:
     """Augmentation: pixel noise of a standard deviation up to this share of the full range."""
     embeddings: Path | None = None
     """npz file with one sentence embedding per instruction, as `real2sim convert embeddings` writes it;
-    without it each instruction gets a random vector of signs."""
+    without it the episodes' own, and where they have none a random vector of signs per instruction."""
     save_at: tuple[float, ...] = (1.0,)
     """Shares of the training at which the policy is saved as OUT/at-<percent>."""
     keep_every: int = 100
@@ -203,10 +203,15 @@ def augment(frames: np.ndarray, rng: np.random.Generator, training: PolicyTraini
 
 
 def _instructions(training: PolicyTraining, book: LessonBook) -> InstructionTable:
-    if training.embeddings is None:
-        return InstructionTable.random(book.instructions, training.network.embedding)
-    known = InstructionTable.from_npz(training.embeddings, training.network.embedding)
-    return InstructionTable({name: known[name] for name in book.instructions}, known.width)
+    width = training.network.embedding
+    if training.embeddings is None and not book.embeddings:
+        return InstructionTable.random(book.instructions, width)
+    known = (
+        InstructionTable(book.embeddings, width)
+        if training.embeddings is None
+        else InstructionTable.from_npz(training.embeddings, width)
+    )
+    return InstructionTable({name: known[name] for name in book.instructions}, width)
 
 
 def _batch(

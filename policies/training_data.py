@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from real2sim.actions import FIELDS, WIDTH, ActionBounds
+from real2sim.actions import FIELDS, WIDTH, ActionBounds, terminates
 from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.policies.instructions import add_embedding
 from real2sim.policies.rt1_config import RT1Config
 from real2sim.policies.rt1_tokens import tokenize
 
@@ -25,7 +26,7 @@ class Demonstrations:
     """Which episodes of a dataset folder teach the policy, and what they teach."""
 
     folder: Path
-    """Dataset folder: one npz file per episode."""
+    """Dataset folder: one npz file per episode, e.g. from `real2sim convert rlds`."""
     labels: str = "recorded"
     """``recorded``: imitate the actions that were taken. ``expert``: in each visited state imitate what the
     scripted expert of each task would have done there (the dataset must hold these labels)."""
@@ -82,6 +83,8 @@ class LessonBook:
 
     frames: list[np.ndarray]
     lessons: list[Lesson]
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+    """Sentence embeddings by instruction, where the episodes have them."""
 
     @property
     def instructions(self) -> tuple[str, ...]:
@@ -118,10 +121,11 @@ def load_lessons(what: Demonstrations, config: RT1Config) -> LessonBook:
     files.sort(key=lambda file: np.random.default_rng([what.seed, 0, *file.name.encode()]).random())
     frames: list[np.ndarray] = []
     lessons: list[Lesson] = []
+    embeddings: dict[str, np.ndarray] = {}
     for file in files:
         if what.episodes is not None and len(frames) == what.episodes:
             break
-        episode = read_npz(file, names)
+        episode = read_npz(file, names, optional=["embedding"])
         if not _wanted(episode, what):
             continue
         noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
@@ -132,13 +136,15 @@ def load_lessons(what: Demonstrations, config: RT1Config) -> LessonBook:
                 raise ValueError(f"{file} has {len(tokens)} labelled frames, fewer than {config.history}")
             lessons.append(Lesson(len(frames), instruction, tokens.astype(np.uint8)))
         frames.append(episode["image"])
+        if what.labels == "recorded" and "embedding" in episode:
+            add_embedding(embeddings, str(episode["instruction"]), episode["embedding"])
     if what.episodes is not None and len(frames) < what.episodes:
         raise ValueError(
             f"{what.folder} has {len(frames)} episodes of the wanted kind, {what.episodes} were asked for"
         )
     if not frames:
         raise ValueError(f"none of the {len(files)} episodes in {what.folder} is of the wanted kind")
-    return LessonBook(frames, lessons)
+    return LessonBook(frames, lessons, embeddings)
 
 
 def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
@@ -152,7 +158,9 @@ def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
 def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations) -> dict[str, np.ndarray]:
     """Instruction -> actions (t 13)."""
     if what.labels == "recorded":
-        return {str(episode["instruction"]): episode["action"][:-1]}  # the last action leads to no frame
+        actions = episode["action"]
+        # The last action leads to no frame; it counts only if it says that the episode ends.
+        return {str(episode["instruction"]): actions if terminates(actions[-1]) else actions[:-1]}
     return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.expert_tasks}
 
 

@@ -23,14 +23,19 @@ def dataset_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_npz(path: Path, names: Sequence[str] = ("image", "action")) -> dict[str, np.ndarray]:
-    """Arrays of one episode: image (t h w 3) uint8, action (t 13) float32 and what else is asked for."""
+def read_npz(
+    path: Path, names: Sequence[str] = ("image", "action"), optional: Sequence[str] = ()
+) -> dict[str, np.ndarray]:
+    """Arrays of one episode: image (t h w 3) uint8, action (t 13) float32 and what else is asked for.
+
+    ``optional`` ones are left out where the file has none.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise ValueError(f"{path} has no array {missing[0]!r}; it holds {', '.join(file.files)}")
-            arrays = {name: file[name] for name in names}
+            arrays = {name: file[name] for name in [*names, *optional] if name in file}
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise ValueError(
             f"{path} cannot be read as npz ({error}); the file may be truncated, record it again"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from real2sim.episodes.arrays import write_arrays
-from real2sim.policies.embeddings import collect_embeddings
+from real2sim.policies.embeddings import ConvertEmbeddings, collect_embeddings, convert_embeddings
 from real2sim.policies.instructions import InstructionTable
 
 
@@ -38,3 +38,8 @@ def test_a_dataset_without_embeddings_is_named() -> None:
     del broken["steps"]["observation"]["natural_language_embedding"]
     with pytest.raises(ValueError, match="no feature natural_language_embedding"):
         collect_embeddings([broken])
+
+
+def test_without_a_dataset_and_an_encoder_there_is_nothing_to_collect(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="name an RLDS dataset, or an --encoder"):
+        convert_embeddings(ConvertEmbeddings(tmp_path / "table.npz", instructions=("open drawer",)))

@@ -12,6 +12,7 @@ import torch
 import real2sim.policies.train as train
 from real2sim.actions import FIELDS, pack
 from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.npz import dataset_files
 from real2sim.policies.rt1 import RT1Policy
 from real2sim.policies.rt1_config import RT1Config
 from real2sim.policies.train import (
@@ -99,6 +100,35 @@ def test_policies_are_saved_at_the_stated_shares(dataset: Path, tmp_path: Path) 
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert "2 of 8" in (folders[0] / "README.md").read_text()
+
+
+def with_embeddings(dataset: Path, out: Path, vectors: dict[str, np.ndarray]) -> Path:
+    out.mkdir()
+    for path in dataset_files(dataset):
+        episode = dict(np.load(path))
+        write_arrays(out / path.name, episode | {"embedding": vectors[str(episode["instruction"])]})
+    return out
+
+
+def test_episodes_bring_their_own_sentence_embeddings(dataset: Path, tmp_path: Path) -> None:
+    vectors = {"open drawer": np.ones(16, np.float32), "close drawer": np.zeros(16, np.float32)}
+    folder = with_embeddings(dataset, tmp_path / "data", vectors)
+    (policy,) = train_policy(
+        settings(dataset, tmp_path / "out", data=Demonstrations(folder), steps=1, save_at=(1.0,))
+    )
+    table = RT1Policy.from_folder(policy).instructions
+    for name, vector in vectors.items():
+        np.testing.assert_array_equal(table[name], vector)
+
+
+def test_a_last_action_that_ends_the_episode_is_a_lesson(dataset: Path, tmp_path: Path) -> None:
+    for path in dataset_files(dataset):
+        episode = dict(np.load(path))
+        episode["action"][-1] = pack({"terminate_episode": [1, 0, 0]})
+        write_arrays(tmp_path / path.name, episode)
+    lessons = load_lessons(Demonstrations(tmp_path), TINY).lessons
+    assert {len(lesson.tokens) for lesson in lessons} == {7}
+    assert {int(lesson.tokens[-1, 0]) for lesson in lessons} == {0}
 
 
 def test_a_time_limit_stops_and_the_next_call_goes_on(dataset: Path, tmp_path: Path) -> None:
