@@ -100,6 +100,11 @@ class LatentTraining:
 
     def __init__(self, config: TrainReleased) -> None:
         self.config = config
+        if not config.released.is_dir():
+            raise FileNotFoundError(
+                f"{config.released} is no folder; expected one that real2sim convert vid2world or convert "
+                "dynamicrafter has written"
+            )
         self.model = Vid2World.from_pretrained(config.released, dtype=torch.float32)
         self.model.unet.requires_grad_(True).train()
         shape, frames = self.model.config, config.optimisation.frames
@@ -206,16 +211,17 @@ def export_released(out: Path, folder: Path) -> None:
 
 
 def _card(described: Mapping[str, Any], step: int) -> str:
-    optimisation = described["optimisation"]
+    optimisation, data = described["optimisation"], Path(described["data"]).resolve()
+    withheld = ", ".join(f"{name} {share}" for name, share in described["dropout"].items())
     return f"""# World model, trained further
 
 Written by `real2sim train world-model --released` after {step} steps. The U-Net was trained; autoencoder, image
 encoder and resampler are those of the start, whose card is `{START_CARD}` with source and licence.
 
 - Start: `{Path(described["released"]).name}`
-- Data: `{Path(described["data"]).name}`, windows of {optimisation["frames"]} frames
+- Data: `{data.parent.name}/{data.name}`, windows of {optimisation["frames"]} frames
 - Learning rate {optimisation["learning_rate"]}, decay of averaged weights {optimisation["ema"]}
-- Withheld: {described["dropout"]}
+- Share of conditions withheld: {withheld}
 
 How good its predictions are was not measured: `real2sim metrics` compares them with recorded episodes.
 """

@@ -43,11 +43,11 @@ class Subject(Protocol):
 
 
 def learning_rate(step: int, config: Optimisation) -> float:
-    """Linear warm-up, constant, then a cosine to zero from ``decay_from`` on."""
+    """Linear warm-up, constant, then a cosine to zero from ``decay_from`` on; never, if that is 1."""
     if step < config.warmup:
         return config.learning_rate * (step + 1) / config.warmup
     begin = config.decay_from * config.steps
-    if step < begin:
+    if step < begin or config.decay_from >= 1:
         return config.learning_rate
     return (
         config.learning_rate

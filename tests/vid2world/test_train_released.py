@@ -240,6 +240,7 @@ def test_only_the_unet_changes_and_the_result_draws_frames(start: Path, whole: P
     for name in ("config.json", CAPTION_FILE, *(f"{part}.safetensors" for part in COMPONENTS)):
         same = (start / name).read_bytes() == (whole / "model" / name).read_bytes()
         assert same == (name != "unet.safetensors")
+    assert "action 0.2, image 0.1" in (whole / "model" / "README.md").read_text()
     assert "that of the start" in (whole / "model" / START_CARD).read_text()
     model = Vid2World.from_pretrained(whole / "model", sampler=SamplerConfig(steps=2))
     state = model.reset(np.zeros((1, 24, 32, 3), np.uint8), [0])
@@ -294,10 +295,23 @@ def options(optimisation: Optimisation) -> list[str]:
 
 
 @pytest.mark.slow
+def test_the_command_trains_windows_of_16_frames_in_bfloat16_by_default(start: Path, tmp_path: Path) -> None:
+    clips = write_episodes(tmp_path / "clips", (20,))
+    command = ["train", "world-model", "--released", str(start), "--data", str(clips), "--out", str(tmp_path)]
+    settings = ["--optimisation.steps", "2", "--optimisation.learning-rate", "1e-3"]
+    subprocess.run([sys.executable, "-m", "real2sim", *command, *settings], check=True, cwd=ROOT)
+    assert lines(tmp_path)[-1]["step"] == 2
+    before = load_file(start / "unet.safetensors")
+    changed = [name for name, tensor in weights(tmp_path).items() if not torch.equal(tensor, before[name])]
+    assert len(changed) > 0.9 * len(before)
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one_that_accumulates(start: Path, data: Path, tmp_path: Path) -> None:
     two, one = tmp_path / "two", tmp_path / "one"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--mixed_precision", "no", "--num_machines", "1", "--dynamo_backend", "no", "-m", "real2sim"]
+    # `accelerate launch` starts a single process where there are no GPUs.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launch += ["-m", "real2sim"]
     command = ["train", "world-model", "--released", str(start), "--data", str(data), "--out", str(two)]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
     for steps in (2, QUICK.steps):
@@ -361,6 +375,11 @@ def test_unfit_episodes_are_one_sentence(
     said = capsys.readouterr().err
     assert sentence in said
     assert "0.npz" in said
+
+
+def test_a_start_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="someone/model is no folder"):
+        train_released(training(Path("someone/model"), data, tmp_path))
 
 
 def test_windows_longer_than_the_model_sees_are_refused(start: Path, data: Path, tmp_path: Path) -> None:

@@ -111,3 +111,5 @@ def test_learning_rate_rises_stays_and_falls_to_zero() -> None:
     assert rates[20] == rates[49] == 1.0
     assert rates[100] == pytest.approx(0.0)
     assert rates[50:] == sorted(rates[50:], reverse=True)
+    constant = replace(config, decay_from=1.0)
+    assert learning_rate(100, constant) == learning_rate(10, constant) == 1.0
