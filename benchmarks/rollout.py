@@ -180,7 +180,6 @@ def pair(
     plain, changed = {
         "history": (replace(drawing, history="exact"), replace(drawing, history="cached")),
         "precision": (replace(drawing, precision="float32"), replace(drawing, precision="bfloat16")),
-        "compile": (replace(drawing, compile=False), replace(drawing, compile=True)),
     }[kind]
     slow, fast = (load_model(folder, device, way) for way in (plain, changed))
     return cached_step(slow, scenes, lanes), cached_step(fast, scenes, lanes)
@@ -200,14 +199,12 @@ def main() -> None:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--history", choices=("exact", "cached"), help="for released weights")
     parser.add_argument("--precision", choices=("float32", "bfloat16"))
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--compare",
-        choices=("windowed", "history", "precision", "compile"),
-        help="instead of the table: how much faster than passes over the whole window, an exact history, float32, "
-        "or the network as it is",
+        choices=("windowed", "history", "precision"),
+        help="instead of the table: how much faster than passes over the whole window, an exact history, or float32",
     )
     parser.add_argument("--rounds", type=int, default=9, help="pairs of steps in a comparison")
     parser.add_argument("--out", type=Path, help="also write the table or the ratios to this file")
@@ -220,7 +217,6 @@ def main() -> None:
         guidance=options.guidance,
         history=options.history,
         precision=options.precision,
-        compile=options.compile,
     )
     lines = []
     if options.compare is None:

@@ -34,15 +34,11 @@ class Drawing:
     several times faster and not quite the same (docs/speed.md)."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Number format of the network."""
-    compile: bool = False
-    """Compile the network with torch.compile; the first frames take minutes."""
 
     def __str__(self) -> str:
-        """What is not left to the folder, for run.json; compiling changes speed only."""
+        """What is not left to the folder, for run.json."""
         chosen = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return " ".join(
-            f"{name}={value}" for name, value in chosen if value is not None and name != "compile"
-        )
+        return " ".join(f"{name}={value}" for name, value in chosen if value is not None)
 
     def applied(self, model: Any) -> Any:
         """The model, changed in place."""
@@ -62,10 +58,6 @@ class Drawing:
 
             # The first stage of a small model has no weights; its pixels stay exact.
             (model if released else model.unet).to(getattr(torch, self.precision))
-        if self.compile:
-            import torch
-
-            model.unet.step = torch.compile(model.unet.step)
         return model
 
 
