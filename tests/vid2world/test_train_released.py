@@ -321,7 +321,9 @@ def test_two_processes_equal_one_that_accumulates(start: Path, data: Path, tmp_p
     train_released(training(start, data, one, optimisation=settings))
     for name, tensor in weights(one).items():
         torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-4, atol=1e-5)
-    assert lines(two)[-1]["loss"] == pytest.approx(lines(one)[-1]["loss"], rel=1e-4)
+    # The first two steps have a line of their own in the log of the two processes, which ended there once.
+    (line,) = lines(one)
+    assert np.mean([row["loss"] for row in lines(two)]) == pytest.approx(line["loss"], rel=1e-4)
 
 
 def test_without_an_average_the_weights_themselves_are_kept(start: Path, data: Path, tmp_path: Path) -> None:
