@@ -63,7 +63,7 @@ def convert_embeddings(config: ConvertEmbeddings) -> int:
 
 
 def collect_embeddings(episodes: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Instruction -> vector of RLDS episodes; one instruction with two vectors is an error."""
+    """Instruction -> vector of RLDS episodes, the first one of each instruction."""
     vectors: dict[str, np.ndarray] = {}
     for episode in episodes:
         observation = episode["steps"]["observation"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +20,20 @@ from real2sim.episodes.arrays import read_arrays
 if TYPE_CHECKING:
     from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 VECTORS, NAMES = "instructions.vectors", "instructions.names"
 
 
 def add_embedding(vectors: dict[str, np.ndarray], instruction: str, vector: np.ndarray) -> None:
-    """Keep the vector of an instruction; a ValueError if another one is known for it."""
-    if instruction in vectors and not np.allclose(vectors[instruction], vector, atol=1e-4):
-        raise ValueError(f"instruction {instruction!r} has two different embeddings in the dataset")
-    vectors.setdefault(instruction, vector)
+    """Keep the first vector of an instruction; a warning says when another one is met."""
+    known = vectors.setdefault(instruction, vector)
+    if known.shape != vector.shape or not np.allclose(known, vector, atol=1e-4):
+        log.warning(
+            "instruction %r has more than one embedding in the dataset, which an encoder does not do; "
+            "the first one is kept",
+            instruction,
+        )
 
 
 class InstructionTable(Mapping[str, np.ndarray]):

@@ -14,6 +14,8 @@ from real2sim.policies.policy import check_frames
 
 IMAGE = "0/observation/image"
 SENTENCE = "0/observation/natural_language_embedding"
+STEP_TYPE, MID = "0/step_type", 1
+"""tf_agents resets the state of an episode whose step is the first one (0); a middle one keeps what we hand back."""
 STATE_IN, STATE_OUT = "1/", "state/"
 EMBEDDINGS_FILE = "embeddings.npz"
 """One sentence embedding per instruction, where it lies beside the model."""
@@ -24,7 +26,8 @@ class SavedModelRT1:
 
     Whatever state the model has is handed back to it unseen, so that checkpoints that keep images and those that
     keep image tokens both work.  The graph takes one episode at a time: lanes are computed one after the other.
-    Observations other than image and sentence are zero; the network does not read them.
+    Observations other than image and sentence are zero; the network does not read them.  Each step is called a
+    middle one, as the state of a new episode comes from ``get_initial_state``.
 
     ``instructions`` are sentence embeddings by instruction, or an npz file with them, as ``real2sim convert
     embeddings`` writes it; without them ``embeddings.npz`` in the model's folder is read.
@@ -84,6 +87,8 @@ class SavedModelRT1:
                 value = image[None]
             elif name == SENTENCE:
                 value = self._sentences[lane][None]
+            elif name == STEP_TYPE:
+                value = np.array([MID], np.int32)
             elif name.startswith(STATE_IN):
                 value = self._states[lane][name.removeprefix(STATE_IN)]
             else:

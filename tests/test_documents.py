@@ -82,3 +82,16 @@ def test_the_readme_environment_snippet_runs() -> None:
     exec(snippet, names)
     assert names["frame"].shape == (64, 64, 3)
     assert names["info"]["instruction"] == "close drawer"
+
+
+def test_the_policy_of_the_documents_runs_as_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/policies.md").read_text(encoding="utf-8")
+    snippet = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    assert len([line for line in snippet.splitlines() if line.strip()]) < 20
+    names: dict[str, Any] = {}
+    exec(snippet.replace("starts=5", "starts=1, processes=1"), names)
+    assert len(names["episodes"]) == 2
+    assert (tmp_path / "runs/forward/run.json").is_file()

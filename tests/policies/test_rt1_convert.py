@@ -5,19 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from published_rt1 import DATA, recorded, write_saved_model
 from safetensors.numpy import load_file
 
 from real2sim.actions import FIELDS, ActionBounds
 from real2sim.episodes.arrays import write_arrays
-from real2sim.policies.instructions import InstructionTable
 from real2sim.policies.rt1 import RT1Policy
 from real2sim.policies.rt1_config import RT1Config, efficientnet_blocks
 from real2sim.policies.rt1_convert import ConvertRT1, config_from_variables, convert_rt1
-from real2sim.policies.rt1_saved_model import SavedModelRT1
 from real2sim.policies.rt1_variables import saved_model_keys
 
 # TensorFlow is imported where it is used: in one process with Mesa's software renderer it crashes.
@@ -25,22 +23,9 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="the tests of TensorFlow files need the extra 'tf'"
 )
 
-DATA = Path(__file__).parents[1] / "data/rt1"
 SIZES = RT1Config(
     stem=8, blocks=efficientnet_blocks(0.25, 0.3), top=320, layers=2, width=128, heads=4, head_width=16
 )
-STATES: dict[str, dict[str, tuple[type, list[int]]]] = {
-    "images": {
-        "image": (np.uint8, [6, 256, 320, 3]),
-        "action_tokens": (np.int32, [6, 11, 1, 1]),
-        "t": (np.int32, [1]),
-    },
-    "tokens": {
-        "context_image_tokens": (np.float32, [6, 8, 1, 512]),
-        "action_tokens": (np.int32, [6, 11, 1, 1]),
-        "seq_idx": (np.int32, [1]),
-    },
-}
 
 
 def variables() -> dict[str, np.ndarray]:
@@ -62,61 +47,6 @@ def write_tree(path: Path, values: dict[str, np.ndarray]) -> None:
         setattr(node, leaf, tf.Variable(value))
     children = {name: getattr(root, name) for name in {key.split("/")[0] for key in values}}
     tf.train.Checkpoint(**children).write(str(path))
-
-
-def write_saved_model(folder: Path, layout: str, actions: dict[str, np.ndarray]) -> None:
-    """A SavedModel with RT-1's two signatures that plays recorded actions and keeps count in its state."""
-    import tensorflow as tf
-
-    v1 = tf.compat.v1
-    clock = "t" if layout == "images" else "seq_idx"
-    with tf.Graph().as_default(), v1.Session() as session:
-        batch = v1.placeholder(tf.int32, [], "batch_size")
-        initial = {
-            name: tf.zeros(tf.concat([[batch], shape], 0), kind)
-            for name, (kind, shape) in STATES[layout].items()
-        }
-        inputs = {
-            "0/observation/image": v1.placeholder(tf.uint8, [None, 256, 320, 3]),
-            "0/observation/natural_language_embedding": v1.placeholder(tf.float32, [None, 512]),
-            "0/observation/natural_language_instruction": v1.placeholder(tf.string, [None]),
-            "0/step_type": v1.placeholder(tf.int32, [None]),
-        }
-        inputs |= {
-            f"1/{name}": v1.placeholder(kind, [None, *shape])
-            for name, (kind, shape) in STATES[layout].items()
-        }
-        time = inputs[f"1/{clock}"]
-        outputs = {
-            f"action/{name}": tf.gather(tf.constant(rows), time[:, 0]) for name, rows in actions.items()
-        }
-        outputs |= {f"state/{name}": tf.identity(inputs[f"1/{name}"]) for name in STATES[layout]}
-        outputs[f"state/{clock}"] = time + 1
-        # Reads what it is fed, so that a missing or wrong input would be noticed.
-        seen = tf.reduce_mean(tf.cast(inputs["0/observation/image"], tf.float32), axis=[1, 2])
-        outputs["action/rotation_delta"] += 0 * seen
-        info = v1.saved_model.utils.build_tensor_info
-
-        def signature(given: dict[str, Any], got: dict[str, Any]) -> Any:
-            return v1.saved_model.build_signature_def(
-                {k: info(v) for k, v in given.items()}, {k: info(v) for k, v in got.items()}, "m"
-            )
-
-        builder = v1.saved_model.Builder(str(folder))
-        builder.add_meta_graph_and_variables(
-            session,
-            ["serve"],
-            {
-                "action": signature(inputs, outputs),
-                "get_initial_state": signature({"batch_size": batch}, initial),
-            },
-        )
-        builder.save()
-
-
-def recorded() -> dict[str, np.ndarray]:
-    golden = load_file(DATA / "tiny_rollout.safetensors")
-    return {name: golden[f"a/action/{name}"] for name in FIELDS}
 
 
 def golden_episode(path: Path) -> None:
@@ -169,24 +99,7 @@ def test_the_numbered_variables_of_a_saved_model_are_recognised(tmp_path: Path) 
     assert "NOT equal to the SavedModel" in (convert_rt1(convert) / "README.md").read_text()
 
 
-@pytest.mark.parametrize("layout", ["images", "tokens"])
-def test_a_saved_model_carries_its_own_state_lane_by_lane(tmp_path: Path, layout: str) -> None:
-    write_saved_model(tmp_path / "model", layout, recorded())
-    policy = SavedModelRT1(tmp_path / "model", InstructionTable.random(["close drawer", "open drawer"], 512))
-    policy.reset(["close drawer", "open drawer"])
-    for step in range(3):
-        actions = policy.act(np.zeros((2, 64, 64, 3), np.uint8))
-        for name, where in FIELDS.items():
-            np.testing.assert_allclose(actions[:, where], np.stack([recorded()[name][step]] * 2), atol=1e-6)
-    policy.reset(["open drawer"])
-    first = policy.act(np.zeros((1, 256, 320, 3), np.uint8))
-    np.testing.assert_allclose(first[0, FIELDS["world_vector"]], recorded()["world_vector"][0], atol=1e-6)
-    policy.close()
-
-
-def test_a_folder_that_is_no_saved_model_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no saved_model.pb"):
-        SavedModelRT1(tmp_path, InstructionTable({}, 512))
+def test_a_source_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a TensorFlow checkpoint or SavedModel"):
         convert_rt1(ConvertRT1(tmp_path / "nothing", tmp_path / "out"))
 
