@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks import history_and_ranking
+from real2sim.evaluation.suite import Start, SuiteConfig, Task, write_suite
 from real2sim.model_folder import read_config
 from real2sim.vid2world.checkpoint import KIND
 from real2sim.vid2world.convert import ConvertVid2World, HeadChannels
@@ -209,6 +211,23 @@ def test_cost_is_counted_in_passes_over_one_frame(model: Vid2World) -> None:
     finally:
         handle.remove()
     assert sum(calls) == model.frame_passes_per_frame == 2 * 2 * (HISTORY + 1)
+
+
+def test_a_cached_history_saves_passes_and_changes_frames_a_little(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = Task("close_drawer", "close drawer", 3)
+    starts = [Start(task, f"{index}", frame) for index, frame in enumerate(frames(2))]
+    suite = SuiteConfig("made up", (task,), image_size=(24, 32), used_fields=("world_vector",))
+    write_suite(tmp_path / "suite", suite, {task.name: starts})
+    words = ["--world", str(folder), "--suite", str(tmp_path / "suite"), "--out", str(tmp_path / "runs")]
+    more = ["--policies", "random", "--starts", "2", "--steps", "4", "--frames-only"]
+    history_and_ranking.main([*words, *more])
+    table, passes, _ = capsys.readouterr().out.rsplit("\n", 3)[:3]
+    first = float(table.splitlines()[1].split()[1])
+    assert first > 10, "another picture altogether would be below ten decibels"
+    # Four steps, two branches, two frames of history: 2 * 4 * 3 passes if exact, else 2 * (3 + 3).
+    assert passes == "frame_passes: 144 exact, 72 cached, 2.00 times fewer"
 
 
 def test_weights_can_be_loaded_in_another_precision(folder: Path, model: Vid2World) -> None:
