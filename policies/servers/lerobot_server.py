@@ -5,7 +5,7 @@
 
 The actions are sent as the policy gives them after LeRobot's own post-processing, in the units of the dataset it
 was trained on; --convention says which these are (docs/actions.md).  The policy keeps its queues of frames and
-actions itself, so it is shown every frame.  Written against LeRobot 0.4.4.
+actions itself, so it is shown every frame.  Tried with ACT of LeRobot 0.4.4.
 """
 
 from __future__ import annotations

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_remote import raw_server
+from websockets.sync.server import ServerConnection
 
 from real2sim.policies.conventions import CONVENTIONS
 from real2sim.policies.remote import RemotePolicy
-from real2sim.policies.servers.policy_wire import policy_server
+from real2sim.policies.servers.policy_wire import policy_server, unpack_message
 
 SERVERS = Path(__file__).parents[2] / "policies/servers"
 SCRIPTS = ("lerobot_server", "openvla_server", "octo_server")
+EXCHANGE = Path(__file__).parents[1] / "data/policies/lerobot_act_exchange.npz"
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 FOREIGN = (
     "jax",
@@ -181,6 +184,33 @@ def test_a_rollout_reaches_a_lane_of_a_script_through_the_wire(server: Any) -> N
     assert action[10] == pytest.approx(0.01)
     assert action[3] == pytest.approx(1 - 2 * 1e-3)
     assert model.seen[0][2] == (7, 0)
+
+
+def test_what_a_real_lerobot_policy_answered_is_understood() -> None:
+    """Recorded from ACT of LeRobot 0.4.4 with random weights behind lerobot_server.py --blank-missing."""
+    recorded = {name: array.tobytes() for name, array in np.load(EXCHANGE).items()}
+    asked: list[bytes] = []
+
+    def answers(connection: ServerConnection) -> None:
+        connection.send(recorded["got_0"])
+        for message in connection:
+            assert isinstance(message, bytes)
+            asked.append(message)
+            connection.send(recorded[f"got_{len(asked)}"])
+
+    frames = np.random.default_rng(0).integers(0, 256, (3, 1, 24, 32, 3), dtype=np.uint8)
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place)
+        policy.seed([7])
+        policy.reset(["open drawer"])
+        actions = np.concatenate([policy.act(seen) for seen in frames])
+        policy.close()
+    assert asked == [recorded[f"sent_{step}"] for step in range(3)]
+    for step, action in enumerate(actions):
+        seven = unpack_message(recorded[f"got_{step + 1}"])["actions"][0]
+        np.testing.assert_allclose(action[10:], seven[:3], atol=1e-7)
+        assert action[3] == pytest.approx(1 - 2 * seven[6])
+        assert action[7:10].tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
