@@ -118,7 +118,7 @@ def check_actions(
     wanted = f"(lanes, {WIDTH})" if lanes is None else f"({lanes}, {WIDTH})"
     if found.ndim != 2 or found.shape[1] != WIDTH or (lanes is not None and len(found) != lanes):
         raise ValueError(
-            f"policy {policy!r}, step {step}: actions have shape {found.shape}, expected {wanted}"
+            f"policy {policy!r}, all lanes, step {step}: actions have shape {found.shape}, expected {wanted}"
         )
     if not np.issubdtype(found.dtype, np.number):
         raise ValueError(
