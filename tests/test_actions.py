@@ -59,7 +59,9 @@ def test_a_bad_number_is_reported_with_policy_lane_and_step(bad: float) -> None:
 
 @pytest.mark.parametrize("shape", [(4, 7), (13,), (3, 13)])
 def test_a_wrong_shape_is_reported_with_policy_and_step(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"policy 'mine', all lanes, step 3: actions have shape .* expected \(4, 13\)"):
+    with pytest.raises(
+        ValueError, match=r"policy 'mine', all lanes, step 3: actions have shape .* expected \(4, 13\)"
+    ):
         check_actions(np.zeros(shape), ActionBounds(), policy="mine", step=3, lanes=4)
 
 
