@@ -83,13 +83,19 @@ class RT1(nn.Module):
 class RT1Policy:
     """Acts with an RT-1 network on a batch of lanes; the tokens of past frames are computed once.
 
-    ``temperature`` 0 takes the likeliest bin; above 0 the bin is drawn from the softmax at that temperature,
-    from (seed of the lane, step), so that an episode does not depend on the batch it runs in.
+    ``temperature``, by default that of the network's configuration: 0 takes the likeliest bin; above 0 the bin
+    is drawn from the softmax at that temperature, from (seed of the lane, step), so that an episode does not
+    depend on the batch it runs in.
     """
 
     def __init__(
-        self, network: RT1, instructions: InstructionTable, temperature: float = 0.0, device: str = "cpu"
+        self,
+        network: RT1,
+        instructions: InstructionTable,
+        temperature: float | None = None,
+        device: str = "cpu",
     ) -> None:
+        temperature = network.config.temperature if temperature is None else temperature
         if temperature < 0:
             raise ValueError(f"temperature must not be negative, got {temperature}")
         if instructions.width != network.config.embedding:
@@ -108,7 +114,9 @@ class RT1Policy:
         self._step = 0
 
     @classmethod
-    def from_folder(cls, folder: str | Path, temperature: float = 0.0, device: str = "cpu") -> RT1Policy:
+    def from_folder(
+        cls, folder: str | Path, temperature: float | None = None, device: str = "cpu"
+    ) -> RT1Policy:
         """The policy in a model folder, as `save` or ``real2sim convert rt1`` wrote it."""
         folder = Path(folder)
         network = RT1(read_config(folder, KIND, RT1Config))

@@ -106,6 +106,9 @@ class RT1Config:
     """Order of the fields in the action tokens."""
     bounds: ActionBounds = field(default_factory=ActionBounds)
     """What the first and the last bin of each field mean."""
+    temperature: float = 0.0
+    """How a bin is chosen when acting: 0 takes the likeliest, as published; above 0 the bin is drawn from the
+    softmax at this temperature."""
 
     def __post_init__(self) -> None:
         if sorted(self.action_order) != sorted(FIELDS):

@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
 from real2sim.evaluation.lanes import World
 from real2sim.evaluation.loop import Episode, Job, episode_seed, play
-from real2sim.evaluation.policies import ALL_SHIPPED, PolicySource, find_policies
+from real2sim.evaluation.policies import PolicySource, find_policies
+from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
-from real2sim.evaluation.worlds import Drawing, open_world, world_fingerprint
+from real2sim.evaluation.worlds import open_world, world_fingerprint
 from real2sim.model_folder import config_to_dict
 from real2sim.policies.policy import Policy
 
@@ -34,50 +34,6 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 PATIENCE_FOR_LANES = 600.0
 """Seconds that other processes wait for the first one to measure."""
-
-
-@dataclass(frozen=True)
-class RolloutConfig:
-    """Roll policies out and keep every episode in a run folder."""
-
-    out: Path
-    """Run folder; one that exists is continued: episodes that are in it are not made again."""
-    policies: tuple[str, ...] = (ALL_SHIPPED,)
-    """Shipped names, `shipped` for all of them, folders, name=folder, `random`, `replay:<controller>`,
-    `replay:all`, or ws://host:port of a policy server."""
-    suite: str = "drawer"
-    """Name of a shipped suite, or a suite folder."""
-    tasks: tuple[str, ...] = ()
-    """Tasks of the suite; none means all."""
-    starts: int = 50
-    """How many of each task's start frames; every policy begins from the same ones."""
-    seed: int = 0
-    """Seed of the run; the seed of an episode is derived from it and the start, not from the policy."""
-    world: str = "world_model"
-    """`world_model` for the suite's own, a folder with another world model, or `mujoco` for physics."""
-    drawing: Annotated[Drawing, tyro.conf.arg(name="")] = Drawing()
-    """How the world model draws, where it is not to draw as its folder says."""
-    lanes: int | Literal["auto"] = 25
-    """Episodes that are drawn as one batch; `auto` takes as many as fit into the memory, measured at the start."""
-    memory_limit: float | None = None
-    """Gigabytes that a process may use for drawing with `--lanes auto`; by default half of what is free, shared by
-    the processes."""
-    processes: int | None = None
-    """Local worker processes; by default one per processor core, or one with a GPU.  Ignored under `accelerate
-    launch`, where every launched process takes its share."""
-    device: str = "cpu"
-    """`cpu` or `cuda`; the small models that are shipped are made for processors."""
-    threads: int = 1
-    """Processor threads per process."""
-
-    def __post_init__(self) -> None:
-        for name in ("starts", "lanes", "threads"):
-            if getattr(self, name) != "auto" and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.memory_limit is not None and self.lanes != "auto":
-            raise ValueError("a memory limit decides the number of lanes; give it with --lanes auto")
-        if self.processes is not None and self.processes < 1:
-            raise ValueError(f"processes must be at least 1, got {self.processes}")
 
 
 @dataclass(frozen=True)

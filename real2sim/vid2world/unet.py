@@ -22,10 +22,12 @@ class Stage(nn.ModuleList):
 
     def forward(self, frames: Tensor, conditions: Conditions) -> Tensor:
         for block in self:
-            if conditions.recompute:
-                frames = checkpoint(block, frames, conditions, use_reentrant=False)
-            else:
-                frames = block(frames, conditions)
+            again = conditions.recompute
+            frames = (
+                checkpoint(block, frames, conditions, use_reentrant=False)
+                if again
+                else block(frames, conditions)
+            )
         return frames
 
 
