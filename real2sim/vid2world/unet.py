@@ -13,8 +13,7 @@ from real2sim.vid2world.residual import Downsample, HeightCausalConv, ResBlock, 
 from real2sim.vid2world.transformer import SpatialTransformer, TemporalTransformer, zero
 from real2sim.vid2world.unet_config import UNetConfig
 
-# The transformer at the entrance has this many heads at every width.
-INIT_ATTENTION_HEADS = 8
+INIT_ATTENTION_HEADS = 8  # of the transformer at the entrance, at every width
 
 
 class Stage(nn.ModuleList):
@@ -22,12 +21,10 @@ class Stage(nn.ModuleList):
 
     def forward(self, frames: Tensor, conditions: Conditions) -> Tensor:
         for block in self:
-            again = conditions.recompute
-            frames = (
-                checkpoint(block, frames, conditions, use_reentrant=False)
-                if again
-                else block(frames, conditions)
-            )
+            if conditions.recompute:
+                frames = checkpoint(block, frames, conditions, use_reentrant=False)
+            else:
+                frames = block(frames, conditions)
         return frames
 
 
@@ -273,8 +270,7 @@ class CausalUNet(nn.Module):
         if per_frame:
             if image.shape[1] != own * frames:
                 raise ValueError(
-                    f"per-frame context needs {own} image tokens for each of {frames} frames, "
-                    f"got {image.shape[1]}"
+                    f"expected {own} image tokens for each of {frames} frames, got {image.shape[1]}"
                 )
             image = image.reshape(lanes * frames, own, -1)
         return text, image
