@@ -9,7 +9,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -23,7 +23,7 @@ from real2sim.evaluation.lanes import World
 from real2sim.evaluation.loop import Episode, Job, episode_seed, play
 from real2sim.evaluation.policies import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
-from real2sim.evaluation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
+from real2sim.evaluation.suite import STARTS_FILE, SUITE_FILE, Start, Suite, load_suite
 from real2sim.evaluation.worlds import open_world, world_fingerprint
 from real2sim.model_folder import config_to_dict
 from real2sim.policies.policy import Policy
@@ -55,6 +55,7 @@ def rollout(
     """
     suite = load_suite(config.suite)
     sources = find_policies(config.policies, suite, policies)
+    _starts(config, suite)  # refuses unknown tasks and too many starts before anything is written
     folder = RunFolder(config.out)
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     with _clear_disk_errors(config.out):
@@ -94,21 +95,26 @@ def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> li
     depend a little on the batch, so this is what makes frames equal to the last bit.
     """
     assert isinstance(config.lanes, int)
-    names = config.tasks or tuple(task.name for task in suite.tasks)
-    starts = {name: suite.starts(name, config.starts) for name in names}
+    starts = _starts(config, suite)
     batches = []
     for source in sources:
-        for name in names:
+        for name, here in starts.items():
             if name not in source.tasks:
                 continue
             jobs = [
                 Job(source.name, start, episode_seed(config.seed, suite.name, name, start.id))
-                for start in starts[name]
+                for start in here
             ]
             batches += [
                 Batch(source, tuple(jobs[i : i + config.lanes])) for i in range(0, len(jobs), config.lanes)
             ]
     return batches
+
+
+def _starts(config: RolloutConfig, suite: Suite) -> dict[str, Sequence[Start]]:
+    """Starts of every task that is asked for."""
+    names = config.tasks or tuple(task.name for task in suite.tasks)
+    return {name: suite.starts(name, config.starts) for name in names}
 
 
 def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: int) -> RolloutConfig:

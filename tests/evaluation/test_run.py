@@ -146,7 +146,8 @@ def _children(pid: int) -> list[int]:
 
 
 def test_ctrl_c_ends_cleanly_and_keeps_what_is_finished(tiny_suite: Path, tmp_path: Path) -> None:
-    started = command(tiny_suite, tmp_path / "run", "--processes", "2")
+    # With many denoising steps it does not end before the signal comes.
+    started = command(tiny_suite, tmp_path / "run", "--processes", "2", "--steps", "50")
     running = subprocess.Popen(
         [sys.executable, *started], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
