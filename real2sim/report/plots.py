@@ -87,7 +87,7 @@ def plot_rates(rows: pd.DataFrame, ax: Axes | None = None, real_name: str = "rea
     ax.set_yticks(place, names or list(rows["policy"]))
     ax.set(xlim=(-3, 103), xlabel="success in %")
     ax.set_title(title, fontsize=11, color=INK)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False, fontsize=8)
+    ax.legend(loc="lower center", ncols=2, frameon=False, fontsize=8, borderaxespad=0.3, borderpad=0.1)
     ax.set_ylim(-1.3, len(rows) - 0.4)
     ax.grid(axis="x", color=FAINT, alpha=0.25)
     _bare(ax)
