@@ -116,6 +116,7 @@ def figure(rows: pd.DataFrame, path: Path) -> None:
     """Error and ranking against frame passes: the numbers of steps as a line, other choices as single marks."""
     from matplotlib.figure import Figure
 
+    passes = sorted(rows["frame_passes"].unique())
     panels = [("psnr_last", "PSNR of the last frame (dB)")]
     if "pearson" in rows:
         panels += [("pearson", "Pearson r with real rates"), ("mmrv", "MMRV")]
@@ -136,6 +137,8 @@ def figure(rows: pd.DataFrame, path: Path) -> None:
                     label=f"{way} {name}".strip(),
                 )
         ax.set(xlabel="frame passes per frame", ylabel=label, xscale="log")
+        ax.set_xticks(passes, [str(value) for value in passes])
+        ax.minorticks_off()
         ax.spines[["top", "right"]].set_visible(False)
     drawn.legend(
         *ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize="small"
