@@ -149,7 +149,13 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_finished(tiny_suite: Path, tmp_pa
     # With many denoising steps it does not end before the signal comes.
     started = command(tiny_suite, tmp_path / "run", "--processes", "2", "--steps", "50")
     running = subprocess.Popen(
-        [sys.executable, *started], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, *started],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background of a shell hands down that this signal is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while RowCounter(RunFolder(tmp_path / "run")).count() < 1:
         time.sleep(0.01)
