@@ -86,12 +86,10 @@ class Lesson:
 
 
 def lessons(data: Path, runs: Path) -> list[Lesson]:
-    """All families of the drawer suite."""
+    """All families that ship with the drawer suite."""
 
     def family(name: str, seed: int, steps: int, description: str, **what: Any) -> Lesson:
-        taught = Demonstrations(data, **{"labels": "expert", "episodes": 800, "seed": seed, **what})
-        training = PolicyTraining(taught, runs / name, NETWORK, steps, seed=seed, blur=BLUR, noise=NOISE)
-        return Lesson(name, training, {name: 1.0}, description)
+        return Lesson(name, _training(data, runs, name, seed, steps, **what), {name: 1.0}, description)
 
     def imitator(
         name: str, seed: int, description: str, controllers: tuple[str, ...], successful: bool
@@ -141,6 +139,35 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
         imitator("grazing", 25, "the actions of experts and of those who graze", ("expert", "graze"), False),
         imitator("slow", 22, "the actions of slow and stopping episodes", ("scaled", "stop"), False),
     ]
+
+
+def recorders(data: Path, runs: Path) -> list[Lesson]:
+    """Families that only act in training data."""
+    unlike: list[tuple[str, int, int, dict[str, Any]]] = [
+        ("half", 2, 600, {}),
+        ("some", 16, 650, {"episodes": 150}),
+        ("timid", 17, 700, {"action_scale": 0.4}),
+        ("late", 18, 700, {"action_delay": 1}),
+        ("brief", 19, 250, {}),
+        ("shaky", 20, 500, {"label_noise": 0.3}),
+        ("bold", 26, 800, {"action_scale": 1.8}),
+        (
+            "distracted",
+            24,
+            600,
+            {"labels": "recorded", "controllers": ("expert", "wander"), "episodes": None},
+        ),
+        ("average", 27, 750, {"episodes": 300}),
+    ]
+    return [
+        Lesson(name, _training(data, runs, name, seed, steps, **what), {}, "acts in training data")
+        for name, seed, steps, what in unlike
+    ]
+
+
+def _training(data: Path, runs: Path, name: str, seed: int, steps: int, **what: Any) -> PolicyTraining:
+    taught = Demonstrations(data, **{"labels": "expert", "episodes": 800, "seed": seed, **what})
+    return PolicyTraining(taught, runs / name, NETWORK, steps, seed=seed, blur=BLUR, noise=NOISE)
 
 
 def screen(folder: Path, episodes: int) -> dict[str, list[int]]:
@@ -209,7 +236,8 @@ def main() -> None:
     """Train what is missing, try it, ship it."""
     asked = tyro.cli(Shipment, description=__doc__)
     torch.set_num_threads(1)
-    families = lessons(asked.data.expanduser(), asked.runs.expanduser())
+    where = asked.data.expanduser(), asked.runs.expanduser()
+    families = [*lessons(*where), *recorders(*where)]
     for lesson in families:
         if asked.only and lesson.family not in asked.only:
             continue

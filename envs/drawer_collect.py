@@ -1,14 +1,18 @@
-"""Physics episodes of mixed quality for training: successes, near misses, failures, wandering, standing still."""
+"""Physics episodes of mixed quality for training: successes, near misses, failures, wandering, standing still.
+
+Scripted controllers act, or policies that were trained: those end up in places of their own.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from real2sim.envs.drawer_experts import (
@@ -22,11 +26,12 @@ from real2sim.envs.drawer_experts import (
 )
 from real2sim.envs.drawer_physics import HORIZON, TASKS, DrawerPhysics, DrawerStart, is_success
 from real2sim.episodes.arrays import write_arrays
+from real2sim.policies.rt1 import RT1Policy
 
 
 @dataclass(frozen=True)
 class Collect:
-    """Record physics episodes of scripted controllers as a dataset folder (extra 'physics')."""
+    """Record physics episodes of scripted controllers, or of policies, as a dataset folder (extra 'physics')."""
 
     out: Path
     """Folder of the dataset; episodes that are already there are kept."""
@@ -39,6 +44,10 @@ class Collect:
     mix: Literal["broad", "contact"] = "broad"
     """Which controllers act: ``broad`` covers everything a controller may do, ``contact`` what happens at the
     handle: drawers moved part of the way, grazing pushes, hovering."""
+    policies: tuple[Path, ...] = ()
+    """RT-1 policy folders; given some, one of them, drawn per episode, acts in place of ``mix``, as random as its
+    temperature says or up to twice as much.  Never those that a model taught with these episodes shall
+    evaluate."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.processes < 1:
@@ -114,17 +123,46 @@ def _draw_miss(task: str, rng: np.random.Generator) -> tuple[float, float, float
     return float(rng.normal(0, 0.03)), side * float(rng.uniform(0.02, depth)), float(rng.normal(0, 0.02))
 
 
+class PolicyController:
+    """A policy at the place of a scripted controller: it sees only the newest of ``frames``, which grow."""
+
+    def __init__(
+        self, policy: RT1Policy, task: str, frames: list[np.ndarray], rng: np.random.Generator
+    ) -> None:
+        self._policy, self._frames = policy, frames
+        policy.seed([int(rng.integers(2**62))])
+        policy.reset([TASKS[task]])
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,) at a step."""
+        action: np.ndarray = self._policy.act(self._frames[-1][None])[0]
+        return action
+
+
 def record_episode(
-    physics: DrawerPhysics, seed: int, index: int, kinds: dict[str, float] = BROAD
+    physics: DrawerPhysics,
+    seed: int,
+    index: int,
+    kinds: dict[str, float] = BROAD,
+    policies: tuple[Path, ...] = (),
 ) -> dict[str, np.ndarray]:
-    """One episode in the dataset's layout; T = horizon + 1 frames, the last action is unused."""
+    """One episode in the dataset's layout; T = horizon + 1 frames, the last action is unused.
+
+    One of ``policies`` acts, if there are any, else a controller of one of the ``kinds``.
+    """
     rng = np.random.default_rng([seed, index])
     task = str(rng.choice(list(TASKS)))
     start = DrawerStart.draw(task, rng)
     if rng.random() < 0.25:  # any opening, so that the model knows drawers half open too
         start = DrawerStart(start.drawer_x, float(rng.uniform(-0.16, 0.0)), start.hand)
-    kind, controller = draw_controller(task, kinds, rng)
     frames = [physics.reset(start)]
+    if policies:
+        kind = "policy"
+        policy = _policy(policies[int(rng.integers(len(policies)))])
+        policy.temperature = policy.network.config.temperature * float(rng.uniform(1.0, 2.0))
+        controller: Controller = PolicyController(policy, task, frames, rng)
+    else:
+        kind, controller = draw_controller(task, kinds, rng)
     actions: list[np.ndarray] = []
     drawers, hands = [], []
     labels: dict[str, list[np.ndarray]] = {name: [] for name in TASKS}
@@ -152,6 +190,11 @@ def record_episode(
     }
 
 
+@lru_cache(maxsize=64)
+def _policy(folder: Path) -> RT1Policy:
+    return RT1Policy.from_folder(folder)
+
+
 def episode_path(folder: Path, index: int) -> Path:
     """Where episode ``index`` of a dataset lies."""
     return folder / f"episode_{index:05d}.npz"
@@ -175,13 +218,12 @@ _physics: DrawerPhysics | None = None
 
 
 def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 def _record(job: tuple[Collect, int]) -> None:
     global _physics
     _physics = _physics or DrawerPhysics()
     config, index = job
-    write_arrays(
-        episode_path(config.out, index), record_episode(_physics, config.seed, index, MIXES[config.mix])
-    )
+    episode = record_episode(_physics, config.seed, index, MIXES[config.mix], config.policies)
+    write_arrays(episode_path(config.out, index), episode)

@@ -60,7 +60,7 @@ def report(arguments: Sequence[str]) -> None:
 
 
 def collect(arguments: Sequence[str]) -> None:
-    """Record physics episodes of scripted controllers as training data."""
+    """Record physics episodes of scripted controllers, or of policies, as training data."""
     from real2sim.envs.drawer_collect import Collect
     from real2sim.envs.drawer_collect import collect as record
 

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from real2sim.vid2world.ddim import split_velocity
 from real2sim.vid2world.world_model_config import ForcingConfig
 
+PURE = 999
+"""The last diffusion step: nothing but noise."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -32,7 +35,7 @@ def draw_levels(config: ForcingConfig, lanes: int, frames: int, generator: torch
 
     anywhere = (uniform(lanes, frames) * 1000).long()
     nearly_clean = (uniform(lanes, frames) * config.clean_below).long()
-    noisy = torch.where(uniform(lanes, frames) < config.pure, 999, anywhere)
+    noisy = torch.where(uniform(lanes, frames) < config.pure, PURE, anywhere)
     mixed = torch.where(uniform(lanes, frames) < config.clean, nearly_clean, noisy)
     levels = torch.where(uniform(lanes, 1) < config.independent, anywhere, mixed)
     levels[:, 0] = nearly_clean[:, 0]
@@ -68,15 +71,12 @@ def motion_weights(latents: Tensor, extra: float) -> Tensor:
     return 1 + extra * F.max_pool3d(moved, (1, 3, 3), stride=1, padding=(0, 1, 1))
 
 
-def forcing_loss(
-    prediction: Tensor, x: Tensor, window: Window, levels: Tensor, alpha: Tensor, kind: str, extra: float
-) -> Tensor:
-    """Weighted squared error of the clean frame, one number.
+def forcing_loss(clean: Tensor, window: Window, levels: Tensor, alpha: Tensor, extra: float) -> Tensor:
+    """Weighted squared error of the predicted ``clean`` frames (b c t h w), one number.
 
     The weight of a level is min(1/(1 - a), 4), and a tenth of that for nearly clean frames, which are
     easy and serve as history; of a patch, see :func:`motion_weights`.
     """
-    clean = clean_from(prediction, x, alpha, kind)
     weight = (1 / (1 - alpha).clamp(min=1e-4)).clamp(max=4.0) * torch.where(levels < 100, 0.1, 1.0)
     weight = weight[:, None, :, None, None] * motion_weights(window.latents, extra)
     return ((clean - window.latents).square() * weight).mean()

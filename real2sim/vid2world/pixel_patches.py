@@ -44,10 +44,13 @@ class PixelPatches(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Frames uint8 (b t h w 3) of latents (b c t h/p w/p)."""
         lanes, _, times = latents.shape[:3]
-        patches = latents.transpose(1, 2).flatten(0, 1)
-        pixels = F.pixel_shuffle(patches.float(), self.patch) * self.scale + self.background
+        pixels = self.pixels(latents.transpose(1, 2).flatten(0, 1))
         levels = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         return levels.permute(0, 2, 3, 1).unflatten(0, (lanes, times))
+
+    def pixels(self, patches: Tensor) -> Tensor:
+        """Images (n 3 h w), in [-1, 1] where they were cut from frames, of latents of single frames (n c h/p w/p)."""
+        return F.pixel_shuffle(patches.float(), self.patch) * self.scale + self.background
 
     def clamp(self, latents: Tensor) -> Tensor:
         """Latents (b c t h/p w/p) brought into the range that pixels have."""

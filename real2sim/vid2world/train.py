@@ -14,8 +14,16 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from real2sim.model_folder import config_from_dict, read_json
-from real2sim.vid2world.diffusion_forcing import Window, add_noise, clean_from, draw_levels, forcing_loss
+from real2sim.vid2world.diffusion_forcing import (
+    PURE,
+    Window,
+    add_noise,
+    clean_from,
+    draw_levels,
+    forcing_loss,
+)
 from real2sim.vid2world.levels import signal_levels
+from real2sim.vid2world.perception import PerceptionConfig, perceptions, perceptual_loss
 from real2sim.vid2world.training_loop import DESCRIPTION, run_training, trained_weights
 from real2sim.vid2world.windows import WindowSource
 from real2sim.vid2world.world_model import WorldModel
@@ -37,6 +45,7 @@ class TrainWorldModel:
     model: WorldModelConfig = field(default_factory=WorldModelConfig.drawer)
     forcing: ForcingConfig = ForcingConfig()
     optimisation: Optimisation = Optimisation()
+    perception: PerceptionConfig = PerceptionConfig()
     max_minutes: float = math.inf
     """Stop (resumably) after this many minutes."""
 
@@ -66,10 +75,17 @@ class PixelTraining:
         sample = np.random.default_rng(optimisation.seed).integers(len(images), size=min(len(images), 300))
         few = images[sample, :: max(1, images.shape[1] // 4)]
         self.model.first_stage.fit(few.reshape(-1, *images.shape[2:]))
+        seen = config.perception
+        self.perceptions = perceptions(seen, config.data, config.out) if seen.weight else None
 
     def described(self) -> Mapping[str, Any]:
         config = self.config
-        return {"model": config.model, "forcing": config.forcing, "optimisation": config.optimisation}
+        return {
+            "model": config.model,
+            "forcing": config.forcing,
+            "optimisation": config.optimisation,
+            "perception": config.perception,
+        }
 
     def loss(self, unet: nn.Module, step: int, rng: np.random.Generator) -> Tensor:
         window = self.source.draw(self.model, self.config.optimisation.windows, rng)
@@ -91,7 +107,20 @@ class PixelTraining:
         )
         prediction = self._predict(unet, x, window, levels, told)
         kind = self.config.model.prediction
-        return forcing_loss(prediction.float(), x, window, levels, alpha, kind, forcing.motion_weight)
+        clean = clean_from(prediction.float(), x, alpha, kind)
+        loss = forcing_loss(clean, window, levels, alpha, forcing.motion_weight)
+        return loss if self.perceptions is None else loss + self._perceptual(clean, window, levels)
+
+    def _perceptual(self, clean: Tensor, window: Window, levels: Tensor) -> Tensor:
+        """The loss of what is seen in frames drawn from pure noise."""
+        drawn = (levels == PURE).nonzero(as_tuple=True)
+        if not len(drawn[0]):
+            return clean.new_zeros(())
+        assert self.perceptions is not None
+        networks = self.perceptions.to(clean.device)
+        pixels = self.model.first_stage.pixels
+        frames = [pixels(latents.transpose(1, 2)[drawn]) for latents in (clean, window.latents)]
+        return self.config.perception.weight * perceptual_loss(networks, *frames)
 
     def _predict(self, unet: nn.Module, x: Tensor, window: Window, levels: Tensor, told: Tensor) -> Tensor:
         condition = window.condition.expand(-1, -1, x.shape[2], -1, -1)
@@ -113,7 +142,7 @@ class PixelTraining:
         lanes, frames = latents.shape[0], latents.shape[2]
         drawn = torch.rand((lanes, frames), generator=generator).to(latents.device) < 0.5
         drawn[:, 0] = False
-        levels = torch.where(drawn, 999, 20)
+        levels = torch.where(drawn, PURE, 20)
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         alpha = signal[levels]
         x = add_noise(latents, noise, alpha)

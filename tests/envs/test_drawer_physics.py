@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from real2sim.actions import WIDTH
+from real2sim.actions import FIELDS, WIDTH
 from real2sim.envs.drawer_collect import (
     MIXES,
     Collect,
@@ -37,6 +37,8 @@ from real2sim.envs.drawer_physics import (
     is_success,
 )
 from real2sim.episodes.npz import read_npz
+from real2sim.evaluation.suite import load_suite
+from real2sim.policies.rt1 import RT1Policy
 
 MIDDLE = DrawerStart(0.0, -0.1, (0.0, 0.48, 0.2))
 
@@ -177,3 +179,22 @@ def test_an_episode_depends_on_its_seed_and_number_alone(physics: DrawerPhysics,
     for name, array in written.items():
         np.testing.assert_array_equal(array, direct[name])
     assert written["image"].shape == (HORIZON + 1, 64, 64, 3)
+
+
+@pytest.mark.physics
+def test_a_policy_records_the_actions_it_chose_from_the_recorded_frames(
+    physics: DrawerPhysics, tmp_path: Path
+) -> None:
+    folder = load_suite("drawer").folder / "policies" / "medium"
+    collect(Collect(tmp_path, episodes=2, seed=5, processes=2, policies=(folder,)))
+    written = read_npz(episode_path(tmp_path, 1), ("image", "action", "controller", "instruction"))
+    assert str(written["controller"]) == "policy"
+    direct = record_episode(physics, 5, 1, policies=(folder,))
+    np.testing.assert_array_equal(written["image"], direct["image"])
+    likeliest = RT1Policy.from_folder(folder, temperature=0)
+    likeliest.reset([str(written["instruction"])])
+    wanted = np.stack([likeliest.act(frame[None])[0] for frame in written["image"][:-1]])
+    # It draws from its bins, so it does nearly the same, and not quite.
+    moved, hoped = written["action"][:-1, FIELDS["world_vector"]], wanted[:, FIELDS["world_vector"]]
+    assert np.corrcoef(moved.ravel(), hoped.ravel())[0, 1] > 0.5
+    assert not np.array_equal(moved, hoped)
