@@ -37,6 +37,10 @@ def draw_levels(config: ForcingConfig, lanes: int, frames: int, generator: torch
     nearly_clean = (uniform(lanes, frames) * config.clean_below).long()
     noisy = torch.where(uniform(lanes, frames) < config.pure, PURE, anywhere)
     mixed = torch.where(uniform(lanes, frames) < config.clean, nearly_clean, noisy)
+    if config.alternating:
+        odd = (torch.arange(frames) + (uniform(lanes, 1) < 0.5)) % 2 == 1
+        in_turns = torch.where(odd, PURE, nearly_clean)
+        mixed = torch.where(uniform(lanes, 1) < config.alternating, in_turns, mixed)
     levels = torch.where(uniform(lanes, 1) < config.independent, anywhere, mixed)
     levels[:, 0] = nearly_clean[:, 0]
     return levels

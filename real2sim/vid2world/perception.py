@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from real2sim.atomic import replacing
 from real2sim.episodes.npz import read_dataset
+from real2sim.model_folder import load_tensors, read_tensors
 
 READING = 5.0
 """Weight of what is read against that of features: it is small where frames are nearly right, and decides."""
@@ -49,7 +50,10 @@ class PerceptionConfig:
 
 
 class Perception(nn.Module):
-    """Reads ``outputs`` numbers, standardised, from frames of ``height`` x ``width`` pixels."""
+    """Reads ``outputs`` numbers from frames of ``height`` x ``width`` pixels."""
+
+    mean: Tensor
+    spread: Tensor
 
     def __init__(self, channels: int, outputs: int, height: int, width: int) -> None:
         super().__init__()
@@ -68,14 +72,27 @@ class Perception(nn.Module):
             nn.SiLU(),
             nn.Linear(96, outputs),
         )
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("spread", torch.ones(outputs))
+
+    @torch.inference_mode()
+    def read(self, frames: np.ndarray) -> np.ndarray:
+        """The numbers (n outputs), in the units of the dataset, for frames uint8 (n h w 3)."""
+        read: np.ndarray = (self(_to_network(frames))[1] * self.spread + self.mean).numpy()
+        return read
 
     def forward(self, frames: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Features (n c h w) of each stage and the numbers (n outputs) for frames (n 3 h w) in [-1, 1]."""
+        """Features (n c h w) of each stage and the numbers (n outputs), standardised, for frames (n 3 h w) in
+        [-1, 1]."""
         features = []
         for stage in self.stages:
             frames = stage(frames)
             features.append(frames)
         return features, self.head(frames)
+
+
+def _to_network(frames: np.ndarray) -> Tensor:
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _stage(channels: int, wider: int) -> nn.Sequential:
@@ -115,10 +132,10 @@ def perceptions(config: PerceptionConfig, data: Path, out: Path) -> nn.ModuleLis
     with PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).main_process_first():
         if not file.exists():
             _teach(config, data, file)
-        weights = load_file(file)
-    height, width, outputs = weights.pop("shape").tolist()
+        weights = read_tensors(file)
+    height, width, outputs = (int(size) for size in weights.pop("shape"))
     networks = nn.ModuleList(Perception(config.width, outputs, height, width) for _ in range(config.networks))
-    networks.load_state_dict(weights)
+    load_tensors(networks, weights, str(file))
     return networks.requires_grad_(False).eval()
 
 
@@ -126,10 +143,8 @@ def _teach(config: PerceptionConfig, data: Path, file: Path) -> None:
     dataset = read_dataset(data, ("image", *config.targets))
     images = dataset["image"]
     numbers = np.concatenate([_columns(dataset[name]) for name in config.targets], axis=-1)
-    everywhere = (0, 1)
-    numbers = (numbers - numbers.mean(everywhere)) / numbers.std(everywhere).clip(min=1e-6)
-    shape = (*images.shape[2:4], numbers.shape[-1])
     numbers = numbers.astype(np.float32)
+    shape = (*images.shape[2:4], numbers.shape[-1])
     networks = nn.ModuleList(_taught(config, images, numbers, seed) for seed in range(config.networks))
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as stream:
@@ -147,6 +162,8 @@ def _taught(config: PerceptionConfig, images: np.ndarray, numbers: np.ndarray, s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Perception(config.width, numbers.shape[-1], *images.shape[2:4])
+    network.mean.copy_(torch.from_numpy(numbers.mean(axis=(0, 1))))
+    network.spread.copy_(torch.from_numpy(numbers.std(axis=(0, 1)).clip(min=1e-6)))
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, config.learning_rate, total_steps=config.steps, pct_start=0.1
@@ -160,7 +177,8 @@ def _taught(config: PerceptionConfig, images: np.ndarray, numbers: np.ndarray, s
             frames = gaussian_filter(frames, (0, blur, blur, 0), mode="nearest")
         frames += rng.uniform(0, 0.06) * rng.standard_normal(frames.shape, dtype=np.float32)
         read = network(torch.from_numpy(frames).permute(0, 3, 1, 2))[1]
-        loss = F.smooth_l1_loss(read, torch.from_numpy(numbers[episodes, times]), beta=0.1)
+        wanted = (torch.from_numpy(numbers[episodes, times]) - network.mean) / network.spread
+        loss = F.smooth_l1_loss(read, wanted, beta=0.1)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -109,12 +109,15 @@ class PixelTraining:
         kind = self.config.model.prediction
         clean = clean_from(prediction.float(), x, alpha, kind)
         loss = forcing_loss(clean, window, levels, alpha, forcing.motion_weight)
-        return loss if self.perceptions is None else loss + self._perceptual(clean, window, levels)
+        return (
+            loss
+            if self.perceptions is None
+            else loss + self._perceptual(clean, window, (levels == PURE) & (told > 0))
+        )
 
-    def _perceptual(self, clean: Tensor, window: Window, levels: Tensor) -> Tensor:
-        """The loss of what is seen in frames drawn from pure noise."""
-        drawn = (levels == PURE).nonzero(as_tuple=True)
-        if not len(drawn[0]):
+    def _perceptual(self, clean: Tensor, window: Window, drawn: Tensor) -> Tensor:
+        """The loss of what is seen in the frames where ``drawn`` (b t): drawn from pure noise, with their action."""
+        if not drawn.any():
             return clean.new_zeros(())
         assert self.perceptions is not None
         networks = self.perceptions.to(clean.device)

@@ -103,6 +103,9 @@ class ForcingConfig:
     """Nearly clean means a level below this diffusion step."""
     pure: float = 0.5
     """Of the noisy frames: share that is pure noise, where drawing begins."""
+    alternating: float = 0.0
+    """Of the windows without independent levels: share in which every second frame is pure noise and the others are
+    nearly clean, so that each has a finished frame before it, as when it is drawn."""
     action_dropout: float = 0.1
     """Probability that a frame's action is withheld."""
     motion_weight: float = 3.0

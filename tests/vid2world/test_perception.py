@@ -118,6 +118,15 @@ def test_a_quantity_that_is_not_recorded_is_named(dataset: Path, tmp_path: Path)
         train_world_model(training(dataset, tmp_path, perception=perception))
 
 
+def test_networks_of_another_configuration_are_named(dataset: Path, tmp_path: Path) -> None:
+    train_world_model(training(dataset, tmp_path, max_minutes=0.0))
+    wider = replace(SMALL, steps=3, width=16)
+    with pytest.raises(
+        ValueError, match=r"perception.safetensors: tensor .* written for another configuration"
+    ):
+        train_world_model(training(dataset, tmp_path, perception=wider))
+
+
 SCRIPT = """
 from pathlib import Path
 from tests.vid2world.test_perception import training

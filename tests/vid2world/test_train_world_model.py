@@ -13,7 +13,7 @@ import torch
 
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
-from real2sim.vid2world.diffusion_forcing import add_noise, clean_from, draw_levels, motion_weights
+from real2sim.vid2world.diffusion_forcing import PURE, add_noise, clean_from, draw_levels, motion_weights
 from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.train import TrainWorldModel, train_world_model
 from real2sim.vid2world.training_loop import learning_rate
@@ -93,6 +93,18 @@ def test_levels_are_valid_and_windows_begin_nearly_clean() -> None:
     assert (levels[:, 0] < config.clean_below).all()
     share = (levels[:, 1:] < config.clean_below).float().mean()
     assert 0.35 < share < 0.45
+
+
+def test_in_alternating_windows_every_drawn_frame_follows_a_finished_one() -> None:
+    config = ForcingConfig(independent=0.0, alternating=1.0)
+    levels = draw_levels(config, 50, 7, torch.Generator().manual_seed(0))
+    drawn = levels == PURE
+    assert (levels[~drawn] < config.clean_below).all()
+    assert not (drawn[:, 1:] & drawn[:, :-1]).any()
+    # Either phase: frames 1, 3, 5 or frames 2, 4, 6.
+    assert set(drawn.sum(dim=1).tolist()) == {3}
+    assert drawn[:, 1].any()
+    assert drawn[:, 2].any()
 
 
 def test_moving_patches_and_their_neighbours_weigh_more() -> None:
