@@ -12,8 +12,8 @@ from torch import Tensor
 class FrameCache:
     """Features of the last frames of each lane, one tensor (lanes frames ...) per layer that looks back.
 
-    A temporal convolution keeps its last two inputs, a temporal attention layer the keys and values of the
-    last ``window - 1`` frames, a norm over the window the moments of these frames; the size stops growing
+    A temporal convolution keeps what the past adds to the next two frames, a temporal attention layer the keys and
+    values of the last ``window - 1`` frames, a norm over the window the moments of these frames; the size stops growing
     once the window is full.
     All lanes have seen the same number of frames.
     """
@@ -46,8 +46,8 @@ class Timeline:
     """The frames of one forward pass, joined to what a cache holds of the frames before them.
 
     ``remember`` is how many of the frames, from the first, enter the new cache (all unless said otherwise).
-    Layers that look back call :meth:`join` once per pass, always in the same order; the
-    timeline hands each its own part of the cache and remembers what the next pass will need.
+    Layers that look back call :meth:`join`, or :meth:`recall` and then :meth:`keep`, once per pass, always in the
+    same order; the timeline hands each its own part of the cache and remembers what the next pass will need.
     """
 
     def __init__(
@@ -59,7 +59,8 @@ class Timeline:
         self.cached = cache is not None
         """Whether earlier frames are known from a cache only, even if there are none yet."""
         self._cache = cache if cache is not None else FrameCache()
-        self._remembered = frames if remember is None else remember
+        self.remembered = frames if remember is None else remember
+        """How many of these frames, from the first, the next pass will know."""
         self._kept: list[Tensor] = []
         self._masks: dict[int, Tensor] = {}
 
@@ -71,14 +72,23 @@ class Timeline:
         if not self.cached:
             return present
         joined = present
-        if self._cache.tensors:
-            past = self._cache.tensors[len(self._kept)].to(present.dtype)
-            branches = self._cache.branches
-            shared = past.expand(branches, *past.shape)
-            joined = torch.cat([shared, present.unflatten(0, (branches, -1))], dim=2).flatten(0, 1)
-        end = joined.shape[1] - self.frames + self._remembered
-        self._kept.append(joined[:, max(0, end - keep) : end])
+        past = self.recall()
+        if past is not None:
+            joined = torch.cat([past.to(present.dtype), present], dim=1)
+        end = joined.shape[1] - self.frames + self.remembered
+        self.keep(joined[:, max(0, end - keep) : end])
         return joined
+
+    def recall(self) -> Tensor | None:
+        """What the calling layer kept in the pass before, for each row of this pass; None in the first."""
+        if not self._cache.tensors:
+            return None
+        past, branches = self._cache.tensors[len(self._kept)], self._cache.branches
+        return past if branches == 1 else past.expand(branches, *past.shape).flatten(0, 1)
+
+    def keep(self, tensor: Tensor) -> None:
+        """Hand ``tensor`` (b frames ...) to the calling layer in the next pass."""
+        self._kept.append(tensor)
 
     def mask(self, keys: int, device: torch.device) -> Tensor | None:
         """Which of the last ``keys`` frames each frame of this pass may attend to (t keys); None if all.
@@ -96,4 +106,4 @@ class Timeline:
 
     def cache(self) -> FrameCache:
         """The cache after this pass; to be asked once all layers have run."""
-        return FrameCache(tuple(self._kept), self._cache.frames + self._remembered)
+        return FrameCache(tuple(self._kept), self._cache.frames + self.remembered)

@@ -6,10 +6,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from real2sim.vid2world.frame_cache import Timeline
 
 TemporalNorm = Literal["window", "frame"]
+
+FEW_PIXELS = 64
+"""Up to this many the library's group norm, one call in the place of twenty, is the faster one for drawing."""
 
 
 class _Normalise(torch.autograd.Function):
@@ -77,11 +81,15 @@ class FrameNorm(nn.GroupNorm):
         out: Tensor
         if torch.is_grad_enabled():
             out = _Normalise.apply(rows, gain, bias, self.num_groups, self.eps)
+        elif rows.shape[1] <= FEW_PIXELS:
+            picture = rows.transpose(1, 2).unsqueeze(-1)
+            normal = F.group_norm(picture, self.num_groups, eps=self.eps).squeeze(-1).transpose(1, 2)
+            out = torch.addcmul(bias[:, None], normal, gain[:, None])
         else:
             # The same without what the backward pass would need, which shows where a frame costs milliseconds.
             centred, inverse = _centred(rows, self.num_groups, self.eps)
             out = torch.addcmul(bias[:, None], centred, (inverse * gain)[:, None])
-        return out.to(frames.dtype).view(last.shape).permute(0, 3, 1, 2)
+        return out.to(frames.dtype).reshape(last.shape).permute(0, 3, 1, 2)
 
 
 class WindowNorm(FrameNorm):
@@ -114,7 +122,7 @@ class WindowNorm(FrameNorm):
         gain = inverse.repeat_interleave(self.num_channels // groups, 1) * self.weight.float()
         bias = self.bias.float() - pooled.repeat_interleave(self.num_channels // groups, 1) * gain
         out = torch.addcmul(bias[:, None, None], rows, gain[:, None, None])
-        return out.to(frames.dtype).view(last.shape).permute(0, 3, 1, 2)
+        return out.to(frames.dtype).reshape(last.shape).permute(0, 3, 1, 2)
 
 
 def temporal_norm(kind: TemporalNorm, groups: int, channels: int, eps: float) -> FrameNorm:

@@ -34,14 +34,38 @@ class CausalTemporalConv(nn.Module):
         """Folded frames (b*t c h w) in and out."""
         height, width = frames.shape[-2:]
         present = tokens_of(frames, timeline.frames)
-        joined = timeline.join(present, keep=2)
-        missing = timeline.frames + 2 - joined.shape[1]
-        if missing > 0:
-            before = joined.new_zeros(joined.shape[0], missing, *joined.shape[2:])
-            joined = torch.cat([before, joined], dim=1)
+        out = self._after_past(present, timeline) if timeline.cached else self._whole(present)
+        return frames_of(out, height, width)
+
+    def _whole(self, present: Tensor) -> Tensor:
+        """All frames of a lane at once (b t h*w c)."""
         # As a convolution over the height of an image with t rows and h*w columns, which is fast.
-        out = F.conv2d(joined.permute(0, 3, 1, 2), self.conv3d.weight[..., 0], self.conv3d.bias)
-        return frames_of(out.permute(0, 2, 3, 1), height, width)
+        rows = F.pad(present, (0, 0, 0, 0, 2, 0)).permute(0, 3, 1, 2)
+        return F.conv2d(rows, self.conv3d.weight[..., 0], self.conv3d.bias).permute(0, 2, 3, 1)
+
+    def _after_past(self, present: Tensor, timeline: Timeline) -> Tensor:
+        """The frames of this pass (b t h*w c) after those in the cache.
+
+        Of past frames that is kept which they add to the next two, so each frame meets each weight once.
+        """
+        lanes, frames, *rest = present.shape
+        taps = self.conv3d.weight[..., 0, 0].permute(2, 0, 1)
+        past = timeline.recall()
+        if past is None:
+            past = present.new_zeros(lanes, 2, *rest)
+        out = F.linear(present, taps[2], self.conv3d.bias)
+        out[:, :2] += past[:, :frames]
+        seen = timeline.remembered
+        echoing = max(seen, frames - 1)
+        if echoing:
+            two_on, one_on = F.linear(present[:, :echoing], taps[:2].flatten(0, 1)).chunk(2, dim=-1)
+            out[:, 1:] += one_on[:, : frames - 1]
+            out[:, 2:] += two_on[:, : frames - 2]
+        if seen:
+            before = two_on[:, seen - 2] if seen > 1 else past[:, 1]
+            past = torch.stack([one_on[:, seen - 1] + before, two_on[:, seen - 1]], dim=1)
+        timeline.keep(past)
+        return out
 
 
 class TemporalConvBlock(nn.Module):

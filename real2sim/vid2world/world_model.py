@@ -75,6 +75,9 @@ class WorldModel(nn.Module):
             if parameter.ndim == 4:
                 # Features are channels-last; with weights laid out so too, none is copied for each pass.
                 parameter.data = parameter.data.to(memory_format=torch.channels_last)
+            elif parameter.ndim == 5:
+                # Convolutions over time read one matrix per frame.
+                parameter.data = parameter.data.permute(2, 0, 1, 3, 4).contiguous().permute(1, 2, 0, 3, 4)
         return model.eval()
 
     def save(self, folder: Path, card: str) -> None:
