@@ -46,7 +46,7 @@ class CausalTemporalConv(nn.Module):
     def _after_past(self, present: Tensor, timeline: Timeline) -> Tensor:
         """The frames of this pass (b t h*w c) after those in the cache.
 
-        Of past frames that is kept which they add to the next two, so each frame meets each weight once.
+        What is kept of past frames is what they add to the next two, so each frame meets each weight once.
         """
         lanes, frames, *rest = present.shape
         taps = self.conv3d.weight[..., 0, 0].permute(2, 0, 1)
