@@ -20,6 +20,7 @@ import tyro
 from real2sim.episodes.npz import read_dataset
 from real2sim.evaluation.suite import load_suite
 from real2sim.evaluation.worlds import MODEL, model_folder
+from real2sim.metrics.prediction import predict_rollouts
 from real2sim.vid2world.perception import Perception, PerceptionConfig, perceptions
 from real2sim.vid2world.world_model import WorldModel
 
@@ -41,7 +42,7 @@ class PoseErrorConfig:
     episodes: int = 150
     lanes: int = 25
     frames: tuple[int, ...] = (1, 5, 10, 20)
-    """Which frames of an episode are read."""
+    """Which frames of an episode are read; frame 0 is given, so none is drawn for it."""
 
 
 def pose_errors(config: PoseErrorConfig) -> pd.DataFrame:
@@ -51,28 +52,15 @@ def pose_errors(config: PoseErrorConfig) -> pd.DataFrame:
     model = WorldModel.from_folder(model_folder(config.world, load_suite("drawer")))
     dataset = read_dataset(config.data, ("image", "action", "hand", "drawer"), config.episodes)
     measured = np.concatenate([dataset["hand"], dataset["drawer"][..., None]], axis=-1)
-    drawn = replay(model, dataset["image"][:, 0], dataset["action"], config.lanes)
+    images = dataset["image"]
+    drawn = predict_rollouts(model, images, dataset["action"][:, :-1], batch=config.lanes)
     rows = []
     for frame in config.frames:
-        for kind, frames in (("recorded", dataset["image"]), ("drawn", drawn)):
-            error = np.abs(network.read(frames[:, frame]) - measured[:, frame]).mean(axis=0)
+        for kind, frames in (("recorded", images[:, frame]), ("drawn", drawn[:, frame - 1])):
+            error = np.abs(network.read(frames) - measured[:, frame]).mean(axis=0)
             millimetres = dict(zip(NAMES, 1000 * error, strict=True))
             rows.append({"frame": frame, "read from": kind, **millimetres})
     return pd.DataFrame(rows)
-
-
-def replay(model: WorldModel, starts: np.ndarray, actions: np.ndarray, lanes: int) -> np.ndarray:
-    """Frames (e t h w 3) that ``model`` draws for actions (e t 13), after the start frames (e h w 3)."""
-    films = []
-    for first in range(0, len(starts), lanes):
-        chosen = slice(first, first + lanes)
-        frames = [starts[chosen]]
-        state = model.reset(frames[0], range(first, first + len(frames[0])))
-        for time in range(actions.shape[1] - 1):
-            shown, state = model.step(state, actions[chosen, time])
-            frames.append(shown)
-        films.append(np.stack(frames, axis=1))
-    return np.concatenate(films)
 
 
 if __name__ == "__main__":
