@@ -71,7 +71,7 @@ class Frozen:
 
 def noise(frame: int, draw: int) -> Tensor:
     """The same noise for every way of drawing."""
-    return batch_noise(SEEDS, frame, draw, SHAPE)
+    return batch_noise(SEEDS, (frame,) * len(SEEDS), draw, SHAPE)
 
 
 def history_frame(sampler: Sampler, latent: Tensor, frame: int) -> Tensor:

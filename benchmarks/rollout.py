@@ -2,11 +2,13 @@
 
     python -m benchmarks.rollout                                  # the built-in suite, one thread
     python -m benchmarks.rollout --compare windowed --steps 10    # a cache against passes over the whole window
+    python -m benchmarks.rollout --compare windowed --steps 10 --lanes 1 --frame-size 256
     python -m benchmarks.rollout --world FOLDER --device cuda --precision bfloat16
 
 The table is for one process that draws and does nothing else; a rollout also acts, writes and judges.  A comparison
 takes both ways in turns, in one process and from the same state, and prints the ratio of their times: on a busy
-machine a ratio means something where seconds do not.
+machine a ratio means something where seconds do not.  With ``--frame-size`` the same weights draw frames of that size:
+what they look like is not asked, what they cost is.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from benchmarks.windowed import Windowed
 from real2sim.actions import WIDTH
@@ -83,14 +87,18 @@ HEADER = (
 class Scenes:
     """Start frames and small random actions of a suite, for any number of lanes."""
 
-    def __init__(self, suite: Suite) -> None:
-        self.suite = suite
+    def __init__(self, suite: Suite, size: int | None = None) -> None:
+        self.suite, self.size = suite, size
         task = suite.tasks[0]
         self.horizon, self.starts = task.horizon, suite.starts(task.name)
 
     def frames(self, lanes: int) -> np.ndarray:
-        """Start frames uint8 (b h w 3); they repeat when the suite has fewer."""
-        return np.stack([self.starts[lane % len(self.starts)].frame for lane in range(lanes)])
+        """Start frames uint8 (b h w 3), of another size if one is asked for; they repeat when the suite has fewer."""
+        frames = np.stack([self.starts[lane % len(self.starts)].frame for lane in range(lanes)])
+        if self.size is None:
+            return frames
+        rows, columns = (np.arange(self.size) * length // self.size for length in frames.shape[1:3])
+        return frames[:, rows][:, :, columns]
 
     def actions(self, lanes: int) -> np.ndarray:
         """The same actions float32 (b 13) for every step."""
@@ -162,6 +170,21 @@ def cached_step(model: Any, scenes: Scenes, lanes: int) -> Callable[[], Any]:
     return lambda: model.step(state, actions)
 
 
+def enlarged(folder: Path, size: int, out: Path) -> Path:
+    """The world model of ``folder`` for square frames of ``size`` pixels, written to ``out``."""
+    small = WorldModel.from_folder(folder)
+    unet = replace(small.config.unet, position_map=(size // small.config.patch,) * 2)
+    large = WorldModel(replace(small.config, height=size, width=size, unet=unet))
+    state = small.state_dict()
+    for name, shape in ((name, value.shape) for name, value in large.state_dict().items()):
+        if state[name].shape != shape:
+            maps = state[name].reshape(1, -1, *state[name].shape[-2:])
+            state[name] = F.interpolate(maps, shape[-2:]).reshape(shape)
+    large.load_state_dict(state)
+    large.save(out, "# For timing only\n")
+    return out
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Markdown."""
     lines = [HEADER, ["---:"] * len(HEADER), *rows]
@@ -180,6 +203,7 @@ def pair(
     plain, changed = {
         "history": (replace(drawing, history="exact"), replace(drawing, history="cached")),
         "precision": (replace(drawing, precision="float32"), replace(drawing, precision="bfloat16")),
+        "compile": (replace(drawing, compile=False), replace(drawing, compile=True)),
     }[kind]
     slow, fast = (load_model(folder, device, way) for way in (plain, changed))
     return cached_step(slow, scenes, lanes), cached_step(fast, scenes, lanes)
@@ -199,25 +223,40 @@ def main() -> None:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--history", choices=("exact", "cached"), help="for released weights")
     parser.add_argument("--precision", choices=("float32", "bfloat16"))
+    parser.add_argument("--compile", action="store_true", help="compile the network before anything is timed")
+    parser.add_argument("--frame-size", type=int, help="pixels; the same weights for larger square frames")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--compare",
-        choices=("windowed", "history", "precision"),
-        help="instead of the table: how much faster than passes over the whole window, an exact history, or float32",
+        choices=("windowed", "history", "precision", "compile"),
+        help="instead of the table: how much faster than passes over the whole window, an exact history, float32, or "
+        "a network that is not compiled",
     )
     parser.add_argument("--rounds", type=int, default=9, help="pairs of steps in a comparison")
     parser.add_argument("--out", type=Path, help="also write the table or the ratios to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     suite = load_suite(options.suite)
-    scenes, folder = Scenes(suite), model_folder(options.world, suite)
+    scenes, folder = Scenes(suite, options.frame_size), model_folder(options.world, suite)
     drawing = Drawing(
         steps=options.steps,
         guidance=options.guidance,
         history=options.history,
         precision=options.precision,
+        compile=options.compile,
     )
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.frame_size is not None:
+            folder = enlarged(folder, options.frame_size, Path(scratch) / "world_model")
+        lines = measured(options, folder, drawing, scenes)
+    print("\n".join(lines))
+    if options.out:
+        write_text(options.out, "\n".join(lines) + "\n")
+
+
+def measured(options: argparse.Namespace, folder: Path, drawing: Drawing, scenes: Scenes) -> list[str]:
+    """The table, or a line for each comparison."""
     lines = []
     if options.compare is None:
         model = load_model(folder, options.device, drawing)
@@ -233,9 +272,7 @@ def main() -> None:
                 f"({wall.min():.2f} to {wall.max():.2f}), {np.median(cpu):.2f} by processor time "
                 f"({cpu.min():.2f} to {cpu.max():.2f}), {options.rounds} pairs"
             )
-    print("\n".join(lines))
-    if options.out:
-        write_text(options.out, "\n".join(lines) + "\n")
+    return lines
 
 
 if __name__ == "__main__":

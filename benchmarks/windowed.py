@@ -26,8 +26,8 @@ class Window:
     condition: Tensor
     """Latent of the start frame (b c 1 h w)."""
     seeds: tuple[int, ...]
-    frame: int
-    """Index of the next frame."""
+    frames: tuple[int, ...]
+    """Index of each lane's next frame."""
 
 
 class Windowed:
@@ -40,8 +40,8 @@ class Windowed:
     def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Window:
         """Lanes that stand at their start frames, uint8 (b h w 3)."""
         state = self.model.reset(frames, seeds)
-        noisy = self.model.as_history(state.newest, state.seeds, 0)
-        return Window(state.newest, noisy, state.told, state.condition, state.seeds, 1)
+        noisy = self.model.as_history(state.newest, state.seeds, (0,) * len(seeds))
+        return Window(state.newest, noisy, state.told, state.condition, state.seeds, state.frames)
 
     @torch.inference_mode()
     def step(self, window: Window, actions: np.ndarray) -> tuple[np.ndarray, Window]:
@@ -49,19 +49,19 @@ class Windowed:
         model = self.model
         action = model.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(model.device))[:, None]
         told = torch.cat([window.told, action], dim=1)
-        x = clean = model.noise(window.seeds, window.frame, 0)
+        x = clean = model.noise(window.seeds, window.frames, 0)
         for draw, step in enumerate(reversed(range(len(model.table)))):
             prediction = self._predict(window, x, float(model.table.timesteps[step]), told)
-            fresh = model.noise(window.seeds, window.frame, draw + 1) if model.config.eta > 0 else None
+            fresh = model.noise(window.seeds, window.frames, draw + 1) if model.config.eta > 0 else None
             clean, x = model.denoised(x, prediction, step, fresh)
         after = replace(
             window,
             latents=torch.cat([window.latents, clean], dim=2)[:, :, -self.history :],
-            noisy=torch.cat([window.noisy, model.as_history(clean, window.seeds, window.frame)], dim=2)[
+            noisy=torch.cat([window.noisy, model.as_history(clean, window.seeds, window.frames)], dim=2)[
                 :, :, -self.history :
             ],
             told=told[:, -self.history :],
-            frame=window.frame + 1,
+            frames=tuple(frame + 1 for frame in window.frames),
         )
         return model.first_stage.decode(clean)[:, 0].cpu().numpy(), after
 

@@ -28,6 +28,12 @@ class PhysicsLanes:
             tuple(self.drawers[i] for i in indices),
         )
 
+    def join(self, other: PhysicsLanes) -> PhysicsLanes:
+        """The state of these lanes, then those of the other state."""
+        return PhysicsLanes(
+            self.snapshots + other.snapshots, self.tasks + other.tasks, self.drawers + other.drawers
+        )
+
 
 class DrawerWorld:
     """The drawer robot in MuJoCo; it knows for certain whether an episode succeeded."""

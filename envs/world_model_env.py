@@ -6,7 +6,7 @@ from pathlib import Path
 
 from real2sim.envs.lane_env import Judge, LaneEnv, LaneVectorEnv
 from real2sim.evaluation.suite import Suite, load_suite
-from real2sim.evaluation.worlds import MODEL, open_world
+from real2sim.evaluation.worlds import MODEL, Drawing, open_world
 
 JUDGE = "judge"
 
@@ -27,9 +27,10 @@ class WorldModelVectorEnv(LaneVectorEnv):
         judge: str | Path | None = JUDGE,
         device: str = "cpu",
         render_mode: str | None = None,
+        drawing: Drawing | None = None,
     ) -> None:
         found = load_suite(suite)
-        world = open_world(str(world_model), found, device)
+        world = open_world(str(world_model), found, device, drawing)
         super().__init__(world, found, num_envs, task, _open_judge(judge, found, device), render_mode)
 
 
@@ -58,7 +59,8 @@ class WorldModelEnv(LaneEnv):
 
     *Arguments*: ``suite`` (shipped name or folder), ``task`` (None: any task of the suite), ``world_model``
     (the suite's own, or a folder), ``judge`` (the suite's own, a folder, or None for no verdict and no
-    reward), ``device``, ``render_mode`` (None or "rgb_array").
+    reward), ``device``, ``render_mode`` (None or "rgb_array"), ``drawing`` (a `real2sim.Drawing`: steps, number
+    format, compilation, where the model is not to draw as its folder says).
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class WorldModelEnv(LaneEnv):
         judge: str | Path | None = JUDGE,
         device: str = "cpu",
         render_mode: str | None = None,
+        drawing: Drawing | None = None,
     ) -> None:
-        super().__init__(WorldModelVectorEnv(1, suite, task, world_model, judge, device, render_mode))
+        lanes = WorldModelVectorEnv(1, suite, task, world_model, judge, device, render_mode, drawing)
+        super().__init__(lanes)
 
 
 def _open_judge(judge: str | Path | None, suite: Suite, device: str) -> Judge | None:

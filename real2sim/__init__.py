@@ -14,12 +14,14 @@ from real2sim.envs.registration import register_envs
 if TYPE_CHECKING:
     from real2sim.episodes.run_folder import load_run
     from real2sim.evaluation.run import RolloutConfig, rollout
+    from real2sim.evaluation.worlds import Drawing
     from real2sim.report.report import report
 
 __version__ = "0.1.0"
-__all__ = ["RolloutConfig", "load_run", "report", "rollout"]
+__all__ = ["Drawing", "RolloutConfig", "load_run", "report", "rollout"]
 
 _HOMES = {
+    "Drawing": "real2sim.evaluation.worlds",
     "RolloutConfig": "real2sim.evaluation.run",
     "load_run": "real2sim.episodes.run_folder",
     "rollout": "real2sim.evaluation.run",

@@ -18,6 +18,9 @@ class State(Protocol):
     def select(self, indices: Sequence[int]) -> Any:
         """The state of some of its episodes only."""
 
+    def join(self, other: Any) -> Any | None:
+        """The state of its episodes, then those of the other; None if they cannot be one batch now."""
+
 
 class World(Protocol):
     """Draws the next camera frame of every episode: a world model, or physics."""
@@ -61,7 +64,7 @@ class Moment:
 
 @dataclass
 class _Group:
-    """Lanes that began together and are drawn as one batch."""
+    """Lanes that are drawn as one batch."""
 
     lanes: np.ndarray
     state: Any
@@ -71,7 +74,7 @@ class Lanes:
     """``count`` slots for episodes of one suite in one world.
 
     A slot stands still when its episode ends; it costs nothing more and begins again only when `begin` says
-    so.
+    so. Whenever they began, lanes are one batch if their world can draw them so.
     """
 
     def __init__(self, world: World, suite: Suite, count: int, policy: str = "policy") -> None:
@@ -104,6 +107,7 @@ class Lanes:
             raise RuntimeError("every episode has ended; begin new ones before the next step")
         prepared = self._prepare(actions, stepped)
         success: np.ndarray | None = None
+        self._join_groups()
         for group in self._groups:
             frames, group.state = self._world.step(group.state, prepared[group.lanes])
             self.frames[group.lanes] = frames
@@ -127,6 +131,18 @@ class Lanes:
             actions, self._suite.bounds, policy=self._policy, step=step, lanes=len(running)
         )
         return np.where(self._suite.used, checked, np.float32(0))
+
+    def _join_groups(self) -> None:
+        joined: list[_Group] = []
+        for group in self._groups:
+            for other in joined:
+                state = other.state.join(group.state)
+                if state is not None:
+                    other.lanes, other.state = np.concatenate([other.lanes, group.lanes]), state
+                    break
+            else:
+                joined.append(group)
+        self._groups = joined
 
     def _drop_ended(self) -> None:
         kept = []

@@ -34,11 +34,16 @@ class Drawing:
     several times faster and not quite the same (docs/speed.md)."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Number format of the network."""
+    compile: bool = False
+    """Compile the network (torch.compile): less time per frame with few lanes, a minute or two at the start
+    (docs/speed.md)."""
 
     def __str__(self) -> str:
         """What is not left to the folder, for run.json."""
         chosen = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return " ".join(f"{name}={value}" for name, value in chosen if value is not None)
+        return " ".join(
+            f"{name}={value}" for name, value in chosen if value is not None and value is not False
+        )
 
     def applied(self, model: Any) -> Any:
         """The model, changed in place."""
@@ -58,6 +63,8 @@ class Drawing:
 
             # The first stage of a small model has no weights; its pixels stay exact.
             (model if released else model.unet).to(getattr(torch, self.precision))
+        if self.compile:
+            model.unet.compile_passes()
         return model
 
 

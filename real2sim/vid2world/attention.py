@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.vid2world.embedding import Conditions
+from real2sim.vid2world.conditions import Conditions
 from real2sim.vid2world.frame_cache import Timeline
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from real2sim.vid2world.frame_cache import Timeline
 
 
 def sinusoid(values: Tensor, width: int) -> Tensor:
@@ -49,18 +46,3 @@ def action_mlp(actions: int, channels: int, width: int) -> nn.Sequential:
         nn.SiLU(),
         nn.Linear(width, width),
     )
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What every block of the U-Net may look at besides its input."""
-
-    embedding: Tensor
-    """One vector per frame (b*t width)."""
-    timeline: Timeline
-    text: Tensor | None = None
-    """Tokens shared by all frames of a lane (b tokens dim)."""
-    image: Tensor | None = None
-    """Tokens of a lane (b tokens dim) or of each frame (b*t tokens dim)."""
-    recompute: bool = False
-    """Forget what happens inside a block and compute it again in the backward pass."""

@@ -13,15 +13,17 @@ class FrameCache:
     """Features of the last frames of each lane, one tensor (lanes frames ...) per layer that looks back.
 
     A temporal convolution keeps what the past adds to the next two frames, a temporal attention layer the keys and
-    values of the last ``window - 1`` frames, a norm over the window the moments of these frames; the size stops growing
-    once the window is full.
-    All lanes have seen the same number of frames.
+    values of the last ``window - 1`` frames, a norm over the window the moments of these frames.
+
+    A cache that begins without tensors grows with the frames until the window is full, in all lanes alike. One that
+    begins blank (:meth:`CausalUNet.blank_cache`) has room for the whole window from the start, counts the frames of
+    each lane, and hides the places that are still empty: its shapes never change, and its lanes may differ in age.
     """
 
     tensors: tuple[Tensor, ...] = ()
     """In the order in which the layers run; empty before the first frame."""
-    frames: int = 0
-    """Frames seen so far."""
+    seen: Tensor | None = None
+    """Frames that each lane has seen so far (lanes,), int64; None if there are as many as the tensors hold."""
     branches: int = 1
     """Consecutive copies of the batch that read the same history."""
 
@@ -32,7 +34,15 @@ class FrameCache:
 
     def select(self, indices: Tensor) -> FrameCache:
         """The cache of the lanes ``indices`` (an int64 vector), in that order; a lane may appear twice."""
-        return replace(self, tensors=tuple(tensor.index_select(0, indices) for tensor in self.tensors))
+        tensors = tuple(tensor.index_select(0, indices) for tensor in self.tensors)
+        return replace(self, tensors=tensors, seen=None if self.seen is None else self.seen[indices])
+
+    def join(self, other: FrameCache) -> FrameCache:
+        """The lanes of this cache, then those of the other; both began blank."""
+        if self.seen is None or other.seen is None:
+            raise ValueError("only caches that began blank can be joined: others hold frames of one age")
+        tensors = tuple(torch.cat(pair) for pair in zip(self.tensors, other.tensors, strict=True))
+        return replace(self, tensors=tensors, seen=torch.cat([self.seen, other.seen]))
 
     def repeat(self, branches: int) -> FrameCache:
         """The same history for a batch that holds all lanes, then all lanes again, ``branches`` times.
@@ -76,7 +86,8 @@ class Timeline:
         if past is not None:
             joined = torch.cat([past.to(present.dtype), present], dim=1)
         end = joined.shape[1] - self.frames + self.remembered
-        self.keep(joined[:, max(0, end - keep) : end])
+        # A copy: a part of ``joined`` would keep all of it alive, and its strides would change with the pass.
+        self.keep(joined[:, max(0, end - keep) : end].clone(memory_format=torch.contiguous_format))
         return joined
 
     def recall(self) -> Tensor | None:
@@ -91,19 +102,25 @@ class Timeline:
         self._kept.append(tensor)
 
     def mask(self, keys: int, device: torch.device) -> Tensor | None:
-        """Which of the last ``keys`` frames each frame of this pass may attend to (t keys); None if all.
+        """Which of the last ``keys`` frames each frame of this pass may attend to, bool (t keys), or (b 1 t keys) if
+        that differs between lanes; None if all.
 
         Frame i sees itself and up to ``window - 1`` frames before it.
         """
         past = keys - self.frames
-        if self.frames == 1 and keys <= self.window:
+        if self._cache.seen is None and self.frames == 1 and keys <= self.window:
             return None
         if keys not in self._masks:
             query = torch.arange(past, keys, device=device)[:, None]
             key = torch.arange(keys, device=device)[None]
-            self._masks[keys] = (key <= query) & (key > query - self.window)
+            visible = (key <= query) & (key > query - self.window)
+            if self._cache.seen is not None:
+                seen = self._cache.seen.repeat(self._cache.branches)
+                visible = visible & (key >= past - seen[:, None, None, None])
+            self._masks[keys] = visible
         return self._masks[keys]
 
     def cache(self) -> FrameCache:
         """The cache after this pass; to be asked once all layers have run."""
-        return FrameCache(tuple(self._kept), self._cache.frames + self.remembered)
+        seen = self._cache.seen
+        return FrameCache(tuple(self._kept), None if seen is None else seen + self.remembered)

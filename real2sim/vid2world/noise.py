@@ -18,6 +18,7 @@ def frame_noise(seed: int, frame: int, step: int, shape: Sequence[int]) -> Tenso
     return torch.randn(tuple(shape), generator=torch.Generator().manual_seed(word >> 1))
 
 
-def batch_noise(seeds: Sequence[int], frame: int, step: int, shape: Sequence[int]) -> Tensor:
-    """The noise of several episodes at the same frame and step (b, *shape)."""
-    return torch.stack([frame_noise(int(seed), frame, step, shape) for seed in seeds])
+def batch_noise(seeds: Sequence[int], frames: Sequence[int], step: int, shape: Sequence[int]) -> Tensor:
+    """The noise of several episodes, each at a frame of its own, at the same step (b, *shape)."""
+    pairs = zip(seeds, frames, strict=True)
+    return torch.stack([frame_noise(int(seed), frame, step, shape) for seed, frame in pairs])

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from real2sim.model_folder import CONFIG_FILE, read_config
+from real2sim.model_folder import read_config
 from real2sim.vid2world.autoencoder import Autoencoder
 from real2sim.vid2world.checkpoint import CAPTION, CAPTION_FILE, COMPONENTS, KIND, check_layout
 from real2sim.vid2world.clip import ImageTower
@@ -22,12 +20,16 @@ from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixels import frames_to_pixels, pixels_to_frames
 from real2sim.vid2world.published_layout import published_layout
 from real2sim.vid2world.released_config import Vid2WorldConfig
+from real2sim.vid2world.released_files import downloaded, read_tensors
 from real2sim.vid2world.resampler import Resampler
 from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
 from real2sim.vid2world.unet import CausalUNet
 
 ENCODING = CONTEXT + 1
 """Address of the noise with which the latent of a picture is sampled."""
+
+PER_LANE = ("latents", "encoded", "pictures", "actions", "context", "unconditional_context")
+"""Tensors of a state, one row per lane."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,24 @@ class Vid2WorldState:
     unconditional_context: Tensor
     """The same for the branch without the newest action."""
     seeds: tuple[int, ...]
-    frame: int
-    """Index of the next frame; the start frame is 0."""
+    frames: tuple[int, ...]
+    """Index of each lane's next frame; the start frame is 0."""
 
     def select(self, indices: Sequence[int]) -> Vid2WorldState:
         """The state of some lanes only, in the given order."""
         rows = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.latents.device)
-        names = ("latents", "encoded", "pictures", "actions", "context", "unconditional_context")
-        chosen: dict[str, Any] = {name: getattr(self, name)[rows] for name in names}
-        return replace(self, seeds=tuple(self.seeds[int(row)] for row in rows), **chosen)
+        chosen: dict[str, Any] = {name: getattr(self, name)[rows] for name in PER_LANE}
+        seeds, frames = (tuple(of[int(row)] for row in rows) for of in (self.seeds, self.frames))
+        return replace(self, seeds=seeds, frames=frames, **chosen)
+
+    def join(self, other: Vid2WorldState) -> Vid2WorldState | None:
+        """The state of these lanes, then those of the other state; None while one of them has the longer history."""
+        if self.latents.shape[2] != other.latents.shape[2]:
+            return None
+        both: dict[str, Any] = {
+            name: torch.cat([getattr(self, name), getattr(other, name)]) for name in PER_LANE
+        }
+        return replace(self, seeds=self.seeds + other.seeds, frames=self.frames + other.frames, **both)
 
 
 class Vid2World(nn.Module):
@@ -93,7 +104,7 @@ class Vid2World(nn.Module):
         """
         folder = Path(folder_or_hub_id)
         if not folder.exists():
-            folder = _downloaded(str(folder_or_hub_id))
+            folder = downloaded(str(folder_or_hub_id))
         config = read_config(folder, KIND, Vid2WorldConfig)
         if sampler is not None:
             config = replace(config, sampler=sampler)
@@ -102,7 +113,7 @@ class Vid2World(nn.Module):
         layout = published_layout(config)
         for component, prefix in COMPONENTS.items():
             path = folder / f"{component}.safetensors"
-            tensors = _read(path, device)
+            tensors = read_tensors(path, device)
             expected = {name.removeprefix(prefix): s for name, s in layout.items() if name.startswith(prefix)}
             check_layout({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected, str(path))
             tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
@@ -110,7 +121,7 @@ class Vid2World(nn.Module):
                 model.autoencoder.load_published(tensors)
             else:
                 getattr(model, component).load_state_dict(tensors, strict=True, assign=True)
-        caption = _read(folder / CAPTION_FILE, device)
+        caption = read_tensors(folder / CAPTION_FILE, device)
         shape = {CAPTION: tuple(model.empty_caption.shape)}
         check_layout({name: tuple(t.shape) for name, t in caption.items()}, shape, str(folder / CAPTION_FILE))
         model.empty_caption = caption[CAPTION].to(model.dtype)
@@ -144,7 +155,7 @@ class Vid2World(nn.Module):
         lanes = tuple(int(seed) for seed in seeds)
         given = torch.from_numpy(np.ascontiguousarray(frames)).to(self.empty_caption.device)
         pictures = frames_to_pixels(given, self.config.picture_size)
-        encoded = self._encode(pictures, lanes, 0)
+        encoded = self._encode(pictures, lanes, (0,) * len(lanes))
         context, unconditional = self._contexts(pictures, encoded)
         return Vid2WorldState(
             latents=encoded[:, :, None],
@@ -154,7 +165,7 @@ class Vid2World(nn.Module):
             context=context,
             unconditional_context=unconditional,
             seeds=lanes,
-            frame=1,
+            frames=(1,) * len(lanes),
         )
 
     @torch.inference_mode()
@@ -172,21 +183,24 @@ class Vid2World(nn.Module):
             unconditional_context=state.unconditional_context,
         )
         sampler = self._sampler()
-        first = state.frame - state.latents.shape[2]
-        noises = [self._noise(state.seeds, index, CONTEXT) for index in range(first, state.frame)]
+        past = state.latents.shape[2]
+
+        def noise(place: int, draw: int) -> Tensor:
+            frames = [frame - past + place for frame in state.frames]
+            return self._noise(state.seeds, frames, draw)
+
+        noises = [noise(place, CONTEXT) for place in range(past)]
         history = sampler.as_history(state.latents, torch.stack(noises, dim=2))
-        latent = sampler.draw_frame(
-            history, scene, state.frame, lambda frame, draw: self._noise(state.seeds, frame, draw)
-        )
+        latent = sampler.draw_frame(history, scene, past, noise)
         pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float().clamp(-1, 1)
-        encoded = self._encode(pictures, state.seeds, state.frame)[:, :, None]
+        encoded = self._encode(pictures, state.seeds, state.frames)[:, :, None]
         after = replace(
             state,
             latents=torch.cat([state.latents, latent], dim=2),
             encoded=torch.cat([state.encoded, encoded], dim=2),
             pictures=torch.cat([state.pictures, pictures[:, None]], dim=1),
             actions=scene.actions,
-            frame=state.frame + 1,
+            frames=tuple(frame + 1 for frame in state.frames),
         )
         return pixels_to_frames(pictures, self.config.image_size).cpu().numpy(), after
 
@@ -208,7 +222,7 @@ class Vid2World(nn.Module):
             unconditional_context=state.unconditional_context,
         )
         latents = self._sampler().together(
-            scene, total, lambda frame, draw: self._noise(state.seeds, frame, draw)
+            scene, total, lambda frame, draw: self._noise(state.seeds, (frame,) * len(seeds), draw)
         )
         drawn = latents[:, :, 1:].transpose(1, 2).flatten(0, 1)
         pictures = self.autoencoder.decode(drawn.to(self.dtype)).float()
@@ -232,9 +246,9 @@ class Vid2World(nn.Module):
             unconditional_context=unconditional,
         )
 
-    def _encode(self, pictures: Tensor, seeds: Sequence[int], frame: int) -> Tensor:
+    def _encode(self, pictures: Tensor, seeds: Sequence[int], frames: Sequence[int]) -> Tensor:
         """Latents (b c h w) of pictures (b 3 H W), float32."""
-        noise = self._noise(seeds, frame, ENCODING).to(self.dtype)
+        noise = self._noise(seeds, frames, ENCODING).to(self.dtype)
         return self.autoencoder.encode(pictures.to(self.dtype), noise).float()
 
     def _contexts(self, pictures: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -253,8 +267,8 @@ class Vid2World(nn.Module):
         image = self.resampler(self.image_encoder(prepared))
         return torch.cat([self.empty_caption.expand(len(image), -1, -1), image], dim=1)
 
-    def _noise(self, seeds: Sequence[int], frame: int, draw: int) -> Tensor:
-        return batch_noise(seeds, frame, draw, self.config.latent_shape).to(self.empty_caption.device)
+    def _noise(self, seeds: Sequence[int], frames: Sequence[int], draw: int) -> Tensor:
+        return batch_noise(seeds, frames, draw, self.config.latent_shape).to(self.empty_caption.device)
 
     def _no_action(self, lanes: int) -> Tensor:
         """What the first frame of a window is told (b 1 a)."""
@@ -269,7 +283,10 @@ class Vid2World(nn.Module):
         if actions.shape != expected:
             raise ValueError(f"actions have shape {actions.shape}, this model expects {expected}")
         if not np.isfinite(actions).all():
-            raise ValueError(f"the actions at frame {state.frame} are not all finite; check the policy")
+            lane = int(np.flatnonzero(~np.isfinite(actions.reshape(lanes, -1)).all(axis=1))[0])
+            raise ValueError(
+                f"the action of lane {lane} at frame {state.frames[lane]} is not finite; check the policy"
+            )
         if unet.discrete_actions:
             if not np.issubdtype(actions.dtype, np.integer) or (actions >= (unet.action_dim or 0)).any():
                 raise ValueError(
@@ -282,34 +299,3 @@ class Vid2World(nn.Module):
 
     def _sampler(self) -> Sampler:
         return Sampler(self.unet, self.config.sampler)
-
-
-def _read(path: Path, device: str | torch.device) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; was the folder copied completely?")
-    try:
-        return load_file(path, device=str(device))
-    except SafetensorError as error:
-        raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
-
-
-def _downloaded(hub_id: str) -> Path:
-    """A local copy of a converted model on the Hugging Face Hub."""
-    if hub_id.count("/") != 1:
-        raise FileNotFoundError(f"{hub_id} is neither a folder nor a Hub id such as someone/vid2world-rt1")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    patterns = [CONFIG_FILE, CAPTION_FILE, *(f"{component}.safetensors" for component in COMPONENTS)]
-    try:
-        folder = Path(snapshot_download(hub_id, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise FileNotFoundError(
-            f"{hub_id} is no folder here and cannot be had from the Hub ({first})"
-        ) from error
-    if not (folder / CONFIG_FILE).is_file():
-        raise FileNotFoundError(
-            f"{hub_id} holds no converted model; download its checkpoint and run real2sim convert vid2world"
-        )
-    return folder

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.vid2world.attention import SpatialBlock, TemporalBlock
-from real2sim.vid2world.embedding import Conditions
+from real2sim.vid2world.conditions import Conditions
 from real2sim.vid2world.norm import FrameNorm, TemporalNorm, temporal_norm
 from real2sim.vid2world.temporal import frames_of, tokens_of
 

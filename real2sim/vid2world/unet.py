@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from real2sim.vid2world.embedding import Conditions, DiscreteAction, action_mlp, embedding_mlp, sinusoid
+from real2sim.vid2world.compiled import compiled
+from real2sim.vid2world.conditions import Conditions, split_context
+from real2sim.vid2world.embedding import DiscreteAction, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.norm import FrameNorm
 from real2sim.vid2world.residual import Downsample, HeightCausalConv, ResBlock, Upsample
@@ -39,6 +41,7 @@ class CausalUNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
+        self._blanks: dict[tuple[object, ...], tuple[Tensor, ...]] = {}
         channels, width = config.model_channels, 4 * config.model_channels
         self.time_embed = embedding_mlp(channels, width)
         if config.fps_condition:
@@ -126,18 +129,8 @@ class CausalUNet(nn.Module):
                 f"x has {x.shape[2]} frames, but these weights have a window of {self.config.window}; "
                 "pass the last frames only"
             )
-        timeline = Timeline(x.shape[2], self.config.window)
-        return self._run(
-            x,
-            timesteps,
-            timeline,
-            context,
-            actions,
-            action_mask,
-            fps,
-            per_frame_context,
-            gradient_checkpointing,
-        )
+        told = (context, actions, action_mask, fps, per_frame_context)
+        return self._pass(x, timesteps, None, None, *told, recompute=gradient_checkpointing)[0]
 
     def step(
         self,
@@ -162,38 +155,67 @@ class CausalUNet(nn.Module):
         ``"window"`` it is an approximation: a past frame keeps the norm statistics it was written with,
         although frames that came later are now in its window; ``docs/vid2world.md`` says what that costs.
         """
-        cache = cache if cache is not None else self.empty_cache()
+        cache = cache if cache is not None else FrameCache()
         if cache.lanes is not None and x.shape[0] != cache.lanes * cache.branches:
             raise ValueError(
                 f"x has {x.shape[0]} rows, but the cache holds {cache.lanes} lanes "
                 f"for {cache.branches} branches"
             )
-        timeline = Timeline(x.shape[2], self.config.window, cache, remember)
-        out = self._run(x, timesteps, timeline, context, actions, action_mask, fps, per_frame_context)
-        return out, timeline.cache()
+        told = (context, actions, action_mask, fps, per_frame_context)
+        return self._pass(x, timesteps, cache, remember, *told)
 
-    def empty_cache(self) -> FrameCache:
-        """The cache before the first frame, for any number of lanes."""
-        return FrameCache()
+    def blank_cache(self, lanes: int, height: int, width: int) -> FrameCache:
+        """The cache before the first frame of ``height`` by ``width``, with room for a whole window.
 
-    def _run(
+        Raises ValueError if norms run over the window: empty places would count in their statistics.
+        """
+        if self.config.temporal_norm != "frame":
+            raise ValueError('a cache can begin blank with temporal_norm="frame" only; begin with None')
+        weight = next(self.parameters())
+        place = (height, width, weight.dtype, weight.device)
+        if place not in self._blanks:
+            # The layers know best what they keep, so a pass over blank frames asks them.
+            frames = self.config.window - 1
+            x = torch.zeros(1, self.config.in_channels, frames, height, width, device=weight.device)
+            told = torch.zeros(1, frames, self.config.action_dim or 0, device=weight.device)
+            with torch.inference_mode():
+                # Not the compiled pass, which would compile this shape for once.
+                known = CausalUNet._pass(
+                    self, x, x.new_zeros(1), FrameCache(), None, None, told, None, None, None
+                )[1]
+            self._blanks[place] = tuple(torch.zeros_like(tensor) for tensor in known.tensors)
+        seen = torch.zeros(lanes, dtype=torch.int64, device=weight.device)
+        return FrameCache(tuple(tensor.repeat_interleave(lanes, 0) for tensor in self._blanks[place]), seen)
+
+    def compile_passes(self) -> None:
+        """Compile what a pass does for the shapes that it meets: less time for a frame, a minute for each new shape.
+
+        Raises ValueError if there is no compiler.
+        """
+        self._pass = compiled(self._pass, next(self.parameters()).device)  # type: ignore[method-assign]
+
+    def _pass(
         self,
         x: Tensor,
         timesteps: Tensor,
-        timeline: Timeline,
+        past: FrameCache | None,
+        remember: int | None,
         context: Tensor | None,
         actions: Tensor | None,
         action_mask: Tensor | None,
         fps: Tensor | None,
         per_frame_context: bool | None,
+        *,
         recompute: bool = False,
-    ) -> Tensor:
+    ) -> tuple[Tensor, FrameCache]:
+        """Prediction (b out n h w) for the frames of ``x``, and the cache with the first ``remember`` of them in it."""
         lanes, _, frames, height, width = x.shape
-        self._check(x)
+        self.config.check_input(tuple(x.shape))
+        timeline = Timeline(frames, self.config.window, past, remember)
         embedding = self._embed(timesteps, lanes, frames, actions, action_mask, fps)
         dtype = embedding.dtype
         context = None if context is None else context.to(dtype)
-        text, image = self._split_context(context, lanes, frames, per_frame_context)
+        text, image = split_context(self.config, context, lanes, frames, per_frame_context)
         conditions = Conditions(embedding, timeline, text, image, recompute)
 
         h = x.to(dtype).permute(0, 2, 3, 4, 1).reshape(lanes * frames, height, width, -1)
@@ -211,20 +233,8 @@ class CausalUNet(nn.Module):
         for stage in self.output_blocks:
             h = stage(torch.cat([h, skips.pop()], dim=1), conditions)
         out = self.out(h).to(x.dtype)
-        return out.permute(0, 2, 3, 1).reshape(lanes, frames, height, width, -1).permute(0, 4, 1, 2, 3)
-
-    def _check(self, x: Tensor) -> None:
-        config = self.config
-        if x.shape[1] != config.in_channels:
-            raise ValueError(
-                f"x has {x.shape[1]} channels, expected {config.in_channels} in the layout b c t h w"
-            )
-        size, factor = tuple(x.shape[-2:]), 2 ** (len(config.channel_mult) - 1)
-        if size[0] % factor or size[1] % factor:
-            raise ValueError(f"height and width must be multiples of {factor}, got {size[0]} x {size[1]}")
-        if config.position_map is not None and size != tuple(config.position_map):
-            built = " x ".join(str(length) for length in config.position_map)
-            raise ValueError(f"this model was built for inputs of {built}, got {size[0]} x {size[1]}")
+        out = out.permute(0, 2, 3, 1).reshape(lanes, frames, height, width, -1).permute(0, 4, 1, 2, 3)
+        return out, timeline.cache()
 
     def _embed(
         self,
@@ -252,28 +262,6 @@ class CausalUNet(nn.Module):
                 told = told * action_mask.to(told.dtype).unsqueeze(-1)
             embedding = embedding + told
         return embedding.flatten(0, 1)
-
-    def _split_context(
-        self, context: Tensor | None, lanes: int, frames: int, per_frame: bool | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        config = self.config
-        if config.context_dim is None:
-            return None, None
-        if context is None:
-            raise ValueError("this model attends to tokens; pass them as context (b tokens dim)")
-        if not config.image_cross_attention:
-            return context, None
-        text, image = context[:, : config.text_tokens], context[:, config.text_tokens :]
-        own = config.image_tokens_per_frame
-        if per_frame is None:
-            per_frame = image.shape[1] == own * frames
-        if per_frame:
-            if image.shape[1] != own * frames:
-                raise ValueError(
-                    f"expected {own} image tokens for each of {frames} frames, got {image.shape[1]}"
-                )
-            image = image.reshape(lanes * frames, own, -1)
-        return text, image
 
     def _residual(self, inputs: int, outputs: int) -> ResBlock:
         config = self.config

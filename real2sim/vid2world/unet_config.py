@@ -139,6 +139,19 @@ class UNetConfig:
         if self.discrete_actions and self.action_dim is None:
             raise ValueError("discrete_actions needs action_dim, the count of distinct actions")
 
+    def check_input(self, shape: tuple[int, ...]) -> None:
+        """Raises ValueError if the network cannot take an input of this shape (b c t h w)."""
+        if shape[1] != self.in_channels:
+            raise ValueError(
+                f"x has {shape[1]} channels, expected {self.in_channels} in the layout b c t h w"
+            )
+        size, factor = shape[-2:], 2 ** (len(self.channel_mult) - 1)
+        if size[0] % factor or size[1] % factor:
+            raise ValueError(f"height and width must be multiples of {factor}, got {size[0]} x {size[1]}")
+        if self.position_map is not None and size != tuple(self.position_map):
+            built = " x ".join(str(length) for length in self.position_map)
+            raise ValueError(f"this model was built for inputs of {built}, got {size[0]} x {size[1]}")
+
     @classmethod
     def tiny(cls) -> UNetConfig:
         """The released architecture with every part present: two levels of 16 and 32 channels."""

@@ -37,8 +37,8 @@ class WorldState:
     condition: Tensor
     """Latent of each lane's start frame (b c 1 h w)."""
     seeds: tuple[int, ...]
-    frame: int
-    """Index of the next frame; the start frame is 0."""
+    frames: tuple[int, ...]
+    """Index of each lane's next frame; the start frame is 0."""
 
     def select(self, indices: Sequence[int]) -> WorldState:
         """The state of some lanes only, in the given order."""
@@ -50,6 +50,18 @@ class WorldState:
             told=self.told[rows],
             condition=self.condition[rows],
             seeds=tuple(self.seeds[int(row)] for row in rows),
+            frames=tuple(self.frames[int(row)] for row in rows),
+        )
+
+    def join(self, other: WorldState) -> WorldState:
+        """The state of these lanes, then those of the other state, whatever the age of either."""
+        return WorldState(
+            cache=self.cache.join(other.cache),
+            newest=torch.cat([self.newest, other.newest]),
+            told=torch.cat([self.told, other.told]),
+            condition=torch.cat([self.condition, other.condition]),
+            seeds=self.seeds + other.seeds,
+            frames=self.frames + other.frames,
         )
 
 
@@ -113,7 +125,8 @@ class WorldModel(nn.Module):
         start = self.first_stage.encode(shown[:, None])
         no_action = torch.zeros(len(frames), 1, WIDTH, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
-        return WorldState(self.unet.empty_cache(), start, no_action, start, seeds, frame=1)
+        cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
+        return WorldState(cache, start, no_action, start, seeds, frames=(1,) * len(seeds))
 
     @torch.inference_mode()
     def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
@@ -123,12 +136,13 @@ class WorldModel(nn.Module):
         if not np.isfinite(actions).all():
             lane = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
             raise ValueError(
-                f"the action of lane {lane} at frame {state.frame} is not finite; check the policy"
+                f"the action of lane {lane} at frame {state.frames[lane]} is not finite; check the policy"
             )
         told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[:, None]
         latents, cache = self.draw(state, told)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
-        return frames, replace(state, cache=cache, newest=latents, told=told, frame=state.frame + 1)
+        following = tuple(frame + 1 for frame in state.frames)
+        return frames, replace(state, cache=cache, newest=latents, told=told, frames=following)
 
     @property
     def table(self) -> DDIMTable:
@@ -139,8 +153,8 @@ class WorldModel(nn.Module):
         """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13), and the cache with the
         frames before them."""
         config, table, condition = self.config, self.table, state.condition
-        past = self.as_history(state.newest, state.seeds, state.frame - 1)
-        x, cache = self.noise(state.seeds, state.frame, 0), state.cache
+        past = self.as_history(state.newest, state.seeds, [frame - 1 for frame in state.frames])
+        x, cache = self.noise(state.seeds, state.frames, 0), state.cache
         at_history = (config.context_level,)
         clean = x
         if config.guidance != 1:
@@ -157,7 +171,7 @@ class WorldModel(nn.Module):
                 prediction = found[:, :, 1:]
             else:
                 prediction, _ = self._predict(x, level, told, condition, cache)
-            fresh = self.noise(state.seeds, state.frame, draw + 1) if config.eta > 0 else None
+            fresh = self.noise(state.seeds, state.frames, draw + 1) if config.eta > 0 else None
             clean, x = self.denoised(x, prediction, step, fresh)
         return clean, cache
 
@@ -201,14 +215,14 @@ class WorldModel(nn.Module):
         conditional, unconditional = both.chunk(2)
         return guide(conditional, unconditional, self.config.guidance)
 
-    def as_history(self, clean: Tensor, seeds: Sequence[int], frame: int) -> Tensor:
+    def as_history(self, clean: Tensor, seeds: Sequence[int], frames: Sequence[int]) -> Tensor:
         """Finished frames (b c 1 h w) as they enter the history: slightly noised, as in training."""
         signal = float(vid2world_schedule().alphas_cumprod[self.config.context_level])
-        return mix(clean, self.noise(seeds, frame, CONTEXT), signal)
+        return mix(clean, self.noise(seeds, frames, CONTEXT), signal)
 
-    def noise(self, seeds: Sequence[int], frame: int, draw: int) -> Tensor:
-        """Noise (b c 1 h w) of a frame: draw 0 starts it, draw k is added after its k-th step."""
-        return batch_noise(seeds, frame, draw, self.config.latent_shape)[:, :, None].to(self.device)
+    def noise(self, seeds: Sequence[int], frames: Sequence[int], draw: int) -> Tensor:
+        """Noise (b c 1 h w) of each lane's frame: draw 0 starts it, draw k is added after its k-th step."""
+        return batch_noise(seeds, frames, draw, self.config.latent_shape)[:, :, None].to(self.device)
 
 
 @lru_cache(maxsize=8)

@@ -12,7 +12,7 @@ from real2sim.evaluation.suite import Suite
 from real2sim.evaluation.worlds import ModelWorld
 from real2sim.policies.callable_policy import CallablePolicy
 from real2sim.policies.random_policy import RandomPolicy
-from real2sim.vid2world.world_model import WorldModel
+from real2sim.vid2world.world_model import WorldModel, WorldState
 
 TASK = "close_drawer"
 
@@ -121,14 +121,27 @@ def test_a_bad_action_is_one_sentence(
         list(play(world, policy, suite, jobs(suite, 2)))
 
 
+class CountingWorld(ModelWorld):
+    """A world that remembers how many lanes it drew in each call."""
+
+    calls: list[int]
+
+    def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
+        self.calls.append(len(actions))
+        return super().step(state, actions)
+
+
 def test_lanes_begin_again_at_any_time_without_disturbing_the_others(suite: Suite, world: ModelWorld) -> None:
     first, second, third = suite.starts(TASK, 3)
     action = pack({"world_vector": np.full((2, 3), 0.03)})
-    lanes = Lanes(world, suite, 2)
+    counting = CountingWorld(world._model)
+    counting.calls = []
+    lanes = Lanes(counting, suite, 2)
     lanes.begin([0, 1], [first, second], [1, 2])
     lanes.step(action)
     lanes.begin([0], [third], [3])
     frames = [lanes.step(action).frames for _ in range(2)]
+    assert counting.calls == [2, 2, 2], "lanes of different ages are one batch"
     alone = Lanes(world, suite, 2)
     alone.begin([0, 1], [third, second], [3, 2])
     expected = [alone.step(action).frames for _ in range(3)]

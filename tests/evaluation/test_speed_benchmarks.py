@@ -28,7 +28,10 @@ def recorded(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("more", [(), ("--compare", "windowed", "--rounds", "2", "--steps", "2")])
+WINDOWED = ("--compare", "windowed", "--rounds", "2", "--steps", "2")
+
+
+@pytest.mark.parametrize("more", [(), WINDOWED, (*WINDOWED, "--frame-size", "32")])
 def test_throughput_and_ratios_are_printed_and_written(
     tiny_suite: Path,
     tmp_path: Path,

@@ -138,18 +138,23 @@ def test_the_first_window_is_the_published_autoregressive_loop(model: Vid2World)
         _, state = model.step(state, action)
 
     pictures = frames_to_pixels(torch.from_numpy(frames(2)), model.config.picture_size)
-    given = model.autoencoder.encode(pictures, batch_noise(seeds, 0, ENCODING, shape))
+    given = model.autoencoder.encode(pictures, batch_noise(seeds, (0, 0), ENCODING, shape))
     shifted = torch.cat([torch.zeros(1, 2, 13), torch.from_numpy(told)]).transpose(0, 1)
     scene = Scene(given[:, :, None], shifted, start.context, None, start.unconditional_context)
     whole = Sampler(model.unet, model.config.sampler).autoregressive(
-        given[:, :, None], scene, HISTORY + 1, lambda frame, draw: batch_noise(seeds, frame, draw, shape)
+        given[:, :, None],
+        scene,
+        HISTORY + 1,
+        lambda frame, draw: batch_noise(seeds, (frame,) * 2, draw, shape),
     )
     assert draw_addresses_differ(seeds, shape)
     torch.testing.assert_close(state.latents, whole, rtol=0, atol=1e-4)
 
 
 def draw_addresses_differ(seeds: list[int], shape: tuple[int, ...]) -> bool:
-    return not torch.equal(batch_noise(seeds, 1, CONTEXT, shape), batch_noise(seeds, 1, ENCODING, shape))
+    return not torch.equal(
+        batch_noise(seeds, (1, 1), CONTEXT, shape), batch_noise(seeds, (1, 1), ENCODING, shape)
+    )
 
 
 @torch.inference_mode()
@@ -160,7 +165,7 @@ def test_a_full_window_moves_on_and_begins_anew_from_its_first_picture(model: Vi
         before = state
         _, state = model.step(state, action)
     assert before.latents.shape[2] == state.latents.shape[2] == HISTORY + 1
-    assert state.frame == HISTORY + 3
+    assert state.frames == (HISTORY + 3,)
     assert torch.equal(state.pictures[:, :-1], before.pictures[:, 1:])
     assert torch.equal(state.latents[:, :, :-1], before.encoded[:, :, 1:])
     assert (state.actions[:, 0] == 0).all()
@@ -168,6 +173,24 @@ def test_a_full_window_moves_on_and_begins_anew_from_its_first_picture(model: Vi
     expected, again = model._contexts(state.pictures[:, 0], state.encoded[:, :, 0])
     assert torch.equal(state.context, expected)
     assert torch.equal(state.unconditional_context, again)
+
+
+def test_lanes_of_different_ages_are_one_batch_once_their_windows_are_full(model: Vid2World) -> None:
+    told = actions(2, HISTORY + 3)
+    older, younger = (model.reset(frames(2)[lane : lane + 1], [lane]) for lane in range(2))
+    _, older = model.step(older, told[0, :1])
+    assert older.join(younger) is None
+    for action in told[1 : HISTORY + 2]:
+        _, older = model.step(older, action[:1])
+        _, younger = model.step(younger, action[1:])
+    both = older.join(younger)
+    assert both is not None
+    drawn, after = model.step(both, told[-1])
+    expected = [
+        model.step(state, told[-1, lane : lane + 1])[0] for lane, state in enumerate((older, younger))
+    ]
+    assert np.abs(drawn.astype(int) - np.concatenate(expected)).max() <= 1
+    assert after.frames == (HISTORY + 4, HISTORY + 3)
 
 
 def test_forgotten_frames_have_no_influence(model: Vid2World) -> None:
@@ -257,7 +280,10 @@ def test_cs_go_model_is_told_action_numbers(tmp_path: Path) -> None:
         (lambda m: m.reset(frames(1).astype(np.float32), [0]), "expected uint8"),
         (lambda m: m.reset(frames(2), [0]), "each lane needs one"),
         (lambda m: m.step(m.reset(frames(1), [0]), np.zeros((1, 7), np.float32)), "expects (1, 13)"),
-        (lambda m: m.step(m.reset(frames(1), [0]), np.full((1, 13), np.nan, np.float32)), "not all finite"),
+        (
+            lambda m: m.step(m.reset(frames(1), [0]), np.full((1, 13), np.nan, np.float32)),
+            "lane 0 at frame 1 is not finite",
+        ),
     ],
 )
 def test_wrong_input_is_one_sentence(

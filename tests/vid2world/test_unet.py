@@ -236,7 +236,6 @@ def test_cache_stops_growing_once_the_window_is_full() -> None:
             _, cache = unet.step(cache=cache, **part(arguments, slice(frame, frame + 1)))
             sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in cache.tensors))
     assert cache is not None
-    assert cache.frames == 12
     assert sizes[4:] == sizes[4:5] * 8
     assert max(tensor.shape[1] for tensor in cache.tensors) == CAUSAL.window - 1
 
@@ -250,6 +249,41 @@ def test_lanes_of_a_cache_can_be_chosen_and_do_not_mix() -> None:
         _, cache = unet.step(cache=None, **part(arguments, slice(0, 3)))
         out, _ = unet.step(cache=cache.select(chosen), **last)
     torch.testing.assert_close(out, whole[chosen, :, 3:], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("ages", [(0, 3), (2, 9), (7, 5)])
+def test_lanes_of_different_ages_are_one_batch(ages: tuple[int, int]) -> None:
+    """Also beyond the window of five frames; each lane is what it is in one pass over its own past."""
+    unet, arguments = randomised(CAUSAL), example(CAUSAL, frames=10)
+    caches, expected, last = [], [], []
+    with torch.no_grad():
+        whole = unet(**arguments)
+        for lane, age in enumerate(ages):
+            own = {name: value[lane : lane + 1] for name, value in arguments.items()}
+            cache = unet.blank_cache(1, *arguments["x"].shape[-2:])
+            for frame in range(age):
+                _, cache = unet.step(cache=cache, **part(own, slice(frame, frame + 1)))
+            caches.append(cache)
+            last.append(part(own, slice(age, age + 1)))
+            expected.append(whole[lane : lane + 1, :, age : age + 1])
+        together = {name: torch.cat([lane[name] for lane in last]) for name in last[0]}
+        out, cache = unet.step(cache=caches[0].join(caches[1]), **together)
+    torch.testing.assert_close(out, torch.cat(expected), rtol=0, atol=2e-5)
+    assert cache.seen is not None
+    assert cache.seen.tolist() == [age + 1 for age in ages]
+    assert [tensor.shape for tensor in cache.tensors] == [
+        tensor.shape for tensor in unet.blank_cache(2, *arguments["x"].shape[-2:]).tensors
+    ]
+
+
+def test_only_caches_that_began_blank_can_be_joined(golden_unet: CausalUNet) -> None:
+    unet, arguments = randomised(CAUSAL), example(CAUSAL, frames=1)
+    with torch.no_grad():
+        _, grown = unet.step(cache=None, **arguments)
+    with pytest.raises(ValueError, match="only caches that began blank can be joined"):
+        grown.join(grown)
+    with pytest.raises(ValueError, match='a cache can begin blank with temporal_norm="frame" only'):
+        golden_unet.blank_cache(1, 6, 8)
 
 
 def test_branches_of_guidance_share_one_history() -> None:
@@ -271,7 +305,6 @@ def test_frames_not_to_be_remembered_stay_out_of_the_cache() -> None:
         _, of_five = unet.step(cache=None, **part(arguments, slice(0, 5)))
         _, of_six = unet.step(cache=None, **arguments, remember=5)
         expected, out = (unet.step(cache=cache, **last)[0] for cache in (of_five, of_six))
-    assert of_six.frames == of_five.frames == 5
     torch.testing.assert_close(out, expected, rtol=0, atol=2e-5)
 
 
