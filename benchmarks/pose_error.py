@@ -37,6 +37,8 @@ class PoseErrorConfig:
     """Dataset folder on which the reading network is taught."""
     run: Path
     """Folder that keeps the reading network."""
+    perception: PerceptionConfig = PerceptionConfig(networks=1, width=32)
+    """The reading network; only its first one is used."""
     world: str = MODEL
     """World model folder; by default the built-in suite's."""
     episodes: int = 150
@@ -47,7 +49,7 @@ class PoseErrorConfig:
 
 def pose_errors(config: PoseErrorConfig) -> pd.DataFrame:
     """Mean absolute error in millimetres of what is read from recorded and from drawn frames."""
-    network = perceptions(PerceptionConfig(networks=1, width=32), config.teach, config.run)[0]
+    network = perceptions(config.perception, config.teach, config.run)[0]
     assert isinstance(network, Perception)
     model = WorldModel.from_folder(model_folder(config.world, load_suite("drawer")))
     dataset = read_dataset(config.data, ("image", "action", "hand", "drawer"), config.episodes)

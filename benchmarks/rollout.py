@@ -196,10 +196,12 @@ def pair(
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The two steps that a comparison times, the slower one first."""
     if kind == "windowed":
-        model = load_model(folder, device, drawing)
-        if not isinstance(model, WorldModel):
+        # The window has another shape in each frame until it is full, so it is never compiled.
+        whole = load_model(folder, device, replace(drawing, compile=False))
+        if not isinstance(whole, WorldModel):
             raise ValueError("released weights have no exact cache; use --compare history")
-        return windowed_step(model, scenes, lanes), cached_step(model, scenes, lanes)
+        cached = load_model(folder, device, drawing)
+        return windowed_step(whole, scenes, lanes), cached_step(cached, scenes, lanes)
     plain, changed = {
         "history": (replace(drawing, history="exact"), replace(drawing, history="cached")),
         "precision": (replace(drawing, precision="float32"), replace(drawing, precision="bfloat16")),
