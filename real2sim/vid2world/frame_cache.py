@@ -81,13 +81,14 @@ class Timeline:
         """
         if not self.cached:
             return present
-        joined = present
         past = self.recall()
-        if past is not None:
-            joined = torch.cat([past.to(present.dtype), present], dim=1)
-        end = joined.shape[1] - self.frames + self.remembered
-        # A copy: a part of ``joined`` would keep all of it alive, and its strides would change with the pass.
-        self.keep(joined[:, max(0, end - keep) : end].clone(memory_format=torch.contiguous_format))
+        joined = present if past is None else torch.cat([past.to(present.dtype), present], dim=1)
+        if past is not None and not self.remembered:
+            self.keep(past)
+        else:
+            end = joined.shape[1] - self.frames + self.remembered
+            # A copy: a part of ``joined`` would keep all of it alive, and its strides would change with the pass.
+            self.keep(joined[:, max(0, end - keep) : end].clone(memory_format=torch.contiguous_format))
         return joined
 
     def recall(self) -> Tensor | None:
