@@ -176,10 +176,10 @@ def enlarged(folder: Path, size: int, out: Path) -> Path:
     unet = replace(small.config.unet, position_map=(size // small.config.patch,) * 2)
     large = WorldModel(replace(small.config, height=size, width=size, unet=unet))
     state = small.state_dict()
-    for name, shape in ((name, value.shape) for name, value in large.state_dict().items()):
-        if state[name].shape != shape:
+    for name, wanted in large.state_dict().items():
+        if state[name].shape != wanted.shape:
             maps = state[name].reshape(1, -1, *state[name].shape[-2:])
-            state[name] = F.interpolate(maps, shape[-2:]).reshape(shape)
+            state[name] = F.interpolate(maps, wanted.shape[-2:]).reshape(wanted.shape)
     large.load_state_dict(state)
     large.save(out, "# For timing only\n")
     return out
