@@ -10,6 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
+import real2sim
 from real2sim.actions import pack
 from real2sim.evaluation.run import RolloutConfig, rollout
 
@@ -242,6 +243,16 @@ def test_reset_mask_begins_some_lanes_anew_and_leaves_the_others(tiny_suite: Pat
     assert infos["_start"].tolist() == [True, False]
     infos = envs.step(push(2))[4]
     assert infos["steps"].tolist() == [1, 2]
+
+
+def test_an_environment_can_draw_in_another_way(tiny_suite: Path) -> None:
+    drawn = []
+    for more in ({}, {"drawing": None}, {"drawing": real2sim.Drawing(steps=3)}):
+        env = make(tiny_suite, **more)
+        env.reset(seed=0)
+        drawn.append(env.step(push())[0])
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
 
 
 def test_render_gives_the_last_frame_of_every_lane(tiny_suite: Path) -> None:

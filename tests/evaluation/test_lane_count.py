@@ -107,6 +107,11 @@ def test_another_way_to_draw_costs_what_it_says_and_does_not_mix(tiny_suite: Pat
         rollout(config(tiny_suite, tmp_path / "run"), progress=False)
 
 
+def test_what_is_left_to_the_folder_is_not_named() -> None:
+    assert str(Drawing()) == ""
+    assert str(Drawing(eta=0.0, compile=True)) == "eta=0.0 compile=True"
+
+
 def test_networks_can_draw_in_bfloat16(tiny_suite: Path) -> None:
     exact, half = (
         load_model(tiny_suite / "world_model", drawing=drawing)
