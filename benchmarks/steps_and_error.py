@@ -122,7 +122,8 @@ def figure(rows: pd.DataFrame, path: Path) -> None:
         panels += [("pearson", "Pearson r with real rates"), ("mmrv", "MMRV")]
     drawn = Figure(figsize=(4.4 * len(panels), 3.8), layout="constrained")
     for ax, (column, label) in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        by_set = [("", rows)] if column == "psnr_last" else list(rows.groupby("set", sort=False))
+        alone = column == "psnr_last" or rows["set"].nunique() == 1
+        by_set = [("", rows)] if alone else list(rows.groupby("set", sort=False))
         for name, part in by_set:
             line = part[part["way"] == "steps"].drop_duplicates("frame_passes").sort_values("frame_passes")
             ax.plot(
