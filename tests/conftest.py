@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# Before anything imports torch: sums depend on the number of threads, and tests compare processes with each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TASKS = (("close_drawer", "close drawer"), ("open_drawer", "open drawer"))
 STARTS, HORIZON = 6, 5

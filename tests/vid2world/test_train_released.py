@@ -270,7 +270,10 @@ def test_a_killed_training_equals_one_that_was_not(
 ) -> None:
     """Killed one step after its last checkpoint; the log of the lost step is written once."""
     command = ["train", "world-model", "--released", str(start), "--data", str(data), "--out", str(tmp_path)]
-    killed = subprocess.run([sys.executable, "-c", KILLED, *command, *options(QUICK)], cwd=ROOT, check=False)
+    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *command, *options(QUICK)], cwd=ROOT, env=threads, check=False
+    )
     assert killed.returncode == -signal.SIGKILL
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
     (tmp_path / "log.jsonl").write_text('{"step": 4, "loss": 7.0}\n{"step"')
