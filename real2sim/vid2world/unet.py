@@ -175,7 +175,7 @@ class CausalUNet(nn.Module):
         place = (height, width, weight.dtype, weight.device)
         if place not in self._blanks:
             # The layers know best what they keep, so a pass over blank frames asks them.
-            frames = self.config.window - 1
+            frames = max(1, self.config.window - 1)
             x = torch.zeros(1, self.config.in_channels, frames, height, width, device=weight.device)
             told = torch.zeros(1, frames, self.config.action_dim or 0, device=weight.device)
             with torch.inference_mode():

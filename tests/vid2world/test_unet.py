@@ -276,6 +276,17 @@ def test_lanes_of_different_ages_are_one_batch(ages: tuple[int, int]) -> None:
     ]
 
 
+def test_a_window_of_one_frame_has_a_blank_cache_too() -> None:
+    config = dataclasses.replace(CAUSAL, window=1)
+    unet, arguments = randomised(config), example(config, frames=3)
+    cache, outputs = unet.blank_cache(2, *arguments["x"].shape[-2:]), []
+    with torch.no_grad():
+        for frame in range(3):
+            out, cache = unet.step(cache=cache, **part(arguments, slice(frame, frame + 1)))
+            outputs.append(out)
+        torch.testing.assert_close(torch.cat(outputs, dim=2), unet(**arguments), rtol=0, atol=2e-5)
+
+
 def test_only_caches_that_began_blank_can_be_joined(golden_unet: CausalUNet) -> None:
     unet, arguments = randomised(CAUSAL), example(CAUSAL, frames=1)
     with torch.no_grad():
@@ -305,6 +316,7 @@ def test_frames_not_to_be_remembered_stay_out_of_the_cache() -> None:
         _, of_five = unet.step(cache=None, **part(arguments, slice(0, 5)))
         _, of_six = unet.step(cache=None, **arguments, remember=5)
         expected, out = (unet.step(cache=cache, **last)[0] for cache in (of_five, of_six))
+    assert [tensor.shape for tensor in of_six.tensors] == [tensor.shape for tensor in of_five.tensors]
     torch.testing.assert_close(out, expected, rtol=0, atol=2e-5)
 
 
