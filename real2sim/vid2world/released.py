@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from real2sim.vid2world.autoencoder import Autoencoder
 from real2sim.vid2world.checkpoint import CAPTION, CAPTION_FILE, COMPONENTS, KIND, check_layout
 from real2sim.vid2world.clip import ImageTower
 from real2sim.vid2world.conditioning_image import prepare_image
+from real2sim.vid2world.lane_state import LaneState
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixels import frames_to_pixels, pixels_to_frames
 from real2sim.vid2world.published_layout import published_layout
@@ -28,12 +28,9 @@ from real2sim.vid2world.unet import CausalUNet
 ENCODING = CONTEXT + 1
 """Address of the noise with which the latent of a picture is sampled."""
 
-PER_LANE = ("latents", "encoded", "pictures", "actions", "context", "unconditional_context")
-"""Tensors of a state, one row per lane."""
-
 
 @dataclass(frozen=True)
-class Vid2WorldState:
+class Vid2WorldState(LaneState):
     """What a released model remembers of its lanes: the last frames of its window."""
 
     latents: Tensor
@@ -48,25 +45,10 @@ class Vid2WorldState:
     """Caption and image tokens of the window's first frame (b tokens d)."""
     unconditional_context: Tensor
     """The same for the branch without the newest action."""
-    seeds: tuple[int, ...]
-    frames: tuple[int, ...]
-    """Index of each lane's next frame; the start frame is 0."""
-
-    def select(self, indices: Sequence[int]) -> Vid2WorldState:
-        """The state of some lanes only, in the given order."""
-        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.latents.device)
-        chosen: dict[str, Any] = {name: getattr(self, name)[rows] for name in PER_LANE}
-        seeds, frames = (tuple(of[int(row)] for row in rows) for of in (self.seeds, self.frames))
-        return replace(self, seeds=seeds, frames=frames, **chosen)
 
     def join(self, other: Vid2WorldState) -> Vid2WorldState | None:
         """The state of these lanes, then those of the other state; None while one of them has the longer history."""
-        if self.latents.shape[2] != other.latents.shape[2]:
-            return None
-        both: dict[str, Any] = {
-            name: torch.cat([getattr(self, name), getattr(other, name)]) for name in PER_LANE
-        }
-        return replace(self, seeds=self.seeds + other.seeds, frames=self.frames + other.frames, **both)
+        return super().join(other) if self.latents.shape[2] == other.latents.shape[2] else None
 
 
 class Vid2World(nn.Module):
@@ -282,11 +264,7 @@ class Vid2World(nn.Module):
         expected = (lanes,) if unet.discrete_actions else (lanes, unet.action_dim)
         if actions.shape != expected:
             raise ValueError(f"actions have shape {actions.shape}, this model expects {expected}")
-        if not np.isfinite(actions).all():
-            lane = int(np.flatnonzero(~np.isfinite(actions.reshape(lanes, -1)).all(axis=1))[0])
-            raise ValueError(
-                f"the action of lane {lane} at frame {state.frames[lane]} is not finite; check the policy"
-            )
+        state.check_finite(actions)
         if unet.discrete_actions:
             if not np.issubdtype(actions.dtype, np.integer) or (actions >= (unet.action_dim or 0)).any():
                 raise ValueError(

@@ -15,6 +15,7 @@ from real2sim.actions import WIDTH
 from real2sim.model_folder import WEIGHTS_FILE, load_weights, read_config, write_folder
 from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
 from real2sim.vid2world.frame_cache import FrameCache
+from real2sim.vid2world.lane_state import LaneState
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.schedule import DDIMTable, Spacing, ddim_table, ddim_timesteps, vid2world_schedule
@@ -25,7 +26,7 @@ KIND = "world_model"
 
 
 @dataclass(frozen=True)
-class WorldState:
+class WorldState(LaneState):
     """What a world model remembers of its lanes; made by ``reset`` and ``step``, never changed."""
 
     cache: FrameCache
@@ -36,33 +37,6 @@ class WorldState:
     """Scaled action that led to it (b 1 13); zeros for the start frame."""
     condition: Tensor
     """Latent of each lane's start frame (b c 1 h w)."""
-    seeds: tuple[int, ...]
-    frames: tuple[int, ...]
-    """Index of each lane's next frame; the start frame is 0."""
-
-    def select(self, indices: Sequence[int]) -> WorldState:
-        """The state of some lanes only, in the given order."""
-        rows = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.condition.device)
-        return replace(
-            self,
-            cache=self.cache.select(rows),
-            newest=self.newest[rows],
-            told=self.told[rows],
-            condition=self.condition[rows],
-            seeds=tuple(self.seeds[int(row)] for row in rows),
-            frames=tuple(self.frames[int(row)] for row in rows),
-        )
-
-    def join(self, other: WorldState) -> WorldState:
-        """The state of these lanes, then those of the other state, whatever the age of either."""
-        return WorldState(
-            cache=self.cache.join(other.cache),
-            newest=torch.cat([self.newest, other.newest]),
-            told=torch.cat([self.told, other.told]),
-            condition=torch.cat([self.condition, other.condition]),
-            seeds=self.seeds + other.seeds,
-            frames=self.frames + other.frames,
-        )
 
 
 class WorldModel(nn.Module):
@@ -126,18 +100,16 @@ class WorldModel(nn.Module):
         no_action = torch.zeros(len(frames), 1, WIDTH, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
         cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
-        return WorldState(cache, start, no_action, start, seeds, frames=(1,) * len(seeds))
+        return WorldState(
+            seeds, (1,) * len(seeds), cache=cache, newest=start, told=no_action, condition=start
+        )
 
     @torch.inference_mode()
     def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
         """The next frames uint8 (b h w 3) after ``actions`` float32 (b 13), and the state with them in it."""
         if actions.shape != (len(state.seeds), WIDTH):
             raise ValueError(f"actions have shape {actions.shape}, expected ({len(state.seeds)}, {WIDTH})")
-        if not np.isfinite(actions).all():
-            lane = int(np.flatnonzero(~np.isfinite(actions).all(axis=1))[0])
-            raise ValueError(
-                f"the action of lane {lane} at frame {state.frames[lane]} is not finite; check the policy"
-            )
+        state.check_finite(actions)
         told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[:, None]
         latents, cache = self.draw(state, told)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()

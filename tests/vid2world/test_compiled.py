@@ -19,11 +19,11 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), dtype=np.uint
 ACTIONS = np.random.default_rng(1).uniform(-1, 1, (6, 4, WIDTH)).astype(np.float32)
 
 
-def model(steps: int) -> WorldModel:
+def model() -> WorldModel:
     torch.manual_seed(0)
     tiny = WorldModelConfig.tiny()
     unet = replace(tiny.unet, channel_mult=(1,), attention_resolutions=())  # compiled in half the time
-    drawn = WorldModel(replace(tiny, unet=unet, steps=steps)).eval()
+    drawn = WorldModel(replace(tiny, unet=unet)).eval()
     with torch.no_grad():
         for parameter in drawn.unet.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -32,9 +32,9 @@ def model(steps: int) -> WorldModel:
 
 @pytest.mark.slow
 def test_compiled_frames_equal_the_others_while_lanes_come_and_go() -> None:
-    plain = model(1)
+    plain = model()
     try:
-        fast = Drawing(compile=True).applied(model(1))
+        fast = Drawing(compile=True).applied(model())
     except ValueError as error:
         pytest.skip(str(error))
     torch._dynamo.utils.counters.clear()
@@ -54,8 +54,8 @@ def test_compiled_frames_equal_the_others_while_lanes_come_and_go() -> None:
 def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match="no no-such-compiler here; install one, or draw without --compile"):
-        Drawing(compile=True).applied(model(1))
+        Drawing(compile=True).applied(model())
     monkeypatch.setenv("CXX", "true")
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     with pytest.raises(ValueError, match=r"there is no .*Python\.h; install them"):
-        Drawing(compile=True).applied(model(1))
+        Drawing(compile=True).applied(model())

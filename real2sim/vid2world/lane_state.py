@@ -1,0 +1,57 @@
+"""What the states of all world models have in common: lanes that can be chosen and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from real2sim.vid2world.frame_cache import FrameCache
+
+State = TypeVar("State", bound="LaneState")
+
+
+@dataclass(frozen=True)
+class LaneState:
+    """A batch of lanes: every field is a tensor with one row per lane, a tuple with one entry, or a cache."""
+
+    seeds: tuple[int, ...]
+    frames: tuple[int, ...]
+    """Index of each lane's next frame; the start frame is 0."""
+
+    def select(self: State, indices: Sequence[int]) -> State:
+        """The state of some lanes only, in the given order."""
+        places = np.asarray(indices, dtype=np.int64)
+
+        def chosen(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(value[place] for place in places)
+            if isinstance(value, Tensor):
+                return value[torch.as_tensor(places, device=value.device)]
+            assert isinstance(value, FrameCache)
+            return value.select(torch.as_tensor(places, device=value.tensors[0].device))
+
+        return replace(self, **{field.name: chosen(getattr(self, field.name)) for field in fields(self)})
+
+    def join(self: State, other: State) -> State | None:
+        """The state of these lanes, then those of the other state; None if they cannot be one batch now."""
+
+        def joined(first: Any, second: Any) -> Any:
+            if isinstance(first, tuple):
+                return first + second
+            return torch.cat([first, second]) if isinstance(first, Tensor) else first.join(second)
+
+        both = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        return replace(self, **{name: joined(*pair) for name, pair in both.items()})
+
+    def check_finite(self, actions: np.ndarray) -> None:
+        """Raises ValueError if a lane's action (b ...) is not finite."""
+        bad = np.flatnonzero(~np.isfinite(actions).reshape(len(actions), -1).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"the action of lane {bad[0]} at frame {self.frames[bad[0]]} is not finite; check the policy"
+            )
