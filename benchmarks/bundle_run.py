@@ -15,10 +15,10 @@ from typing import Annotated
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
-from real2sim.evaluation.suite import load_suite
 from real2sim.report.gaps import pair_episodes, worst_episodes
 from real2sim.report.inputs import read_rates, read_real_episodes, read_simulated
 from real2sim.report.rates import compare_rates
+from real2sim.simulation.suite import load_suite
 
 
 @dataclass(frozen=True)

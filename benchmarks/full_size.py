@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from real2sim.vid2world.released import Vid2World
-from real2sim.vid2world.released_config import Vid2WorldConfig
-from real2sim.vid2world.sampler import SamplerConfig
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.model import Vid2World
+from real2sim.vid2world.released.sampler import SamplerConfig
 
 POOL = 2**20
 """Random numbers that are used again and again; drawing two billion would take longer than the frame."""

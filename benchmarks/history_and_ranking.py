@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from real2sim.episodes.run_folder import RunFolder, load_run
-from real2sim.evaluation.policies import ALL_SHIPPED
-from real2sim.evaluation.run import RolloutConfig, rollout
-from real2sim.evaluation.scoring import ScoreConfig, score_runs
-from real2sim.evaluation.worlds import Drawing
+from real2sim.evaluation.policy_sources import ALL_SHIPPED
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
+from real2sim.evaluation.score_runs import ScoreConfig, score_runs
 from real2sim.metrics.frames import psnr
 from real2sim.report.correlation import kendall
+from real2sim.vid2world.load import SamplingOverrides
 
 WAYS = ("exact", "cached")
 
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 starts=options.starts,
                 device=options.device,
                 processes=1,
-                drawing=Drawing(steps=options.steps, history=way),  # type: ignore[arg-type]
+                sampling=SamplingOverrides(steps=options.steps, history=way),  # type: ignore[arg-type]
             )
         )
     print(frame_agreement(*runs.values()).to_string(index=False, float_format=lambda value: f"{value:.1f}"))

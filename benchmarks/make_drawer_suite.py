@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from real2sim.envs.drawer_experts import FlawedExpert, Flaws
-from real2sim.envs.drawer_physics import HORIZON, STEP_METRES, TASKS, DrawerPhysics, draw_starts
+from real2sim.drawer.experts import FlawedExpert, Flaws
+from real2sim.drawer.physics import HORIZON, STEP_METRES, TASKS, DrawerPhysics, draw_starts
 from real2sim.episodes.arrays import write_arrays
-from real2sim.evaluation.suite import REPLAYS_FILE, Start, SuiteConfig, Task, write_suite
+from real2sim.simulation.suite import REPLAYS_FILE, Start, SuiteConfig, Task, write_suite
 
 START_SEED = 20_260
 CONTROLLERS: dict[str, dict[str, Flaws]] = {

@@ -15,12 +15,13 @@ from pathlib import Path
 import pandas as pd
 import tyro
 
-from real2sim.evaluation.policies import ALL_REPLAYS, ALL_SHIPPED
-from real2sim.evaluation.reporting import EPISODES_FILE, RATES_FILE
-from real2sim.evaluation.run import RolloutConfig, rollout
-from real2sim.evaluation.suite import load_suite
-from real2sim.evaluation.worlds import PHYSICS
-from real2sim.model_folder import write_text
+from real2sim.evaluation.policy_sources import ALL_REPLAYS, ALL_SHIPPED
+from real2sim.evaluation.report_runs import EPISODES_FILE, RATES_FILE
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
+from real2sim.files import write_text
+from real2sim.simulation.suite import load_suite
+from real2sim.worlds import PHYSICS
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ import torch
 import tyro
 
 from real2sim.episodes.npz import read_dataset
-from real2sim.evaluation.suite import load_suite
-from real2sim.evaluation.worlds import MODEL, model_folder
 from real2sim.metrics.prediction import predict_rollouts
-from real2sim.vid2world.perception import Perception, PerceptionConfig, perceptions
+from real2sim.simulation.suite import load_suite
+from real2sim.vid2world.load import MODEL
+from real2sim.vid2world.training.perception import Perception, PerceptionConfig, perceptions
 from real2sim.vid2world.world_model import WorldModel
+from real2sim.worlds import model_folder
 
 NAMES = ("hand x", "hand y", "hand z", "drawer")
 

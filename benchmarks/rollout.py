@@ -30,10 +30,11 @@ from torch.nn import functional as F
 
 from benchmarks.windowed import Windowed
 from real2sim.actions import WIDTH
-from real2sim.evaluation.suite import Suite, load_suite
-from real2sim.evaluation.worlds import MODEL, Drawing, load_model, model_folder
-from real2sim.model_folder import write_text
+from real2sim.files import write_text
+from real2sim.simulation.suite import Suite, load_suite
+from real2sim.vid2world.load import MODEL, SamplingOverrides, load_model
 from real2sim.vid2world.world_model import WorldModel
+from real2sim.worlds import model_folder
 
 HISTORY = 10
 """Past frames in a comparison, and frames drawn before anything is timed."""
@@ -192,20 +193,20 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def pair(
-    kind: str, folder: Path, device: str, drawing: Drawing, scenes: Scenes, lanes: int
+    kind: str, folder: Path, device: str, sampling: SamplingOverrides, scenes: Scenes, lanes: int
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The two steps that a comparison times, the slower one first."""
     if kind == "windowed":
         # The window has another shape in each frame until it is full, so it is never compiled.
-        whole = load_model(folder, device, replace(drawing, compile=False))
+        whole = load_model(folder, device, replace(sampling, compile=False))
         if not isinstance(whole, WorldModel):
             raise ValueError("released weights have no exact cache; use --compare history")
-        cached = load_model(folder, device, drawing)
+        cached = load_model(folder, device, sampling)
         return windowed_step(whole, scenes, lanes), cached_step(cached, scenes, lanes)
     plain, changed = {
-        "history": (replace(drawing, history="exact"), replace(drawing, history="cached")),
-        "precision": (replace(drawing, precision="float32"), replace(drawing, precision="bfloat16")),
-        "compile": (replace(drawing, compile=False), replace(drawing, compile=True)),
+        "history": (replace(sampling, history="exact"), replace(sampling, history="cached")),
+        "precision": (replace(sampling, precision="float32"), replace(sampling, precision="bfloat16")),
+        "compile": (replace(sampling, compile=False), replace(sampling, compile=True)),
     }[kind]
     slow, fast = (load_model(folder, device, way) for way in (plain, changed))
     return cached_step(slow, scenes, lanes), cached_step(fast, scenes, lanes)
@@ -241,7 +242,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     suite = load_suite(options.suite)
     scenes, folder = Scenes(suite, options.frame_size), model_folder(options.world, suite)
-    drawing = Drawing(
+    sampling = SamplingOverrides(
         steps=options.steps,
         guidance=options.guidance,
         history=options.history,
@@ -251,23 +252,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         if options.frame_size is not None:
             folder = enlarged(folder, options.frame_size, Path(scratch) / "world_model")
-        lines = measured(options, folder, drawing, scenes)
+        lines = measured(options, folder, sampling, scenes)
     print("\n".join(lines))
     if options.out:
         write_text(options.out, "\n".join(lines) + "\n")
 
 
-def measured(options: argparse.Namespace, folder: Path, drawing: Drawing, scenes: Scenes) -> list[str]:
+def measured(
+    options: argparse.Namespace, folder: Path, sampling: SamplingOverrides, scenes: Scenes
+) -> list[str]:
     """The table, or a line for each comparison."""
     lines = []
     if options.compare is None:
-        model = load_model(folder, options.device, drawing)
+        model = load_model(folder, options.device, sampling)
         # Peak memory of a process only grows, so small batches come first.
         timings = [throughput(model, scenes, lanes, options.frames) for lanes in sorted(options.lanes)]
         lines.append(table([timing.row(scenes.horizon) for timing in timings]))
     else:
         for lanes in options.lanes:
-            slow, fast = pair(options.compare, folder, options.device, drawing, scenes, lanes)
+            slow, fast = pair(options.compare, folder, options.device, sampling, scenes, lanes)
             wall, cpu = ratios(slow, fast, options.rounds).T
             lines.append(
                 f"{options.compare}, lanes {lanes}: {np.median(wall):.2f} times faster by the clock "

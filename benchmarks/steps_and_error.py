@@ -21,21 +21,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from real2sim.atomic import replacing
 from real2sim.episodes.npz import read_dataset
-from real2sim.evaluation.policies import ALL_REPLAYS, ALL_SHIPPED
-from real2sim.evaluation.reporting import ReportConfig, report_runs
-from real2sim.evaluation.run import RolloutConfig, rollout
-from real2sim.evaluation.scoring import ScoreConfig, score_runs
-from real2sim.evaluation.suite import load_suite
-from real2sim.evaluation.worlds import MODEL, model_folder
+from real2sim.evaluation.policy_sources import ALL_REPLAYS, ALL_SHIPPED
+from real2sim.evaluation.report_runs import ReportConfig, report_runs
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
+from real2sim.evaluation.score_runs import ScoreConfig, score_runs
+from real2sim.files import atomic_write, write_text
 from real2sim.metrics.curves import mean_curve
 from real2sim.metrics.frames import psnr
 from real2sim.metrics.prediction import predict_rollouts
-from real2sim.model_folder import write_text
+from real2sim.simulation.suite import load_suite
+from real2sim.vid2world.load import MODEL
 from real2sim.vid2world.schedule import ddim_timesteps
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
+from real2sim.worlds import model_folder
 
 CARD = "# A way to draw\n\nThe suite's world model with other settings, made by benchmarks.steps_and_error.\n"
 
@@ -144,7 +145,7 @@ def figure(rows: pd.DataFrame, path: Path) -> None:
     drawn.legend(
         *ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize="small"
     )
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         drawn.savefig(file, format="png", dpi=120)
 
 

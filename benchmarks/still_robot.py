@@ -16,10 +16,11 @@ import torch
 from statsmodels.stats.proportion import proportion_confint
 
 from real2sim.actions import WIDTH
-from real2sim.evaluation.suite import load_suite
-from real2sim.evaluation.worlds import MODEL, model_folder
+from real2sim.simulation.suite import load_suite
 from real2sim.success.classifier import SuccessClassifier
+from real2sim.vid2world.load import MODEL
 from real2sim.vid2world.world_model import WorldModel
+from real2sim.worlds import model_folder
 
 TOLERANCE = 0.02
 """Metres; the judge's own error on physics frames is a few millimetres."""
@@ -46,11 +47,11 @@ def main() -> None:
             frames, state = model.step(state, np.zeros((len(starts), WIDTH), np.float32))
             films.append(frames)
         film = np.stack(films, axis=1)
-        told = [task.instruction] * len(starts)
-        moved = np.abs(judge.joint(film, told) - judge.joint(film[:, :1], told))
+        instructions = [task.instruction] * len(starts)
+        moved = np.abs(judge.joint(film, instructions) - judge.joint(film[:, :1], instructions))
         stayed, false_success = (
             int((moved < TOLERANCE).sum()),
-            int((judge.probability(film, told) >= 0.5).sum()),
+            int((judge.probability(film, instructions) >= 0.5).sum()),
         )
         low, high = proportion_confint(stayed, len(starts), method="wilson")
         print(

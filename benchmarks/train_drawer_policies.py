@@ -22,11 +22,12 @@ from typing import Any
 import torch
 import tyro
 
-from real2sim.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read_json, write_text
-from real2sim.policies.rt1 import RT1Policy
-from real2sim.policies.rt1_config import RT1Config
-from real2sim.policies.train import PolicyTraining, checkpoint_folder, train_policy
-from real2sim.policies.training_data import Demonstrations
+from real2sim.files import read_json, write_text
+from real2sim.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
+from real2sim.policies.rt1.config import RT1Config
+from real2sim.policies.rt1.demonstrations import Demonstrations
+from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.policies.rt1.train import PolicyTraining, checkpoint_folder, train_policy
 
 SCREENING_FILE, TIME_FILE = "screening.json", "cpu_seconds.txt"
 SCREENING_SEED = 977
@@ -172,7 +173,7 @@ def _training(data: Path, runs: Path, name: str, seed: int, steps: int, **what: 
 
 def screen(folder: Path, episodes: int) -> dict[str, list[int]]:
     """Task -> [successes, episodes] of a policy in physics, from start states used for nothing else."""
-    from real2sim.envs.drawer_physics import HORIZON, TASKS, DrawerPhysics, draw_starts, is_success
+    from real2sim.drawer.physics import HORIZON, TASKS, DrawerPhysics, draw_starts, is_success
 
     policy, physics = RT1Policy.from_folder(folder), DrawerPhysics()
     counts: dict[str, list[int]] = {}

@@ -21,7 +21,7 @@ class Window:
     """As they were drawn (b c t h w)."""
     noisy: Tensor
     """As the network sees them (b c t h w)."""
-    told: Tensor
+    newest_actions: Tensor
     """Scaled action that led to each (b t 13)."""
     condition: Tensor
     """Latent of the start frame (b c 1 h w)."""
@@ -41,17 +41,17 @@ class Windowed:
         """Lanes that stand at their start frames, uint8 (b h w 3)."""
         state = self.model.reset(frames, seeds)
         noisy = self.model.as_history(state.newest, state.seeds, (0,) * len(seeds))
-        return Window(state.newest, noisy, state.told, state.condition, state.seeds, state.frames)
+        return Window(state.newest, noisy, state.newest_actions, state.condition, state.seeds, state.frames)
 
     @torch.inference_mode()
     def step(self, window: Window, actions: np.ndarray) -> tuple[np.ndarray, Window]:
         """The next frames uint8 (b h w 3) after ``actions`` (b 13), and the window with them in it."""
         model = self.model
         action = model.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(model.device))[:, None]
-        told = torch.cat([window.told, action], dim=1)
+        scaled_actions = torch.cat([window.newest_actions, action], dim=1)
         x = clean = model.noise(window.seeds, window.frames, 0)
         for draw, step in enumerate(reversed(range(len(model.table)))):
-            prediction = self._predict(window, x, float(model.table.timesteps[step]), told)
+            prediction = self._predict(window, x, float(model.table.timesteps[step]), scaled_actions)
             fresh = model.noise(window.seeds, window.frames, draw + 1) if model.config.eta > 0 else None
             clean, x = model.denoised(x, prediction, step, fresh)
         after = replace(
@@ -60,20 +60,22 @@ class Windowed:
             noisy=torch.cat([window.noisy, model.as_history(clean, window.seeds, window.frames)], dim=2)[
                 :, :, -self.history :
             ],
-            told=told[:, -self.history :],
+            newest_actions=scaled_actions[:, -self.history :],
             frames=tuple(frame + 1 for frame in window.frames),
         )
         return model.first_stage.decode(clean)[:, 0].cpu().numpy(), after
 
-    def _predict(self, window: Window, x: Tensor, level: float, told: Tensor) -> Tensor:
+    def _predict(self, window: Window, x: Tensor, level: float, scaled_actions: Tensor) -> Tensor:
         model, frames = self.model, torch.cat([window.noisy, x], dim=2)
         x = torch.cat([frames, window.condition.expand(-1, -1, frames.shape[2], -1, -1)], dim=1)
-        levels = torch.full(told.shape[:2], float(model.config.context_level), device=model.device)
+        levels = torch.full(scaled_actions.shape[:2], float(model.config.context_level), device=model.device)
         levels[:, -1] = level
         if model.config.guidance == 1:
-            return model.unet(x, levels, actions=told)[:, :, -1:]
+            return model.unet(x, levels, actions=scaled_actions)[:, :, -1:]
         known = torch.ones_like(twice(levels))
         known[len(levels) :, -1] = 0
-        both = model.unet(twice(x), twice(levels), actions=twice(told), action_mask=known)[:, :, -1:]
+        both = model.unet(twice(x), twice(levels), actions=twice(scaled_actions), action_mask=known)[
+            :, :, -1:
+        ]
         conditional, unconditional = both.chunk(2)
         return guide(conditional, unconditional, model.config.guidance)

@@ -15,8 +15,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from real2sim.actions import WIDTH
-from real2sim.evaluation.lanes import Lanes, World
-from real2sim.evaluation.suite import Start, Suite, nearest
+from real2sim.simulation.lanes import Lanes, World
+from real2sim.simulation.suite import Start, Suite
+from real2sim.wording import did_you_mean
 
 OPTIONS = ("task", "start", "episode_seed", "reset_mask")
 
@@ -85,7 +86,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
             raise ValueError(
-                f"unknown option {unknown[0]!r}{nearest(unknown[0], OPTIONS)}; known are {', '.join(OPTIONS)}"
+                f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], OPTIONS)}; known are {', '.join(OPTIONS)}"
             )
         lanes = self._masked(options.get("reset_mask"))
         self._seed_lanes(lanes, seed)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from real2sim.envs.drawer_world import DrawerWorld
+from real2sim.drawer.world import DrawerWorld
 from real2sim.envs.lane_env import LaneEnv, LaneVectorEnv
-from real2sim.evaluation.suite import load_suite
+from real2sim.simulation.suite import load_suite
 
 
 class PhysicsDrawerVectorEnv(LaneVectorEnv):

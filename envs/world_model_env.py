@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from real2sim.envs.lane_env import Judge, LaneEnv, LaneVectorEnv
-from real2sim.evaluation.suite import Suite, load_suite
-from real2sim.evaluation.worlds import MODEL, Drawing, open_world
+from real2sim.simulation.suite import Suite, load_suite
+from real2sim.vid2world.load import MODEL, SamplingOverrides
+from real2sim.worlds import open_world
 
 JUDGE = "judge"
 
@@ -27,10 +28,10 @@ class WorldModelVectorEnv(LaneVectorEnv):
         judge: str | Path | None = JUDGE,
         device: str = "cpu",
         render_mode: str | None = None,
-        drawing: Drawing | None = None,
+        sampling: SamplingOverrides | None = None,
     ) -> None:
         found = load_suite(suite)
-        world = open_world(str(world_model), found, device, drawing)
+        world = open_world(str(world_model), found, device, sampling)
         super().__init__(world, found, num_envs, task, _open_judge(judge, found, device), render_mode)
 
 
@@ -59,8 +60,8 @@ class WorldModelEnv(LaneEnv):
 
     *Arguments*: ``suite`` (shipped name or folder), ``task`` (None: any task of the suite), ``world_model``
     (the suite's own, or a folder), ``judge`` (the suite's own, a folder, or None for no verdict and no
-    reward), ``device``, ``render_mode`` (None or "rgb_array"), ``drawing`` (a `real2sim.Drawing`: steps, number
-    format, compilation, where the model is not to draw as its folder says).
+    reward), ``device``, ``render_mode`` (None or "rgb_array"), ``sampling`` (a `real2sim.SamplingOverrides`: steps,
+    number format, compilation, where the model is not to draw as its folder says).
     """
 
     def __init__(
@@ -71,9 +72,9 @@ class WorldModelEnv(LaneEnv):
         judge: str | Path | None = JUDGE,
         device: str = "cpu",
         render_mode: str | None = None,
-        drawing: Drawing | None = None,
+        sampling: SamplingOverrides | None = None,
     ) -> None:
-        lanes = WorldModelVectorEnv(1, suite, task, world_model, judge, device, render_mode, drawing)
+        lanes = WorldModelVectorEnv(1, suite, task, world_model, judge, device, render_mode, sampling)
         super().__init__(lanes)
 
 

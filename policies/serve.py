@@ -60,12 +60,12 @@ def _maker(config: ServePolicy) -> Callable[[], Policy]:
         return RandomPolicy
     folder = Path(config.policy).expanduser()
     if (folder / "saved_model.pb").is_file():
-        from real2sim.policies.rt1_saved_model import SavedModelRT1
+        from real2sim.policies.rt1.saved_model import SavedModelRT1
 
         published = SavedModelRT1(folder, config.embeddings)
         # A copy has episodes of its own; the graph is shared.
         return lambda: copy.copy(published)
-    from real2sim.policies.rt1 import RT1Policy
+    from real2sim.policies.rt1.policy import RT1Policy
 
     loaded = RT1Policy.from_folder(folder, device=config.device)
     return lambda: RT1Policy(loaded.network, loaded.instructions, device=config.device)

@@ -13,17 +13,19 @@ from real2sim.envs.registration import register_envs
 
 if TYPE_CHECKING:
     from real2sim.episodes.run_folder import load_run
-    from real2sim.evaluation.run import RolloutConfig, rollout
-    from real2sim.evaluation.worlds import Drawing
-    from real2sim.report.report import report
+    from real2sim.evaluation.rollout_config import RolloutConfig
+    from real2sim.evaluation.run import rollout
+    from real2sim.report.report import make_report
+    from real2sim.vid2world.load import SamplingOverrides
 
 __version__ = "0.1.0"
-__all__ = ["Drawing", "RolloutConfig", "load_run", "report", "rollout"]
+__all__ = ["RolloutConfig", "SamplingOverrides", "load_run", "make_report", "rollout"]
 
 _HOMES = {
-    "Drawing": "real2sim.evaluation.worlds",
-    "RolloutConfig": "real2sim.evaluation.run",
+    "SamplingOverrides": "real2sim.vid2world.load",
+    "RolloutConfig": "real2sim.evaluation.rollout_config",
     "load_run": "real2sim.episodes.run_folder",
+    "make_report": "real2sim.report.report",
     "rollout": "real2sim.evaluation.run",
 }
 
@@ -31,8 +33,6 @@ register_envs()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "report":
-        return importlib.import_module("real2sim.report")
     if name not in _HOMES:
         raise AttributeError(f"module 'real2sim' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

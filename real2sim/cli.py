@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from real2sim.evaluation.suite import nearest
+from real2sim.wording import did_you_mean
 
 Config = TypeVar("Config")
 EXIT_ERROR, EXIT_STOPPED = 2, 130
@@ -30,7 +30,7 @@ def demo(arguments: Sequence[str]) -> None:
 
 def rollout(arguments: Sequence[str]) -> None:
     """Roll policies out and keep every episode in a run folder."""
-    from real2sim.evaluation.run import RolloutConfig
+    from real2sim.evaluation.rollout_config import RolloutConfig
     from real2sim.evaluation.run import rollout as run_rollout
 
     config = _parse(RolloutConfig, "rollout", arguments)
@@ -42,7 +42,7 @@ def rollout(arguments: Sequence[str]) -> None:
 
 def score(arguments: Sequence[str]) -> None:
     """Let a judge decide which episodes of a run succeeded."""
-    from real2sim.evaluation.scoring import ScoreConfig, score_runs
+    from real2sim.evaluation.score_runs import ScoreConfig, score_runs
 
     for path in score_runs(_parse(ScoreConfig, "score", arguments)):
         print(f"scores: {path}")
@@ -51,7 +51,7 @@ def score(arguments: Sequence[str]) -> None:
 def report(arguments: Sequence[str]) -> None:
     """Say how far simulated success agrees with real success, and how much that proves."""
     from real2sim.evaluation.demo import agreement_lines, rate_table
-    from real2sim.evaluation.reporting import ReportConfig, report_runs
+    from real2sim.evaluation.report_runs import ReportConfig, report_runs
 
     config = _parse(ReportConfig, "report", arguments)
     result = report_runs(config)
@@ -61,8 +61,8 @@ def report(arguments: Sequence[str]) -> None:
 
 def collect(arguments: Sequence[str]) -> None:
     """Record physics episodes of scripted controllers, or of policies, as training data."""
-    from real2sim.envs.drawer_collect import Collect
-    from real2sim.envs.drawer_collect import collect as record
+    from real2sim.drawer.collect import Collect
+    from real2sim.drawer.collect import collect as record
 
     config = _parse(Collect, "collect", arguments)
     print(f"{record(config)} episodes recorded in {config.out}")
@@ -73,13 +73,13 @@ def train_world_model(arguments: Sequence[str]) -> None:
     out: Path
     folder: Path | None
     if any(word.split("=")[0] == "--released" for word in arguments):
-        from real2sim.vid2world.train_released import TrainReleased, train_released
+        from real2sim.vid2world.training.train_released import TrainReleased, train_released
 
         released = _parse(TrainReleased, "train world-model", arguments)
         out, folder = released.out, train_released(released)
     else:
-        from real2sim.vid2world.train import TrainWorldModel
-        from real2sim.vid2world.train import train_world_model as train
+        from real2sim.vid2world.training.train_small import TrainWorldModel
+        from real2sim.vid2world.training.train_small import train_world_model as train
 
         small = _parse(TrainWorldModel, "train world-model", arguments)
         out, folder = small.out, train(small)
@@ -88,8 +88,8 @@ def train_world_model(arguments: Sequence[str]) -> None:
 
 def train_policy(arguments: Sequence[str]) -> None:
     """Train an RT-1 policy by behaviour cloning."""
-    from real2sim.policies.train import PolicyTraining
-    from real2sim.policies.train import train_policy as train
+    from real2sim.policies.rt1.train import PolicyTraining
+    from real2sim.policies.rt1.train import train_policy as train
 
     for folder in train(_parse(PolicyTraining, "train policy", arguments)):
         print(f"policy: {folder}")
@@ -97,8 +97,8 @@ def train_policy(arguments: Sequence[str]) -> None:
 
 def train_classifier(arguments: Sequence[str]) -> None:
     """Train a success classifier on episodes with known outcomes."""
-    from real2sim.success.train import ClassifierTraining
-    from real2sim.success.train import train_classifier as train
+    from real2sim.success.train_classifier import ClassifierTraining
+    from real2sim.success.train_classifier import train_classifier as train
 
     config = _parse(ClassifierTraining, "train classifier", arguments)
     train(config)
@@ -107,14 +107,14 @@ def train_classifier(arguments: Sequence[str]) -> None:
 
 def convert_vid2world(arguments: Sequence[str]) -> None:
     """Turn a published Vid2World checkpoint into a folder of safetensors."""
-    from real2sim.vid2world.convert import ConvertVid2World
+    from real2sim.vid2world.released.convert import ConvertVid2World
 
     print(f"world model: {_parse(ConvertVid2World, 'convert vid2world', arguments).run()}")
 
 
 def convert_dynamicrafter(arguments: Sequence[str]) -> None:
     """Turn DynamiCrafter-512 into an untrained world model with causal weights."""
-    from real2sim.vid2world.convert import ConvertDynamiCrafter
+    from real2sim.vid2world.released.convert import ConvertDynamiCrafter
 
     print(f"untrained world model: {_parse(ConvertDynamiCrafter, 'convert dynamicrafter', arguments).run()}")
 
@@ -130,8 +130,8 @@ def convert_rlds(arguments: Sequence[str]) -> None:
 
 def convert_rt1(arguments: Sequence[str]) -> None:
     """Turn a published RT-1 checkpoint or SavedModel into a policy folder (extra [tf])."""
-    from real2sim.policies.rt1_convert import ConvertRT1
-    from real2sim.policies.rt1_convert import convert_rt1 as convert
+    from real2sim.policies.rt1.convert import ConvertRT1
+    from real2sim.policies.rt1.convert import convert_rt1 as convert
 
     print(f"policy: {convert(_parse(ConvertRT1, 'convert rt1', arguments))}")
 
@@ -146,8 +146,8 @@ def serve_policy(arguments: Sequence[str]) -> None:
 
 def convert_embeddings(arguments: Sequence[str]) -> None:
     """Collect the sentence embedding of each instruction from an RLDS dataset."""
-    from real2sim.policies.embeddings import ConvertEmbeddings
-    from real2sim.policies.embeddings import convert_embeddings as convert
+    from real2sim.policies.rt1.embeddings import ConvertEmbeddings
+    from real2sim.policies.rt1.embeddings import convert_embeddings as convert
 
     config = _parse(ConvertEmbeddings, "convert embeddings", arguments)
     print(f"{convert(config)} instructions in {config.out}")
@@ -216,7 +216,7 @@ def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], 
         return _print_overview, inner
     name = " ".join(arguments[:2]) if inner else arguments[0]
     raise ValueError(
-        f"unknown command {name!r}{nearest(name, list(COMMANDS))}; there are {', '.join(inner or COMMANDS)}"
+        f"unknown command {name!r}{did_you_mean(name, list(COMMANDS))}; there are {', '.join(inner or COMMANDS)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from real2sim.atomic import replacing
+from real2sim.files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,23 +24,6 @@ Config = TypeVar("Config")
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace the file at once: a reader sees the old text or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(text.encode("utf-8"))
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file; a missing or broken file is named in the error."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a JSON file there")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); was the file cut off?") from error
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -204,3 +188,17 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
                 f"{tuple(expected[name].shape)}; was it written for another configuration?"
             )
     module.load_state_dict(dict(tensors), strict=True)
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash of a model folder's configuration and weights, in however many files they lie."""
+    digest = hashlib.sha256()
+    weights = sorted(path.name for path in folder.glob("*.safetensors")) or [WEIGHTS_FILE]
+    for name in (CONFIG_FILE, *weights):
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} does not exist; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+            )
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -23,11 +23,11 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from real2sim.actions import pack
     from real2sim.episodes.arrays import write_arrays
-    from real2sim.evaluation.suite import Start, SuiteConfig, Task, write_suite
     from real2sim.model_folder import write_folder
-    from real2sim.policies.instructions import InstructionTable
-    from real2sim.policies.rt1 import RT1, save_rt1
-    from real2sim.policies.rt1_config import RT1Config
+    from real2sim.policies.rt1.config import RT1Config
+    from real2sim.policies.rt1.instructions import InstructionTable
+    from real2sim.policies.rt1.policy import RT1, save_rt1
+    from real2sim.simulation.suite import Start, SuiteConfig, Task, write_suite
     from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork
     from real2sim.vid2world.world_model import WorldModel
     from real2sim.vid2world.world_model_config import WorldModelConfig

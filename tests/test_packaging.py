@@ -19,9 +19,13 @@ def setup_cfg() -> configparser.ConfigParser:
 
 def test_every_package_is_listed_once() -> None:
     listed = setup_cfg()["options"]["packages"].split()
-    found = {"real2sim", "real2sim.policies", "real2sim.envs"}
-    found |= {f"real2sim.{path.parent.name}" for path in (ROOT / "real2sim").glob("*/__init__.py")}
-    found |= {f"real2sim.policies.{path.parent.name}" for path in (ROOT / "policies").glob("*/__init__.py")}
+    found = {
+        ".".join(("real2sim", *path.parent.relative_to(ROOT / top).parts))
+        if top == "real2sim"
+        else ".".join(("real2sim", top, *path.parent.relative_to(ROOT / top).parts))
+        for top in ("real2sim", "policies", "envs")
+        for path in (ROOT / top).rglob("__init__.py")
+    }
     assert sorted(listed) == sorted(found)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.atomic import replacing
+from real2sim.files import atomic_write
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Replace a compressed npz: a reader sees the old file or the whole new one, never a part."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 

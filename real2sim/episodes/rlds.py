@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from real2sim.actions import FIELDS, WIDTH, pack
 from real2sim.episodes.arrays import write_arrays
-from real2sim.model_folder import read_json, write_text
+from real2sim.files import read_json, write_text
 
 RECORD = "conversion.json"
 """Says what a dataset folder was converted from."""

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from real2sim.episodes.arrays import read_arrays, write_arrays
-from real2sim.model_folder import read_json, write_text
+from real2sim.files import read_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd

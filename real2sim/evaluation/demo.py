@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from real2sim.evaluation.policies import ALL_REPLAYS, ALL_SHIPPED
-from real2sim.evaluation.reporting import ReportConfig, report_runs
-from real2sim.evaluation.run import RolloutConfig, rollout
-from real2sim.evaluation.scoring import ScoreConfig, score_runs
-from real2sim.evaluation.suite import load_suite
+from real2sim.evaluation.policy_sources import ALL_REPLAYS, ALL_SHIPPED
+from real2sim.evaluation.report_runs import ReportConfig, report_runs
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
+from real2sim.evaluation.score_runs import ScoreConfig, score_runs
+from real2sim.simulation.suite import load_suite
 
 if TYPE_CHECKING:
-    from real2sim.report.report import Report
+    from real2sim.report.result import Report
 
 
 @dataclass(frozen=True)

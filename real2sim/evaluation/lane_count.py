@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.evaluation.lanes import World
-from real2sim.evaluation.suite import Suite
+from real2sim.simulation.lanes import World
+from real2sim.simulation.suite import Suite
 
 FEW, MORE = 1, 4
 """Lanes that are tried; each adds the same memory."""

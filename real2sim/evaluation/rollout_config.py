@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from real2sim.evaluation.policies import ALL_SHIPPED
-from real2sim.evaluation.worlds import Drawing
+from real2sim.evaluation.policy_sources import ALL_SHIPPED
+from real2sim.vid2world.load import SamplingOverrides
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RolloutConfig:
     """Seed of the run; the seed of an episode is derived from it and the start, not from the policy."""
     world: str = "world_model"
     """`world_model` for the suite's own, a folder with another world model, or `mujoco` for physics."""
-    drawing: Annotated[Drawing, tyro.conf.arg(name="")] = Drawing()
+    sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = SamplingOverrides()
     """How the world model draws, where it is not to draw as its folder says."""
     lanes: int | Literal["auto"] = 25
     """Episodes that are drawn as one batch; `auto` takes as many as fit into the memory, measured at the start."""

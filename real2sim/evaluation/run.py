@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
-from real2sim.evaluation.lanes import World
-from real2sim.evaluation.loop import Episode, Job, episode_seed, play
-from real2sim.evaluation.policies import PolicySource, find_policies
+from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
-from real2sim.evaluation.suite import STARTS_FILE, SUITE_FILE, Start, Suite, load_suite
-from real2sim.evaluation.worlds import open_world, world_fingerprint
 from real2sim.model_folder import config_to_dict
 from real2sim.policies.policy import Policy
+from real2sim.simulation.lanes import World
+from real2sim.simulation.loop import Episode, Job, episode_seed, play
+from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Start, Suite, load_suite
+from real2sim.worlds import open_world, world_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: in
 
             device = _device(config.device)
             with _threads(config.threads):
-                world = open_world(config.world, suite, device, config.drawing)
+                world = open_world(config.world, suite, device, config.sampling)
                 lanes = fitting_lanes(world, suite, device, config.memory_limit, _most_processes(config))
             folder.note("lanes", lanes)
             LOG.info("%d lanes fit into the memory", lanes)
@@ -165,7 +165,7 @@ def _work(
         return
     device = _device(config.device)
     with RowWriter(folder, rank) as writer, _threads(config.threads):
-        world = open_world(config.world, suite, device, config.drawing)
+        world = open_world(config.world, suite, device, config.sampling)
         loaded, maker = None, None
         for batch in todo:
             if batch.source is not loaded:
@@ -211,7 +211,7 @@ def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) 
         digest.update((suite.folder / name).read_bytes())
     return {
         "suite": f"{suite.name} {digest.hexdigest()[:16]}",
-        "world": world_fingerprint(config.world, suite, config.drawing),
+        "world": world_fingerprint(config.world, suite, config.sampling),
         "seed": config.seed,
         "policies": {source.name: f"{source.kind} {source.fingerprint}" for source in sources},
     }

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import real2sim
-from real2sim.evaluation.run import RolloutConfig, rollout
-from real2sim.model_folder import config_from_dict, config_to_dict
-
-EXIT_ERROR = 2
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.worker import EXIT_ERROR
+from real2sim.model_folder import config_to_dict
 
 
 def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) -> None:
@@ -44,7 +41,7 @@ def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) 
                 "PYTHONPATH": _python_path(),
             }
             worker = subprocess.Popen(
-                [sys.executable, "-m", "real2sim.evaluation.workers"],
+                [sys.executable, "-m", "real2sim.evaluation.worker"],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -87,35 +84,3 @@ def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]]
             if worker.returncode == EXIT_ERROR:
                 raise ValueError(said.splitlines()[-1])
             raise ChildProcessError(f"a worker process ended with code {worker.returncode}; it said:\n{said}")
-
-
-def _leave_with_parent() -> None:
-    # os.read, unlike sys.stdin.read, holds no lock that the interpreter needs when it ends.
-    while os.read(0, 1024):
-        pass
-    os._exit(1)
-
-
-def main() -> None:
-    """Do this worker's share of the rollout that the starting process describes on standard input."""
-    config = config_from_dict(RolloutConfig, json.loads(_read_line()))
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    # Ctrl-C reaches the whole group; the starting process decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        rollout(config, progress=False)
-    except (ValueError, OSError, ImportError) as error:
-        number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
-        print(str(error).removeprefix(number), file=sys.stderr)
-        sys.exit(EXIT_ERROR)
-
-
-def _read_line() -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        line += os.read(0, 1)
-    return line
-
-
-if __name__ == "__main__":
-    main()

@@ -29,8 +29,8 @@ def mean_curve(metric: str, prediction: str, values: np.ndarray) -> pd.DataFrame
     with np.errstate(invalid="ignore"):
         mean = values.mean(axis=0)
         error = values.std(axis=0, ddof=1) / np.sqrt(episodes) if episodes > 1 else np.full(len(mean), np.nan)
-        reach = stats.t.ppf(0.975, episodes - 1) * error if episodes > 1 else error
-        return _rows(metric, prediction, mean, mean - reach, mean + reach, episodes)
+        half_width = stats.t.ppf(0.975, episodes - 1) * error if episodes > 1 else error
+        return _rows(metric, prediction, mean, mean - half_width, mean + half_width, episodes)
 
 
 def plain_curve(metric: str, prediction: str, values: np.ndarray, episodes: int) -> pd.DataFrame:

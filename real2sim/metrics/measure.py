@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.files import write_text
 from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
 from real2sim.metrics.prediction import (
     other_actions,
@@ -21,7 +22,7 @@ from real2sim.metrics.prediction import (
     predict_single_steps,
     predict_together,
 )
-from real2sim.model_folder import read_kind, write_text
+from real2sim.model_folder import read_kind
 
 LOG = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def open_model(folder: Path | None, device: str) -> Any:
     """A small world model or a converted Vid2World, by what its folder says it is."""
     assert folder is not None
     if read_kind(folder) == "vid2world":
-        from real2sim.vid2world.released import Vid2World
+        from real2sim.vid2world.released.model import Vid2World
 
         return Vid2World.from_folder(folder).to(device)
     from real2sim.vid2world.world_model import WorldModel

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 
-class DrawsFrames(Protocol):
+class FramePredictor(Protocol):
     """A world model: lanes with a state."""
 
     def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Any:
@@ -28,7 +28,7 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
 
 
 def predict_rollouts(
-    model: DrawsFrames, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
+    model: FramePredictor, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
 ) -> np.ndarray:
     """Frames 1..t (n t h w 3) drawn one after the other, each from the model's own past.
 
@@ -45,7 +45,7 @@ def predict_rollouts(
 
 
 def predict_single_steps(
-    model: DrawsFrames, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
+    model: FramePredictor, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
 ) -> np.ndarray:
     """Frames 1..t (n t h w 3), each drawn from the *recorded* frame before it and nothing else."""
     seeds = episode_seeds(seed, len(images))

@@ -12,7 +12,7 @@ from real2sim.report.noise_ceiling import NoiseCeiling
 from real2sim.report.scopes import AVERAGE, POOLED
 
 if TYPE_CHECKING:
-    from real2sim.report.report import Report
+    from real2sim.report.result import Report
 
 FORMAT = 1
 """Raised when a key changes its meaning; new keys do not raise it."""

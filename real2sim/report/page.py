@@ -26,7 +26,7 @@ from real2sim.report.page_tables import (
 )
 
 if TYPE_CHECKING:
-    from real2sim.report.report import Report
+    from real2sim.report.result import Report
 
 
 def _episodes(total: float) -> str:

@@ -18,7 +18,7 @@ from real2sim.report.film_strips import FilmStrip, make_strips, success_and_fail
 from real2sim.report.plots import plot_by_length, plot_gaps, plot_rates, plot_scatter
 
 if TYPE_CHECKING:
-    from real2sim.report.report import Report
+    from real2sim.report.result import Report
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "real2sim",

@@ -11,7 +11,7 @@ from real2sim.report import wording
 from real2sim.report.agreement import Agreement, Measure
 
 if TYPE_CHECKING:
-    from real2sim.report.report import Report
+    from real2sim.report.result import Report
 
 MOST_WRONG_PAIRS = 12
 MEASURE_NAMES = {

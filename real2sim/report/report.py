@@ -1,24 +1,18 @@
 """The report: statistics of a run beside reality, as frames, as numbers, and as one page.
 
-``report`` is what the command line and a notebook call; everything it does is a call to a module beside it.
+``make_report`` is what the command line and a notebook call; everything it does is a call to a module beside it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from real2sim.report.agreement import Agreement
 from real2sim.report.film_strips import frames_by_column
 from real2sim.report.gaps import (
-    LengthTrust,
     agreement_by_length,
     episode_agreement,
     pair_episodes,
@@ -35,83 +29,14 @@ from real2sim.report.judge_error import (
 )
 from real2sim.report.metrics import agreement_frame, report_metrics
 from real2sim.report.prediction_powered import prediction_powered_rates
-from real2sim.report.ranking import Ranking, rank
+from real2sim.report.ranking import rank
 from real2sim.report.rates import compare_rates, success_rates
+from real2sim.report.result import Report
 from real2sim.report.scopes import POOLED, numbered, scopes
-from real2sim.report.verdict import Verdict, verdict
+from real2sim.report.verdict import verdict
 
 
-@dataclass(frozen=True)
-class Report:
-    """Everything a report says, as pandas frames and plain numbers; ``write`` makes the files."""
-
-    title: str
-    real_name: str
-    verdicts: dict[str, Verdict]
-    """Per set of policies; the first is the main set."""
-    rates: pd.DataFrame
-    """One row per set, policy and task: both rates with counts and intervals, the gap, the plot number."""
-    agreement: pd.DataFrame
-    """One row per set, scope (pooled, task average, each task) and measure."""
-    by_set: dict[str, dict[str, Agreement]]
-    """The same as objects, with p-values and noise ceilings."""
-    ranking: dict[str, Ranking]
-    """Per set: the ranking in the simulator, with letters and pairwise tests."""
-    pairs: pd.DataFrame
-    """Every pair of policies that differ in reality, and whether simulation orders it right."""
-    episode_agreement: pd.DataFrame
-    """Paired episodes with the same outcome, per set, pooled and per task."""
-    worst: pd.DataFrame
-    """Paired episodes with opposite outcomes behind the largest gaps."""
-    by_length: dict[str, LengthTrust]
-    prediction_powered: pd.DataFrame
-    """Real rates estimated from real trials and further simulated starts together."""
-    prediction_powered_note: str
-    judge: pd.DataFrame
-    """Confusion counts and rates of the judge, per set of labels."""
-    corrected: pd.DataFrame
-    """Simulated rates corrected for the judge's errors."""
-    judge_warnings: tuple[str, ...]
-    remarks: tuple[str, ...]
-    metrics: dict[str, Any]
-    provenance: dict[str, str]
-    episodes: pd.DataFrame = field(repr=False)
-    frames: Callable[[str], np.ndarray] | None = field(repr=False, default=None)
-
-    @property
-    def verdict(self) -> str:
-        """The first paragraph of the page."""
-        return (
-            next(iter(self.verdicts.values())).text
-            if self.verdicts
-            else "There are no episodes to report on."
-        )
-
-    def write(self, out: Path | str) -> Path:
-        """Write report.html, report.csv, metrics.json and figures/; gives the path of the page."""
-        from real2sim.report.page import render_page
-
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        page, figures = render_page(self)
-        (folder / "figures").mkdir(exist_ok=True)
-        for name, content in figures.items():
-            _replace(folder / "figures" / name, content)
-        _replace(folder / "report.csv", self.rates.to_csv(index=False).encode())
-        text = json.dumps(self.metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        _replace(folder / "metrics.json", text.encode())
-        _replace(folder / "report.html", page.encode())
-        return folder / "report.html"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write through a sibling, so that a stopped process leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
-def report(
+def make_report(
     episodes: pd.DataFrame,
     real: pd.DataFrame | Path | None = None,
     *,

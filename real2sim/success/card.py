@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from real2sim.success.classifier import ClassifierConfig, OutcomeNetwork
     from real2sim.success.goals import Goal
-    from real2sim.success.train import ClassifierTraining
+    from real2sim.success.train_classifier import ClassifierTraining
 
 
 def model_card(

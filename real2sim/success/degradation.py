@@ -124,9 +124,9 @@ def blur(frames: Tensor, largest: float, generator: torch.Generator) -> Tensor:
 
 def _band(kernel: Tensor, size: int) -> Tensor:
     """Matrix (size, size) that convolves a line with the kernel and repeats its ends."""
-    reach = len(kernel) // 2
+    half_width = len(kernel) // 2
     matrix = torch.zeros(size, size)
-    for offset, weight in enumerate(kernel.tolist(), start=-reach):
+    for offset, weight in enumerate(kernel.tolist(), start=-half_width):
         source = (torch.arange(size) + offset).clamp(0, size - 1)
         matrix[torch.arange(size), source] += weight
     return matrix

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from real2sim.episodes.run_folder import RunFolder
-from real2sim.model_folder import CARD_FILE, read_json, write_text
+from real2sim.files import read_json, write_text
+from real2sim.model_folder import CARD_FILE
 from real2sim.success.classifier import SuccessClassifier
 from real2sim.success.judge import Judge
 from real2sim.success.labels import LABELS, read_labels

@@ -45,13 +45,3 @@ def goal_index(goals: tuple[Goal, ...], instruction: str) -> int:
         f"the judge was not trained on the instruction {instruction!r}, it knows {known}; "
         "train one that covers it"
     )
-
-
-def drawer_goals() -> tuple[Goal, ...]:
-    """The two goals of the drawer suite, with the thresholds of its physics."""
-    from real2sim.envs.drawer_physics import CLOSED_ABOVE, OPEN_BELOW, TASKS
-
-    return (
-        Goal(TASKS["close_drawer"], CLOSED_ABOVE, above=True),
-        Goal(TASKS["open_drawer"], OPEN_BELOW, above=False),
-    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.model_folder import write_text
+from real2sim.files import write_text
 
 LABELS = {"success": 1.0, "failure": 0.0, "unclear": float("nan")}
 """What a person may write, and the probability it stands for; an empty label is one not given yet."""

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from real2sim.episodes.run_folder import RUN_FILE, RunFolder, file_name, read_lines
-from real2sim.model_folder import write_text
+from real2sim.files import write_text
 from real2sim.success.judge import Judge
 
 logger = logging.getLogger(__name__)

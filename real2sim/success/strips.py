@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from real2sim.episodes.run_folder import RunFolder
-from real2sim.model_folder import config_from_dict, config_to_dict, read_json, write_text
+from real2sim.files import read_json, write_text
+from real2sim.model_folder import config_from_dict, config_to_dict
 from real2sim.success.labels import read_labels, write_labels
 
 LABELS_FILE = "labels.csv"

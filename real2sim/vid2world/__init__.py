@@ -6,23 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from real2sim.vid2world.frame_cache import FrameCache
-    from real2sim.vid2world.released import Vid2World
-    from real2sim.vid2world.released_config import Vid2WorldConfig
-    from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
-    from real2sim.vid2world.unet import CausalUNet
-    from real2sim.vid2world.unet_config import UNetConfig
+    from real2sim.vid2world.network.frame_cache import FrameCache
+    from real2sim.vid2world.network.unet import CausalUNet
+    from real2sim.vid2world.network.unet_config import UNetConfig
+    from real2sim.vid2world.released.config import Vid2WorldConfig
+    from real2sim.vid2world.released.model import Vid2World
+    from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
 
 # Name -> module: loaded when first asked for, because most of them need torch.
 _HOMES = {
-    "CausalUNet": "real2sim.vid2world.unet",
-    "FrameCache": "real2sim.vid2world.frame_cache",
-    "Sampler": "real2sim.vid2world.sampler",
-    "SamplerConfig": "real2sim.vid2world.sampler",
-    "Scene": "real2sim.vid2world.sampler",
-    "UNetConfig": "real2sim.vid2world.unet_config",
-    "Vid2World": "real2sim.vid2world.released",
-    "Vid2WorldConfig": "real2sim.vid2world.released_config",
+    "CausalUNet": "real2sim.vid2world.network.unet",
+    "FrameCache": "real2sim.vid2world.network.frame_cache",
+    "Sampler": "real2sim.vid2world.released.sampler",
+    "SamplerConfig": "real2sim.vid2world.released.sampler",
+    "Scene": "real2sim.vid2world.released.sampler",
+    "UNetConfig": "real2sim.vid2world.network.unet_config",
+    "Vid2World": "real2sim.vid2world.released.model",
+    "Vid2WorldConfig": "real2sim.vid2world.released.config",
 }
 
 __all__ = [

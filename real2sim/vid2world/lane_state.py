@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real2sim.vid2world.frame_cache import FrameCache
+from real2sim.vid2world.network.frame_cache import FrameCache
 
 State = TypeVar("State", bound="LaneState")
 

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from real2sim.actions import WIDTH
 from real2sim.model_folder import WEIGHTS_FILE, load_weights, read_config, write_folder
 from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
-from real2sim.vid2world.frame_cache import FrameCache
 from real2sim.vid2world.lane_state import LaneState
+from real2sim.vid2world.network.frame_cache import FrameCache
+from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.schedule import DDIMTable, Spacing, ddim_table, ddim_timesteps, vid2world_schedule
-from real2sim.vid2world.unet import CausalUNet
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 KIND = "world_model"
@@ -33,7 +33,7 @@ class WorldState(LaneState):
     """What the frames before the newest one left behind."""
     newest: Tensor
     """Latent of the newest frame (b c 1 h w); it enters the cache in the pass that begins the next one."""
-    told: Tensor
+    newest_actions: Tensor
     """Scaled action that led to it (b 1 13); zeros for the start frame."""
     condition: Tensor
     """Latent of each lane's start frame (b c 1 h w)."""
@@ -101,7 +101,7 @@ class WorldModel(nn.Module):
         seeds = tuple(int(seed) for seed in seeds)
         cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
         return WorldState(
-            seeds, (1,) * len(seeds), cache=cache, newest=start, told=no_action, condition=start
+            seeds, (1,) * len(seeds), cache=cache, newest=start, newest_actions=no_action, condition=start
         )
 
     @torch.inference_mode()
@@ -110,18 +110,22 @@ class WorldModel(nn.Module):
         if actions.shape != (len(state.seeds), WIDTH):
             raise ValueError(f"actions have shape {actions.shape}, expected ({len(state.seeds)}, {WIDTH})")
         state.check_finite(actions)
-        told = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[:, None]
-        latents, cache = self.draw(state, told)
+        scaled_actions = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[
+            :, None
+        ]
+        latents, cache = self.draw(state, scaled_actions)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
         following = tuple(frame + 1 for frame in state.frames)
-        return frames, replace(state, cache=cache, newest=latents, told=told, frames=following)
+        return frames, replace(
+            state, cache=cache, newest=latents, newest_actions=scaled_actions, frames=following
+        )
 
     @property
     def table(self) -> DDIMTable:
         """The denoising steps of a frame."""
         return _table(self.config.steps, self.config.spacing, self.config.eta)
 
-    def draw(self, state: WorldState, told: Tensor) -> tuple[Tensor, FrameCache]:
+    def draw(self, state: WorldState, scaled_actions: Tensor) -> tuple[Tensor, FrameCache]:
         """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13), and the cache with the
         frames before them."""
         config, table, condition = self.config, self.table, state.condition
@@ -131,18 +135,21 @@ class WorldModel(nn.Module):
         clean = x
         if config.guidance != 1:
             # The branches of guidance read one history, so it is written before they part.
-            cache = self._predict(past, at_history, state.told, condition, cache, remember=1)[1]
+            cache = self._predict(past, at_history, state.newest_actions, condition, cache, remember=1)[1]
         for draw, step in enumerate(reversed(range(len(table)))):
             level = (table.timesteps[step],)
             if config.guidance != 1:
-                prediction = self._guided(x, level, told, condition, cache)
+                prediction = self._guided(x, level, scaled_actions, condition, cache)
             elif draw == 0:
                 # One pass writes the frame before into the history and begins the new one.
-                both, actions = torch.cat([past, x], dim=2), torch.cat([state.told, told], dim=1)
+                both, actions = (
+                    torch.cat([past, x], dim=2),
+                    torch.cat([state.newest_actions, scaled_actions], dim=1),
+                )
                 found, cache = self._predict(both, at_history + level, actions, condition, cache, remember=1)
                 prediction = found[:, :, 1:]
             else:
-                prediction, _ = self._predict(x, level, told, condition, cache)
+                prediction, _ = self._predict(x, level, scaled_actions, condition, cache)
             fresh = self.noise(state.seeds, state.frames, draw + 1) if config.eta > 0 else None
             clean, x = self.denoised(x, prediction, step, fresh)
         return clean, cache
@@ -166,7 +173,7 @@ class WorldModel(nn.Module):
         self,
         x: Tensor,
         levels: Sequence[int],
-        told: Tensor,
+        scaled_actions: Tensor,
         condition: Tensor,
         cache: FrameCache,
         remember: int = 0,
@@ -175,15 +182,19 @@ class WorldModel(nn.Module):
         lanes, _, frames = x.shape[:3]
         x = torch.cat([x, condition.expand(-1, -1, frames, -1, -1)], dim=1)
         timesteps = torch.tensor(levels, dtype=torch.float32, device=self.device).expand(lanes, -1)
-        return self.unet.step(x, timesteps, cache, actions=told, action_mask=known, remember=remember)
+        return self.unet.step(
+            x, timesteps, cache, actions=scaled_actions, action_mask=known, remember=remember
+        )
 
     def _guided(
-        self, x: Tensor, level: Sequence[int], told: Tensor, condition: Tensor, cache: FrameCache
+        self, x: Tensor, level: Sequence[int], scaled_actions: Tensor, condition: Tensor, cache: FrameCache
     ) -> Tensor:
         """Prediction moved away from the one that does not know the action; both are one batch."""
         known = torch.ones(2 * len(x), 1, device=self.device)
         known[len(x) :] = 0
-        both, _ = self._predict(twice(x), level, twice(told), twice(condition), cache.repeat(2), known=known)
+        both, _ = self._predict(
+            twice(x), level, twice(scaled_actions), twice(condition), cache.repeat(2), known=known
+        )
         conditional, unconditional = both.chunk(2)
         return guide(conditional, unconditional, self.config.guidance)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from real2sim.actions import WIDTH
-from real2sim.vid2world.unet_config import UNetConfig
+from real2sim.vid2world.network.unet_config import UNetConfig
 
 
 @dataclass(frozen=True)
@@ -89,63 +89,3 @@ class WorldModelConfig:
             window=4,
         )
         return cls(unet=unet, height=16, width=16)
-
-
-@dataclass(frozen=True)
-class ForcingConfig:
-    """How noise levels are drawn when a world model is taught (Diffusion Forcing, Chen et al. 2024)."""
-
-    independent: float = 0.25
-    """Share of windows in which every frame has its own uniform level."""
-    clean: float = 0.5
-    """In the other windows: probability that a frame is nearly clean, as history is when a frame is drawn."""
-    clean_below: int = 80
-    """Nearly clean means a level below this diffusion step."""
-    pure: float = 0.5
-    """Of the noisy frames: share that is pure noise, where drawing begins."""
-    alternating: float = 0.0
-    """Of the windows without independent levels: share in which every second frame is pure noise and the others are
-    nearly clean, so that each has a finished frame before it, as when it is drawn."""
-    action_dropout: float = 0.1
-    """Probability that a frame's action is withheld."""
-    motion_weight: float = 3.0
-    """Extra weight of patches that move, and of their neighbours."""
-    own_history: float = 0.0
-    """Share of the training, at its end, in which half of the frames of history are the model's own drawings."""
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """How long and how fast to train."""
-
-    steps: int = 10_000
-    windows: int = 3
-    """Windows per pass and process."""
-    accumulate: int = 1
-    """Passes whose gradients are added before a step."""
-    frames: int = 12
-    """Frames per window."""
-    learning_rate: float = 2e-3
-    warmup: int = 100
-    decay_from: float = 0.5
-    """Fraction of the training after which the learning rate falls to zero along a cosine."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    ema: float = 0.999
-    """Decay of the averaged weights, which are what is kept; 0 keeps the weights themselves."""
-    seed: int = 0
-    mixed_precision: Literal["no", "bf16"] = "no"
-    gradient_checkpointing: bool = False
-    """Compute each block of the network again in the backward pass: less memory, a third more time."""
-    compile: bool = False
-    checkpoint_every: int = 200
-    """Steps between checkpoints from which a stopped training continues."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "windows", "accumulate", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.frames < 2:
-            raise ValueError(f"a window needs at least 2 frames, got {self.frames}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from real2sim.actions import FIELDS, WIDTH
-from real2sim.envs.drawer_collect import (
+from real2sim.drawer.collect import (
     MIXES,
     Collect,
     Controller,
@@ -18,7 +18,7 @@ from real2sim.envs.drawer_collect import (
     episode_path,
     record_episode,
 )
-from real2sim.envs.drawer_experts import (
+from real2sim.drawer.experts import (
     FlawedExpert,
     Flaws,
     Interrupted,
@@ -26,7 +26,7 @@ from real2sim.envs.drawer_experts import (
     expert_action,
     robot_action,
 )
-from real2sim.envs.drawer_physics import (
+from real2sim.drawer.physics import (
     CLOSED_ABOVE,
     HORIZON,
     OPEN_BELOW,
@@ -37,8 +37,8 @@ from real2sim.envs.drawer_physics import (
     is_success,
 )
 from real2sim.episodes.npz import read_npz
-from real2sim.evaluation.suite import load_suite
-from real2sim.policies.rt1 import RT1Policy
+from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.simulation.suite import load_suite
 
 MIDDLE = DrawerStart(0.0, -0.1, (0.0, 0.48, 0.2))
 

@@ -23,8 +23,8 @@ def test_the_checker_of_gymnasium_has_no_complaint(task: str) -> None:
 
 def test_the_first_frame_is_the_shipped_one() -> None:
     """So episodes in physics and in the world model begin with the same picture."""
-    from real2sim.envs.drawer_physics import DrawerPhysics, DrawerStart
-    from real2sim.evaluation.suite import load_suite
+    from real2sim.drawer.physics import DrawerPhysics, DrawerStart
+    from real2sim.simulation.suite import load_suite
 
     start = load_suite("drawer").starts("open_drawer")[7]
     env = gymnasium.make("real2sim:real2sim/PhysicsDrawerOpen-v0")

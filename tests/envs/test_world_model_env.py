@@ -12,7 +12,8 @@ from gymnasium.vector import AutoresetMode
 
 import real2sim
 from real2sim.actions import pack
-from real2sim.evaluation.run import RolloutConfig, rollout
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
 
 NAME = "real2sim:real2sim/WorldModel-v0"
 HORIZON = 5
@@ -122,7 +123,7 @@ def test_every_info_holds_the_instruction(tiny_suite: Path) -> None:
 
 
 def test_options_choose_task_and_start(tiny_suite: Path) -> None:
-    from real2sim.evaluation.suite import Suite
+    from real2sim.simulation.suite import Suite
 
     env = make(tiny_suite)
     frame, info = env.reset(options={"task": "open_drawer", "start": "open_drawer-4"})
@@ -247,7 +248,7 @@ def test_reset_mask_begins_some_lanes_anew_and_leaves_the_others(tiny_suite: Pat
 
 def test_an_environment_can_draw_in_another_way(tiny_suite: Path) -> None:
     drawn = []
-    for more in ({}, {"drawing": None}, {"drawing": real2sim.Drawing(steps=3)}):
+    for more in ({}, {"drawing": None}, {"drawing": real2sim.SamplingOverrides(steps=3)}):
         env = make(tiny_suite, **more)
         env.reset(seed=0)
         drawn.append(env.step(push())[0])

@@ -13,9 +13,10 @@ import real2sim
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.evaluation import lane_count
 from real2sim.evaluation.lane_count import fitting_lanes, peak_memory
-from real2sim.evaluation.run import RolloutConfig, rollout
-from real2sim.evaluation.suite import Suite
-from real2sim.evaluation.worlds import Drawing, load_model
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
+from real2sim.simulation.suite import Suite
+from real2sim.vid2world.load import SamplingOverrides, load_model
 
 
 class Weighed:
@@ -100,7 +101,7 @@ def test_a_memory_limit_without_automatic_lanes_is_refused(tmp_path: Path) -> No
 
 
 def test_another_way_to_draw_costs_what_it_says_and_does_not_mix(tiny_suite: Path, tmp_path: Path) -> None:
-    quick = config(tiny_suite, tmp_path / "run", drawing=Drawing(steps=2, guidance=1.5))
+    quick = config(tiny_suite, tmp_path / "run", sampling=SamplingOverrides(steps=2, guidance=1.5))
     table = rollout(quick, progress=False)
     assert (table["frame_passes"] == 5 * table["steps"]).all()
     with pytest.raises(ValueError, match=r"steps=2 guidance=1\.5"):
@@ -108,14 +109,14 @@ def test_another_way_to_draw_costs_what_it_says_and_does_not_mix(tiny_suite: Pat
 
 
 def test_what_is_left_to_the_folder_is_not_named() -> None:
-    assert str(Drawing()) == ""
-    assert str(Drawing(eta=0.0, compile=True)) == "eta=0.0 compile=True"
+    assert str(SamplingOverrides()) == ""
+    assert str(SamplingOverrides(eta=0.0, compile=True)) == "eta=0.0 compile=True"
 
 
 def test_networks_can_draw_in_bfloat16(tiny_suite: Path) -> None:
     exact, half = (
-        load_model(tiny_suite / "world_model", drawing=drawing)
-        for drawing in (None, Drawing(precision="bfloat16"))
+        load_model(tiny_suite / "world_model", sampling=drawing)
+        for drawing in (None, SamplingOverrides(precision="bfloat16"))
     )
     start, action = np.full((1, 16, 16, 3), 90, np.uint8), np.zeros((1, 13), np.float32)
     drawn, expected = (model.step(model.reset(start, [0]), action)[0] for model in (half, exact))
@@ -125,4 +126,4 @@ def test_networks_can_draw_in_bfloat16(tiny_suite: Path) -> None:
 
 def test_an_exact_cache_has_no_history_to_choose(tiny_suite: Path) -> None:
     with pytest.raises(ValueError, match="--history is for released weights"):
-        load_model(tiny_suite / "world_model", drawing=Drawing(history="cached"))
+        load_model(tiny_suite / "world_model", sampling=SamplingOverrides(history="cached"))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from real2sim.actions import pack
-from real2sim.evaluation.lanes import Lanes
-from real2sim.evaluation.loop import Episode, Job, episode_seed, play
-from real2sim.evaluation.suite import Suite
-from real2sim.evaluation.worlds import ModelWorld
 from real2sim.policies.callable_policy import CallablePolicy
 from real2sim.policies.random_policy import RandomPolicy
+from real2sim.simulation.lanes import Lanes
+from real2sim.simulation.loop import Episode, Job, episode_seed, play
+from real2sim.simulation.suite import Suite
 from real2sim.vid2world.world_model import WorldModel, WorldState
+from real2sim.worlds import ModelWorld
 
 TASK = "close_drawer"
 

@@ -16,7 +16,8 @@ import pytest
 
 import real2sim
 from real2sim.episodes.run_folder import RowCounter, RunFolder
-from real2sim.evaluation.run import RolloutConfig, rollout
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
 
 SERVER = """
 import sys, time

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from real2sim.evaluation.loop import Job
-from real2sim.evaluation.policies import find_policies
-from real2sim.evaluation.suite import Suite
+from real2sim.evaluation.policy_sources import find_policies
 from real2sim.policies.random_policy import RandomPolicy
+from real2sim.simulation.loop import Job
+from real2sim.simulation.suite import Suite
 
 
 @pytest.fixture

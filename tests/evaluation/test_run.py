@@ -14,7 +14,8 @@ import pytest
 
 import real2sim
 from real2sim.episodes.run_folder import RowCounter, RunFolder
-from real2sim.evaluation.run import RolloutConfig, rollout
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
 from real2sim.policies.callable_policy import CallablePolicy
 
 ROOT = Path(real2sim.__file__).parents[1]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from real2sim.cli import main
-from real2sim.evaluation.policies import shipped_policies
-from real2sim.evaluation.suite import load_suite
+from real2sim.evaluation.policy_sources import shipped_policies
+from real2sim.simulation.suite import load_suite
 
 
 def test_at_least_eight_training_runs_are_shipped() -> None:

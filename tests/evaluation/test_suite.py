@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from real2sim.episodes.arrays import read_arrays, write_arrays
-from real2sim.evaluation.suite import Start, Suite, SuiteConfig, Task, load_suite, write_suite
+from real2sim.simulation.suite import Start, Suite, SuiteConfig, Task, load_suite, write_suite
 
 
 def test_a_suite_is_read_as_it_was_written(tmp_path: Path) -> None:

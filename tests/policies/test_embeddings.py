@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from real2sim.episodes.arrays import write_arrays
-from real2sim.policies.embeddings import ConvertEmbeddings, collect_embeddings, convert_embeddings
-from real2sim.policies.instructions import InstructionTable
+from real2sim.policies.rt1.embeddings import ConvertEmbeddings, collect_embeddings, convert_embeddings
+from real2sim.policies.rt1.instructions import InstructionTable
 
 
 def episode(text: bytes, value: float) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from real2sim.policies.instructions import InstructionTable
+from real2sim.policies.rt1.instructions import InstructionTable
 
 
 def test_an_unknown_instruction_lists_the_nearest_known_ones() -> None:

@@ -12,12 +12,12 @@ import pytest
 from real2sim.actions import ActionBounds
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.episodes.rlds import ConvertRLDS, convert_rlds, read_rlds
-from real2sim.policies.embeddings import ConvertEmbeddings, convert_embeddings
-from real2sim.policies.instructions import InstructionTable
-from real2sim.policies.rt1 import RT1Policy
-from real2sim.policies.rt1_config import RT1Config
-from real2sim.policies.train import PolicyTraining, train_policy
-from real2sim.policies.training_data import Demonstrations, load_lessons
+from real2sim.policies.rt1.config import RT1Config
+from real2sim.policies.rt1.demonstrations import Demonstrations, load_demonstrations
+from real2sim.policies.rt1.embeddings import ConvertEmbeddings, convert_embeddings
+from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.policies.rt1.train import PolicyTraining, train_policy
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="reading RLDS needs the extra 'tf'"
@@ -61,11 +61,11 @@ def test_a_policy_learns_from_rlds_with_the_datasets_own_instructions(
 
 
 def test_the_step_that_ends_an_episode_is_learned(converted: Path) -> None:
-    book = load_lessons(Demonstrations(converted), NETWORK)
-    for lesson in book.lessons:
-        assert len(lesson.tokens) == len(book.frames[lesson.frames])
+    book = load_demonstrations(Demonstrations(converted), NETWORK)
+    for demonstration in book.demonstrations:
+        assert len(demonstration.tokens) == len(book.frames[demonstration.frames])
         # 0 terminates, 1 moves the arm.
-        assert lesson.tokens[:, 0].tolist() == [1] * (len(lesson.tokens) - 1) + [0]
+        assert demonstration.tokens[:, 0].tolist() == [1] * (len(demonstration.tokens) - 1) + [0]
 
 
 def write_encoder(folder: Path, known: dict[str, np.ndarray], shift: float = 0.0) -> None:

@@ -179,9 +179,12 @@ def test_what_the_numbers_mean_is_said_by_the_server_or_the_client() -> None:
             connection.send(pack_message({"actions": seven}))
 
     with raw_server(answers) as place:
-        told, told_otherwise = RemotePolicy(place), RemotePolicy(f"{place}#convention=xyz-rpy-closedness")
+        without_convention, with_convention = (
+            RemotePolicy(place),
+            RemotePolicy(f"{place}#convention=xyz-rpy-closedness"),
+        )
         moves = {}
-        for policy in (told, told_otherwise):
+        for policy in (without_convention, with_convention):
             policy.reset(["close drawer"])
             moves[policy] = policy.act(FRAMES[0, :1])
             policy.close()
@@ -193,8 +196,8 @@ def test_what_the_numbers_mean_is_said_by_the_server_or_the_client() -> None:
             "terminate_episode": [[0, 1, 0]],
         }
     )
-    np.testing.assert_allclose(moves[told], expected, atol=1e-7)
-    np.testing.assert_allclose(moves[told_otherwise], np.abs(expected), atol=1e-7)
+    np.testing.assert_allclose(moves[without_convention], expected, atol=1e-7)
+    np.testing.assert_allclose(moves[with_convention], np.abs(expected), atol=1e-7)
 
 
 def test_a_gripper_that_sticks_remembers_its_own_lane_only() -> None:

@@ -13,10 +13,10 @@ from safetensors.numpy import load_file
 
 from real2sim.actions import FIELDS, ActionBounds
 from real2sim.episodes.arrays import write_arrays
-from real2sim.policies.rt1 import RT1Policy
-from real2sim.policies.rt1_config import RT1Config, efficientnet_blocks
-from real2sim.policies.rt1_convert import ConvertRT1, config_from_variables, convert_rt1
-from real2sim.policies.rt1_variables import saved_model_keys
+from real2sim.policies.rt1.config import RT1Config, efficientnet_blocks
+from real2sim.policies.rt1.convert import ConvertRT1, config_from_variables, convert_rt1
+from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.policies.rt1.tf_variables import saved_model_keys
 
 # TensorFlow is imported where it is used: in one process with Mesa's software renderer it crashes.
 pytestmark = pytest.mark.skipif(

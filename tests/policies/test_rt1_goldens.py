@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from safetensors.numpy import load_file
 
 from real2sim.actions import FIELDS, unpack
-from real2sim.policies.instructions import InstructionTable
-from real2sim.policies.rt1 import RT1, RT1Policy
-from real2sim.policies.rt1_config import RT1Config, efficientnet_blocks
-from real2sim.policies.rt1_image import prepare_images
-from real2sim.policies.rt1_tokens import tokenize
-from real2sim.policies.rt1_variables import COUNT, saved_model_keys, tensors_from_variables, variable_table
+from real2sim.policies.rt1.action_tokens import tokenize
+from real2sim.policies.rt1.config import RT1Config, efficientnet_blocks
+from real2sim.policies.rt1.image import prepare_images
+from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.policies.rt1.policy import RT1, RT1Policy
+from real2sim.policies.rt1.tf_variables import COUNT, saved_model_keys, tensors_from_variables, variable_table
 
 DATA = Path(__file__).parents[1] / "data/rt1"
 SIZES = RT1Config(

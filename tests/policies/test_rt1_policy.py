@@ -8,11 +8,11 @@ import torch
 
 from real2sim.actions import check_actions
 from real2sim.model_folder import config_from_dict, config_to_dict
-from real2sim.policies.instructions import InstructionTable
 from real2sim.policies.policy import StochasticPolicy
-from real2sim.policies.rt1 import RT1, RT1Policy, save_rt1
-from real2sim.policies.rt1_config import RT1Config
-from real2sim.policies.rt1_transformer import attention_mask
+from real2sim.policies.rt1.config import RT1Config
+from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.policies.rt1.policy import RT1, RT1Policy, save_rt1
+from real2sim.policies.rt1.transformer import attention_mask
 
 TINY = RT1Config.tiny()
 TABLE = InstructionTable.random(["close drawer", "open drawer"], TINY.embedding)

@@ -11,8 +11,8 @@ import pytest
 from published_rt1 import DATA, STATES, UNKNOWN_TYPE, recorded, write_saved_model
 
 from real2sim.actions import FIELDS, unpack
-from real2sim.policies.instructions import InstructionTable
-from real2sim.policies.rt1_saved_model import SavedModelRT1
+from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.policies.rt1.saved_model import SavedModelRT1
 from real2sim.policies.serve import ServePolicy, _maker
 
 # TensorFlow is imported where it is used: in one process with Mesa's software renderer it crashes.

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from real2sim.actions import FIELDS, ActionBounds, pack, unpack
-from real2sim.policies.rt1_config import RT1Config
-from real2sim.policies.rt1_tokens import bin_width, detokenize, tokenize
+from real2sim.policies.rt1.action_tokens import bin_width, detokenize, tokenize
+from real2sim.policies.rt1.config import RT1Config
 
 ORDER = RT1Config().action_order
 GOLDEN = load_file(Path(__file__).parents[1] / "data/rt1/action_tokenizer.safetensors")

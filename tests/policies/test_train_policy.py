@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-import real2sim.policies.train as train
+import real2sim.policies.rt1.train as train
 from real2sim.actions import FIELDS, pack
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import dataset_files
-from real2sim.policies.rt1 import RT1Policy
-from real2sim.policies.rt1_config import RT1Config
-from real2sim.policies.train import (
+from real2sim.policies.rt1.config import RT1Config
+from real2sim.policies.rt1.demonstrations import Demonstrations, load_demonstrations
+from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.policies.rt1.train import (
     PolicyTraining,
     augment,
     checkpoint_folder,
@@ -24,7 +25,6 @@ from real2sim.policies.train import (
     token_loss,
     train_policy,
 )
-from real2sim.policies.training_data import Demonstrations, load_lessons
 
 TINY = RT1Config.tiny()
 
@@ -126,9 +126,9 @@ def test_a_last_action_that_ends_the_episode_is_a_lesson(dataset: Path, tmp_path
         episode = dict(np.load(path))
         episode["action"][-1] = pack({"terminate_episode": [1, 0, 0]})
         write_arrays(tmp_path / path.name, episode)
-    lessons = load_lessons(Demonstrations(tmp_path), TINY).lessons
-    assert {len(lesson.tokens) for lesson in lessons} == {7}
-    assert {int(lesson.tokens[-1, 0]) for lesson in lessons} == {0}
+    demonstrations = load_demonstrations(Demonstrations(tmp_path), TINY).demonstrations
+    assert {len(demonstration.tokens) for demonstration in demonstrations} == {7}
+    assert {int(demonstration.tokens[-1, 0]) for demonstration in demonstrations} == {0}
 
 
 def test_a_time_limit_stops_and_the_next_call_goes_on(dataset: Path, tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_a_folder_begun_with_other_settings_is_not_continued(dataset: Path, tmp_
 
 
 def test_a_toy_task_is_learned_from_what_the_frames_show(dataset: Path, tmp_path: Path) -> None:
-    lessons = Demonstrations(dataset, labels="expert", tasks=("close_drawer",))
-    changes = {"data": lessons, "steps": 100, "batch": 16, "save_at": (1.0,), "learning_rate": 1e-2}
+    demonstrations = Demonstrations(dataset, labels="expert", tasks=("close_drawer",))
+    changes = {"data": demonstrations, "steps": 100, "batch": 16, "save_at": (1.0,), "learning_rate": 1e-2}
     (folder,) = train_policy(settings(dataset, tmp_path, **changes))
     policy = RT1Policy.from_folder(folder)
     frames = np.random.default_rng(1).integers(0, 40, size=(2, 32, 32, 3), dtype=np.uint8)
@@ -158,35 +158,41 @@ def test_a_toy_task_is_learned_from_what_the_frames_show(dataset: Path, tmp_path
 
 
 def test_expert_labels_give_one_lesson_per_task_and_recorded_ones_one_per_episode(dataset: Path) -> None:
-    both = load_lessons(Demonstrations(dataset, labels="expert"), TINY)
+    both = load_demonstrations(Demonstrations(dataset, labels="expert"), TINY)
     assert len(both.frames) == 8
-    assert len(both.lessons) == 16
-    recorded = load_lessons(Demonstrations(dataset), TINY)
-    assert len(recorded.lessons) == 8
-    assert {len(lesson.tokens) for lesson in recorded.lessons} == {6}  # the last action leads to no frame
-    one = load_lessons(Demonstrations(dataset, tasks=("open_drawer",)), TINY)
+    assert len(both.demonstrations) == 16
+    recorded = load_demonstrations(Demonstrations(dataset), TINY)
+    assert len(recorded.demonstrations) == 8
+    assert {len(demonstration.tokens) for demonstration in recorded.demonstrations} == {
+        6
+    }  # the last action leads to no frame
+    one = load_demonstrations(Demonstrations(dataset, tasks=("open_drawer",)), TINY)
     assert one.instructions == ("open drawer",)
 
 
 def test_episodes_are_filtered_by_outcome_and_controller(dataset: Path) -> None:
-    assert len(load_lessons(Demonstrations(dataset, successful=True), TINY).frames) == 4
-    assert len(load_lessons(Demonstrations(dataset, controllers=("wander",)), TINY).frames) == 2
+    assert len(load_demonstrations(Demonstrations(dataset, successful=True), TINY).frames) == 4
+    assert len(load_demonstrations(Demonstrations(dataset, controllers=("wander",)), TINY).frames) == 2
     with pytest.raises(ValueError, match="8 episodes of the wanted kind, 9 were asked for"):
-        load_lessons(Demonstrations(dataset, episodes=9), TINY)
+        load_demonstrations(Demonstrations(dataset, episodes=9), TINY)
     with pytest.raises(ValueError, match="none of the 8 episodes"):
-        load_lessons(Demonstrations(dataset, controllers=("nobody",)), TINY)
+        load_demonstrations(Demonstrations(dataset, controllers=("nobody",)), TINY)
 
 
 def test_a_noisy_teacher_differs_and_repeats_itself(dataset: Path) -> None:
-    clean = load_lessons(Demonstrations(dataset), TINY)
-    noisy = [load_lessons(Demonstrations(dataset, label_noise=0.5), TINY) for _ in range(2)]
-    np.testing.assert_array_equal(noisy[0].lessons[0].tokens, noisy[1].lessons[0].tokens)
-    assert not np.array_equal(clean.lessons[0].tokens, noisy[0].lessons[0].tokens)
+    clean = load_demonstrations(Demonstrations(dataset), TINY)
+    noisy = [load_demonstrations(Demonstrations(dataset, label_noise=0.5), TINY) for _ in range(2)]
+    np.testing.assert_array_equal(noisy[0].demonstrations[0].tokens, noisy[1].demonstrations[0].tokens)
+    assert not np.array_equal(clean.demonstrations[0].tokens, noisy[0].demonstrations[0].tokens)
 
 
 def test_a_slow_teacher_repeats_what_was_right_a_step_ago(dataset: Path) -> None:
-    clean = load_lessons(Demonstrations(dataset, labels="expert"), TINY).lessons[0].tokens
-    slow = load_lessons(Demonstrations(dataset, labels="expert", action_delay=1), TINY).lessons[0].tokens
+    clean = load_demonstrations(Demonstrations(dataset, labels="expert"), TINY).demonstrations[0].tokens
+    slow = (
+        load_demonstrations(Demonstrations(dataset, labels="expert", action_delay=1), TINY)
+        .demonstrations[0]
+        .tokens
+    )
     np.testing.assert_array_equal(slow[1:], clean[:-1])
 
 

@@ -11,7 +11,7 @@ import pytest
 from made_up_suite import TASKS, make_suite
 
 from real2sim.report.published import simpler_families, simpler_real_rates, simpler_simulated_rates
-from real2sim.report.report import report
+from real2sim.report.report import make_report
 
 ABSENT = re.compile(r"(?<![A-Za-z])(nan|NaN|None|inf|Traceback|NaT)(?![A-Za-z])")
 
@@ -57,7 +57,7 @@ def written(suite, frames, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     two_sets = make_suite(sets=True)
     labels = [("held-out physics episodes", suite.labels), ("generated episodes", suite.labels)]
-    made = report(
+    made = make_report(
         two_sets.episodes,
         two_sets.real,
         real_episodes=two_sets.real_episodes,
@@ -160,7 +160,7 @@ def test_film_strips_show_a_success_and_a_failure_of_each_policy(written):
 
 def test_missing_episode_files_are_a_remark_and_not_an_error(suite, tmp_path):
     episodes = suite.episodes.assign(video="nowhere/episode.npz")
-    report(episodes, suite.real, out=tmp_path)
+    make_report(episodes, suite.real, out=tmp_path)
     _, text, _ = read_page(tmp_path)
     assert "film strips could not be drawn" in text
 
@@ -168,7 +168,7 @@ def test_missing_episode_files_are_a_remark_and_not_an_error(suite, tmp_path):
 def test_frames_are_read_from_the_column_video(suite, frames, tmp_path):
     np.savez(tmp_path / "one.npz", frames=frames("x"), actions=np.zeros((5, 13), np.float32))
     episodes = suite.episodes.assign(video=str(tmp_path / "one.npz"))
-    report(episodes, suite.real, out=tmp_path / "out")
+    make_report(episodes, suite.real, out=tmp_path / "out")
     page, _, _ = read_page(tmp_path / "out")
     assert any(image["alt"].startswith("Film strip") for image in page.images)
 
@@ -223,7 +223,7 @@ def test_what_is_missing_is_said_and_nothing_breaks(suite, tmp_path, change, wor
     episodes, real = change(suite)
     paired = None if real is None else suite.real_episodes
     labels = [("by eye", suite.labels.head(3))]
-    made = report(episodes, real, real_episodes=paired, judge_labels=labels, out=tmp_path)
+    made = make_report(episodes, real, real_episodes=paired, judge_labels=labels, out=tmp_path)
     _, text, _ = read_page(tmp_path)
     assert words in text
     json.dumps(made.metrics, allow_nan=False)
@@ -231,17 +231,17 @@ def test_what_is_missing_is_said_and_nothing_breaks(suite, tmp_path, change, wor
 
 def test_a_perfect_simulator_is_called_good_and_a_random_one_is_not():
     good = make_suite(policies=8, starts=60, error=0.0)
-    made = report(good.episodes, good.real, real_episodes=good.real_episodes)
+    made = make_report(good.episodes, good.real, real_episodes=good.real_episodes)
     assert next(iter(made.verdicts.values())).grade == "good"
     assert made.metrics["mmrv"] == 0
     rng = np.random.default_rng(5)
     random = good.episodes.assign(success=rng.random(len(good.episodes)) < 0.5)
-    assert next(iter(report(random, good.real).verdicts.values())).grade == "bad"
+    assert next(iter(make_report(random, good.real).verdicts.values())).grade == "bad"
 
 
 def test_a_reversed_simulator_gets_no_praise():
     suite = make_suite(error=1.0)
-    made = report(suite.episodes, suite.real)
+    made = make_report(suite.episodes, suite.real)
     assert made.metrics["pearson"] < -0.9
     assert next(iter(made.verdicts.values())).grade == "bad"
 
@@ -249,7 +249,7 @@ def test_a_reversed_simulator_gets_no_praise():
 def test_published_rates_without_episodes_make_a_report(tmp_path):
     simulated = simpler_simulated_rates()
     simulated["set"], simulated["family"] = simulated["suite"], simulated["policy"].map(simpler_families())
-    made = report(simulated, simpler_real_rates(), out=tmp_path, real_name="the real robot")
+    made = make_report(simulated, simpler_real_rates(), out=tmp_path, real_name="the real robot")
     _, text, metrics = read_page(tmp_path)
     assert metrics["sets"]["google_robot"]["tasks"]["google_robot_close_drawer"]["mmrv"] == pytest.approx(
         0.12333333333
@@ -260,7 +260,7 @@ def test_published_rates_without_episodes_make_a_report(tmp_path):
 
 def test_same_input_gives_the_same_files(suite, tmp_path):
     for name in ("a", "b"):
-        report(suite.episodes, suite.real, out=tmp_path / name)
+        make_report(suite.episodes, suite.real, out=tmp_path / name)
     for path in (tmp_path / "a").rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes()
@@ -269,7 +269,7 @@ def test_same_input_gives_the_same_files(suite, tmp_path):
 def test_hostile_names_are_shown_as_text(suite, tmp_path):
     name = "<script>alert(1)</script> & “policy” $x_2$"
     episodes = suite.episodes.assign(policy=suite.episodes["policy"].replace("policy-3", name))
-    report(episodes, suite.real, out=tmp_path)
+    make_report(episodes, suite.real, out=tmp_path)
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>" not in source
     read_page(tmp_path)
@@ -279,6 +279,6 @@ def test_hostile_names_are_shown_as_text(suite, tmp_path):
 def test_a_hundred_thousand_episodes_take_less_than_ten_seconds(tmp_path):
     suite = make_suite(policies=12, starts=4200)
     begin = time.process_time()
-    report(suite.episodes, suite.real, real_episodes=suite.real_episodes, out=tmp_path)
+    make_report(suite.episodes, suite.real, real_episodes=suite.real_episodes, out=tmp_path)
     assert len(suite.episodes) > 100_000
     assert time.process_time() - begin < 10

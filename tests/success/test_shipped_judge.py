@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from real2sim.model_folder import read_json
+from real2sim.drawer.presets import drawer_goals
+from real2sim.files import read_json
 from real2sim.success.classifier import SuccessClassifier
 from real2sim.success.evaluate import quality_on_sheets
-from real2sim.success.goals import drawer_goals
 
 FOLDER = Path(__file__).parents[2] / "real2sim" / "assets" / "drawer" / "judge"
 LABELS = FOLDER.parent / "judge_labels"

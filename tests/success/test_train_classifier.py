@@ -14,7 +14,7 @@ from real2sim.success.degradation import DegradationConfig
 from real2sim.success.evaluate import JudgeEvaluation, evaluate_judge, quality_on_physics
 from real2sim.success.goals import Goal
 from real2sim.success.outcomes import Outcomes
-from real2sim.success.train import (
+from real2sim.success.train_classifier import (
     ClassifierTraining,
     TrainingRun,
     outcome_loss,

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from real2sim.model_folder import CARD_FILE, read_config
-from real2sim.vid2world.checkpoint import KIND
-from real2sim.vid2world.convert import ConvertDynamiCrafter, ConvertVid2World, HeadChannels
-from real2sim.vid2world.published_layout import SCHEDULE_BUFFERS, published_layout
-from real2sim.vid2world.released_config import Vid2WorldConfig
-from real2sim.vid2world.weight_transfer import causal_kernel, causal_name
+from real2sim.vid2world.released.checkpoint import KIND
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.convert import ConvertDynamiCrafter, ConvertVid2World, HeadChannels
+from real2sim.vid2world.released.layout import SCHEDULE_BUFFERS, published_layout
+from real2sim.vid2world.released.weight_transfer import causal_kernel, causal_name
 
 HEADS = HeadChannels(resampler=8, text=8, image=8)
 Tensors = dict[str, Tensor]

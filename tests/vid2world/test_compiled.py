@@ -1,4 +1,4 @@
-"""Drawing with a compiled network: the same frames, and few compilations."""
+"""SamplingOverrides with a compiled network: the same frames, and few compilations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from real2sim.actions import WIDTH
-from real2sim.evaluation.worlds import Drawing
+from real2sim.vid2world.load import SamplingOverrides
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -34,7 +34,7 @@ def model() -> WorldModel:
 def test_compiled_frames_equal_the_others_while_lanes_come_and_go() -> None:
     plain = model()
     try:
-        fast = Drawing(compile=True).applied(model())
+        fast = SamplingOverrides(compile=True).applied(model())
     except ValueError as error:
         pytest.skip(str(error))
     torch._dynamo.utils.counters.clear()
@@ -54,8 +54,8 @@ def test_compiled_frames_equal_the_others_while_lanes_come_and_go() -> None:
 def test_a_machine_that_cannot_compile_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match="no no-such-compiler here; install one, or draw without --compile"):
-        Drawing(compile=True).applied(model())
+        SamplingOverrides(compile=True).applied(model())
     monkeypatch.setenv("CXX", "true")
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
     with pytest.raises(ValueError, match=r"there is no .*Python\.h; install them"):
-        Drawing(compile=True).applied(model())
+        SamplingOverrides(compile=True).applied(model())

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from real2sim.vid2world.frame_cache import Timeline
-from real2sim.vid2world.norm import FrameNorm, WindowNorm, _Normalise
+from real2sim.vid2world.network.frame_cache import Timeline
+from real2sim.vid2world.network.norm import FrameNorm, WindowNorm, _Normalise
 
 
 def frames(offset: float = 0.0) -> torch.Tensor:

@@ -17,11 +17,12 @@ from torch import nn
 
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
-from real2sim.vid2world.perception import PerceptionConfig, perceptions, perceptual_loss
-from real2sim.vid2world.train import TrainWorldModel, train_world_model
-from real2sim.vid2world.training_loop import LOG
+from real2sim.training.loop import LOG, Optimisation
+from real2sim.vid2world.training.diffusion_forcing import ForcingConfig
+from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
+from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
 from real2sim.vid2world.world_model import WorldModel
-from real2sim.vid2world.world_model_config import ForcingConfig, Optimisation, WorldModelConfig
+from real2sim.vid2world.world_model_config import WorldModelConfig
 
 ROOT = Path(__file__).parents[2]
 SMALL = PerceptionConfig(weight=1.0, targets=("place",), networks=2, steps=120, batch=32, width=8)
@@ -130,8 +131,8 @@ def test_networks_of_another_configuration_are_named(dataset: Path, tmp_path: Pa
 SCRIPT = """
 from pathlib import Path
 from tests.vid2world.test_perception import training
-from real2sim.vid2world.train import train_world_model
-from real2sim.vid2world.world_model_config import Optimisation
+from real2sim.vid2world.training.train_small import train_world_model
+from real2sim.training.loop import Optimisation
 optimisation = Optimisation(steps=2, windows=1, accumulate={accumulate}, frames=4, warmup=1)
 train_world_model(training(Path({data!r}), Path({out!r}), optimisation=optimisation))
 """

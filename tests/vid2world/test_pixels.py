@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from real2sim.vid2world.pixels import content_size, frames_to_pixels, pixels_to_frames
+from real2sim.vid2world.released.letterbox import content_size, frames_to_pixels, pixels_to_frames
 
 
 def smooth_frames(height: int, width: int, seed: int) -> torch.Tensor:

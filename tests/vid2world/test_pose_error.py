@@ -10,7 +10,7 @@ import pytest
 from benchmarks.pose_error import PoseErrorConfig, pose_errors
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
-from real2sim.vid2world.perception import PerceptionConfig
+from real2sim.vid2world.training.perception import PerceptionConfig
 
 
 @pytest.fixture

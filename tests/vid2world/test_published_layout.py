@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from real2sim.vid2world.convert import HeadChannels
-from real2sim.vid2world.published_layout import config_of, published_layout
-from real2sim.vid2world.released_config import Vid2WorldConfig
-from real2sim.vid2world.weight_transfer import causal_name
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.convert import HeadChannels
+from real2sim.vid2world.released.layout import config_of, published_layout
+from real2sim.vid2world.released.weight_transfer import causal_name
 
 GOLDENS = Path(__file__).parent.parent / "data" / "vid2world"
 TINY_HEADS = HeadChannels(resampler=8, text=8, image=8)

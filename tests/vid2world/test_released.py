@@ -13,16 +13,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks import history_and_ranking
-from real2sim.evaluation.suite import Start, SuiteConfig, Task, write_suite
 from real2sim.model_folder import read_config
-from real2sim.vid2world.checkpoint import KIND
-from real2sim.vid2world.convert import ConvertVid2World, HeadChannels
+from real2sim.simulation.suite import Start, SuiteConfig, Task, write_suite
 from real2sim.vid2world.noise import CONTEXT, batch_noise
-from real2sim.vid2world.pixels import frames_to_pixels
-from real2sim.vid2world.published_layout import published_layout
-from real2sim.vid2world.released import ENCODING, Vid2World
-from real2sim.vid2world.released_config import Vid2WorldConfig
-from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
+from real2sim.vid2world.released.checkpoint import KIND
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.convert import ConvertVid2World, HeadChannels
+from real2sim.vid2world.released.layout import published_layout
+from real2sim.vid2world.released.letterbox import frames_to_pixels
+from real2sim.vid2world.released.model import ENCODING, Vid2World
+from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
 
 HEADS = HeadChannels(resampler=8, text=8, image=8)
 HISTORY = 2
@@ -71,10 +71,10 @@ def actions(lanes: int, steps: int) -> np.ndarray:
     return np.random.default_rng(6).normal(size=(steps, lanes, 13)).astype(np.float32)
 
 
-def rollout(model: Vid2World, start: np.ndarray, told: np.ndarray, seeds: list[int]) -> np.ndarray:
+def rollout(model: Vid2World, start: np.ndarray, chosen_actions: np.ndarray, seeds: list[int]) -> np.ndarray:
     state = model.reset(start, seeds)
     drawn = []
-    for action in told:
+    for action in chosen_actions:
         frame, state = model.step(state, action)
         drawn.append(frame)
     return np.stack(drawn)
@@ -92,54 +92,54 @@ def test_the_folder_remembers_everything_but_the_text_tower(model: Vid2World, fo
 
 def test_steps_give_camera_frames_and_leave_the_old_state_alone(model: Vid2World) -> None:
     state = model.reset(frames(2), [1, 2])
-    told = actions(2, 1)[0]
-    first, _ = model.step(state, told)
-    second, _ = model.step(state, told)
+    chosen_actions = actions(2, 1)[0]
+    first, _ = model.step(state, chosen_actions)
+    second, _ = model.step(state, chosen_actions)
     assert first.shape == (2, 24, 32, 3)
     assert first.dtype == np.uint8
     assert np.array_equal(first, second)
 
 
 def test_an_episode_alone_equals_the_same_episode_in_a_batch(model: Vid2World) -> None:
-    start, told = frames(2), actions(2, HISTORY + 1)
-    together = rollout(model, start, told, [7, 8])
+    start, chosen_actions = frames(2), actions(2, HISTORY + 1)
+    together = rollout(model, start, chosen_actions, [7, 8])
     for lane in range(2):
-        alone = rollout(model, start[lane : lane + 1], told[:, lane : lane + 1], [7 + lane])
+        alone = rollout(model, start[lane : lane + 1], chosen_actions[:, lane : lane + 1], [7 + lane])
         # Matrix products of another size may round otherwise.
         assert np.abs(alone[:, 0].astype(int) - together[:, lane]).max() <= 1
 
 
 def test_selected_lanes_go_on_as_if_alone(model: Vid2World) -> None:
-    told = actions(3, 2)
-    _, state = model.step(model.reset(frames(3), [7, 8, 9]), told[0])
-    together, _ = model.step(state, told[1])
-    chosen, _ = model.step(state.select([2, 0]), told[1][[2, 0]])
+    chosen_actions = actions(3, 2)
+    _, state = model.step(model.reset(frames(3), [7, 8, 9]), chosen_actions[0])
+    together, _ = model.step(state, chosen_actions[1])
+    chosen, _ = model.step(state.select([2, 0]), chosen_actions[1][[2, 0]])
     assert np.abs(chosen.astype(int) - together[[2, 0]]).max() <= 1
 
 
 def test_actions_and_seeds_change_the_frames(model: Vid2World) -> None:
-    start, told = frames(1), actions(1, 2)
-    base = rollout(model, start, told, [0])
-    changed = told.copy()
+    start, chosen_actions = frames(1), actions(1, 2)
+    base = rollout(model, start, chosen_actions, [0])
+    changed = chosen_actions.copy()
     changed[1] += 1
     other = rollout(model, start, changed, [0])
     assert np.array_equal(base[0], other[0])
     assert not np.array_equal(base[1], other[1])
-    assert not np.array_equal(base, rollout(model, start, told, [1]))
+    assert not np.array_equal(base, rollout(model, start, chosen_actions, [1]))
 
 
 @torch.inference_mode()
 def test_the_first_window_is_the_published_autoregressive_loop(model: Vid2World) -> None:
-    told = actions(2, HISTORY)
+    chosen_actions = actions(2, HISTORY)
     seeds, shape = [3, 4], model.config.latent_shape
     state = model.reset(frames(2), seeds)
     start = state
-    for action in told:
+    for action in chosen_actions:
         _, state = model.step(state, action)
 
     pictures = frames_to_pixels(torch.from_numpy(frames(2)), model.config.picture_size)
     given = model.autoencoder.encode(pictures, batch_noise(seeds, (0, 0), ENCODING, shape))
-    shifted = torch.cat([torch.zeros(1, 2, 13), torch.from_numpy(told)]).transpose(0, 1)
+    shifted = torch.cat([torch.zeros(1, 2, 13), torch.from_numpy(chosen_actions)]).transpose(0, 1)
     scene = Scene(given[:, :, None], shifted, start.context, None, start.unconditional_context)
     whole = Sampler(model.unet, model.config.sampler).autoregressive(
         given[:, :, None],
@@ -159,9 +159,9 @@ def draw_addresses_differ(seeds: list[int], shape: tuple[int, ...]) -> bool:
 
 @torch.inference_mode()
 def test_a_full_window_moves_on_and_begins_anew_from_its_first_picture(model: Vid2World) -> None:
-    told = actions(1, HISTORY + 2)
+    chosen_actions = actions(1, HISTORY + 2)
     state = model.reset(frames(1), [0])
-    for action in told:
+    for action in chosen_actions:
         before = state
         _, state = model.step(state, action)
     assert before.latents.shape[2] == state.latents.shape[2] == HISTORY + 1
@@ -169,25 +169,26 @@ def test_a_full_window_moves_on_and_begins_anew_from_its_first_picture(model: Vi
     assert torch.equal(state.pictures[:, :-1], before.pictures[:, 1:])
     assert torch.equal(state.latents[:, :, :-1], before.encoded[:, :, 1:])
     assert (state.actions[:, 0] == 0).all()
-    assert torch.equal(state.actions[0, 1:], torch.from_numpy(told[-HISTORY:, 0]))
+    assert torch.equal(state.actions[0, 1:], torch.from_numpy(chosen_actions[-HISTORY:, 0]))
     expected, again = model._contexts(state.pictures[:, 0], state.encoded[:, :, 0])
     assert torch.equal(state.context, expected)
     assert torch.equal(state.unconditional_context, again)
 
 
 def test_lanes_of_different_ages_are_one_batch_once_their_windows_are_full(model: Vid2World) -> None:
-    told = actions(2, HISTORY + 3)
+    chosen_actions = actions(2, HISTORY + 3)
     older, younger = (model.reset(frames(2)[lane : lane + 1], [lane]) for lane in range(2))
-    _, older = model.step(older, told[0, :1])
+    _, older = model.step(older, chosen_actions[0, :1])
     assert older.join(younger) is None
-    for action in told[1 : HISTORY + 2]:
+    for action in chosen_actions[1 : HISTORY + 2]:
         _, older = model.step(older, action[:1])
         _, younger = model.step(younger, action[1:])
     both = older.join(younger)
     assert both is not None
-    drawn, after = model.step(both, told[-1])
+    drawn, after = model.step(both, chosen_actions[-1])
     expected = [
-        model.step(state, told[-1, lane : lane + 1])[0] for lane, state in enumerate((older, younger))
+        model.step(state, chosen_actions[-1, lane : lane + 1])[0]
+        for lane, state in enumerate((older, younger))
     ]
     assert np.abs(drawn.astype(int) - np.concatenate(expected)).max() <= 1
     assert after.frames == (HISTORY + 4, HISTORY + 3)
@@ -195,9 +196,9 @@ def test_lanes_of_different_ages_are_one_batch_once_their_windows_are_full(model
 
 def test_forgotten_frames_have_no_influence(model: Vid2World) -> None:
     """Pasts that agree in the last frames draw the same next frame once the window has left the rest."""
-    told = actions(1, HISTORY + 1)
+    chosen_actions = actions(1, HISTORY + 1)
     state = model.reset(frames(1), [0])
-    for action in told[:-1]:
+    for action in chosen_actions[:-1]:
         _, state = model.step(state, action)
     other = replace(
         state,
@@ -206,15 +207,15 @@ def test_forgotten_frames_have_no_influence(model: Vid2World) -> None:
         latents=state.latents * 0,
         context=state.context * 0,
     )
-    assert np.array_equal(model.step(state, told[-1])[0], model.step(other, told[-1])[0])
+    assert np.array_equal(model.step(state, chosen_actions[-1])[0], model.step(other, chosen_actions[-1])[0])
 
 
 @torch.inference_mode()
 def test_a_window_can_be_drawn_together(model: Vid2World) -> None:
-    told = actions(1, 3).swapaxes(0, 1)
-    drawn = model.draw_together(frames(1), told, [0])
+    chosen_actions = actions(1, 3).swapaxes(0, 1)
+    drawn = model.draw_together(frames(1), chosen_actions, [0])
     assert drawn.shape == (1, 3, 24, 32, 3)
-    changed = told.copy()
+    changed = chosen_actions.copy()
     changed[:, 2] += 1
     assert not np.array_equal(drawn[:, 2], model.draw_together(frames(1), changed, [0])[:, 2])
     with pytest.raises(ValueError, match="do not fit the window of 16"):

@@ -10,22 +10,22 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from real2sim.vid2world.autoencoder import (
+from real2sim.vid2world.released.autoencoder import (
     LATENT_SCALE,
     Autoencoder,
     AutoencoderConfig,
     diffusers_name,
     published_shapes,
 )
-from real2sim.vid2world.clip import (
+from real2sim.vid2world.released.clip import (
     EMPTY_CAPTION,
     ImageTower,
     ImageTowerConfig,
     TextTower,
     TextTowerConfig,
 )
-from real2sim.vid2world.conditioning_image import blur_of_axis, prepare_image
-from real2sim.vid2world.resampler import Resampler, ResamplerConfig
+from real2sim.vid2world.released.conditioning_image import blur_of_axis, prepare_image
+from real2sim.vid2world.released.resampler import Resampler, ResamplerConfig
 
 GOLDENS = Path(__file__).parent.parent / "data" / "vid2world"
 

@@ -1,4 +1,4 @@
-"""Drawing frames: agreement with the published sampler, and the laws of a step."""
+"""SamplingOverrides frames: agreement with the published sampler, and the laws of a step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from real2sim.model_folder import config_from_dict, config_to_dict
 from real2sim.vid2world import CausalUNet, UNetConfig
 from real2sim.vid2world.ddim import ddim_step, restore_deviation
 from real2sim.vid2world.noise import CONTEXT
-from real2sim.vid2world.sampler import Noise, Sampler, SamplerConfig, Scene
+from real2sim.vid2world.released.sampler import Noise, Sampler, SamplerConfig, Scene
 from real2sim.vid2world.schedule import ddim_table, ddim_timesteps, vid2world_schedule
 
 DATA = Path(__file__).parents[1] / "data" / "vid2world"

@@ -22,14 +22,22 @@ from real2sim.cli import main
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.rlds import ConvertRLDS, convert_rlds
 from real2sim.model_folder import config_to_dict
-from real2sim.vid2world.checkpoint import CAPTION, CAPTION_FILE, COMPONENTS, KIND, untrained_action_embedding
-from real2sim.vid2world.pixels import frames_to_pixels
-from real2sim.vid2world.published_layout import UNET, published_layout
-from real2sim.vid2world.released import Vid2World
-from real2sim.vid2world.released_config import Vid2WorldConfig
-from real2sim.vid2world.sampler import Sampler, SamplerConfig, Scene
+from real2sim.training.loop import Optimisation
+from real2sim.vid2world.network.unet import CausalUNet
+from real2sim.vid2world.released.checkpoint import (
+    CAPTION,
+    CAPTION_FILE,
+    COMPONENTS,
+    KIND,
+    untrained_action_embedding,
+)
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.layout import UNET, published_layout
+from real2sim.vid2world.released.letterbox import frames_to_pixels
+from real2sim.vid2world.released.model import Vid2World
+from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
 from real2sim.vid2world.schedule import ddim_timesteps
-from real2sim.vid2world.train_released import (
+from real2sim.vid2world.training.train_released import (
     START_CARD,
     Dropout,
     LatentTraining,
@@ -38,8 +46,6 @@ from real2sim.vid2world.train_released import (
     shifted,
     train_released,
 )
-from real2sim.vid2world.unet import CausalUNet
-from real2sim.vid2world.world_model_config import Optimisation
 
 ROOT = Path(__file__).parents[2]
 RLDS = ROOT / "tests" / "data" / "fractal_tiny" / "fractal20220817_data" / "0.1.0"
@@ -195,14 +201,14 @@ def calls(config: TrainReleased, steps: int) -> tuple[LatentTraining, list[tuple
 
 def test_conditions_are_those_that_frames_are_drawn_with(start: Path, data: Path, tmp_path: Path) -> None:
     config = training(start, data, tmp_path, dropout=Dropout(0, 0, 0))
-    subject, ((x, levels, context, actions, told),) = calls(config, 1)
+    subject, ((x, levels, context, actions, action_mask),) = calls(config, 1)
     frames, given = subject.windows.draw(1, np.random.default_rng(0))
     model = Vid2World.from_pretrained(start)
     state = model.reset(frames[:, 0], [0])
     torch.testing.assert_close(context, state.context)
     assert torch.equal(actions[0, 1:], torch.from_numpy(given[0, :-1]))
     assert (actions[:, 0] == 0).all()
-    assert (told == 1).all()
+    assert (action_mask == 1).all()
     # Channels 4-7 are the first frame, clean; only the sampling of the posterior differs from the rollout's.
     mean, _ = model.autoencoder.posterior(
         frames_to_pixels(torch.from_numpy(frames[0, :1]), TINY.picture_size)
@@ -215,8 +221,8 @@ def test_conditions_are_those_that_frames_are_drawn_with(start: Path, data: Path
 def test_conditions_are_withheld_as_often_as_asked(start: Path, data: Path, tmp_path: Path) -> None:
     config = training(start, data, tmp_path, dropout=Dropout(action=0.2, image=0.5, text=1.0))
     config = replace(config, optimisation=replace(QUICK, windows=20, frames=2))
-    subject, ((_, levels, context, _, told),) = calls(config, 1)
-    assert 0.1 < 1 - told.mean().item() < 0.3
+    subject, ((_, levels, context, _, action_mask),) = calls(config, 1)
+    assert 0.1 < 1 - action_mask.mean().item() < 0.3
     assert levels.unique().numel() > 30
     assert (context[:, : TINY.text.tokens] == 0).all()
     grey = subject._context(torch.zeros(1, 3, *TINY.picture_size), torch.Generator())[:, TINY.text.tokens :]
@@ -251,7 +257,7 @@ def test_only_the_unet_changes_and_the_result_draws_frames(start: Path, whole: P
 KILLED = """
 import os, signal, sys
 from real2sim.cli import main
-from real2sim.vid2world.train_released import LatentTraining
+from real2sim.vid2world.training.train_released import LatentTraining
 
 loss = LatentTraining.loss
 

@@ -13,12 +13,19 @@ import torch
 
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
-from real2sim.vid2world.diffusion_forcing import PURE, add_noise, clean_from, draw_levels, motion_weights
+from real2sim.training.loop import Optimisation, learning_rate
 from real2sim.vid2world.levels import signal_levels
-from real2sim.vid2world.train import TrainWorldModel, train_world_model
-from real2sim.vid2world.training_loop import learning_rate
+from real2sim.vid2world.training.diffusion_forcing import (
+    PURE,
+    ForcingConfig,
+    add_noise,
+    clean_from,
+    draw_levels,
+    motion_weights,
+)
+from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
 from real2sim.vid2world.world_model import WorldModel
-from real2sim.vid2world.world_model_config import ForcingConfig, Optimisation, WorldModelConfig
+from real2sim.vid2world.world_model_config import WorldModelConfig
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from real2sim.vid2world.weight_transfer import Transfer, causal_kernel, causal_name, transfer_weights
+from real2sim.vid2world.released.weight_transfer import Transfer, causal_kernel, causal_name, transfer_weights
 
 GOLDENS = Path(__file__).parent.parent / "data" / "vid2world"
 

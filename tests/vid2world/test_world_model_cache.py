@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.windowed import Windowed
 from real2sim.actions import WIDTH
-from real2sim.vid2world.unet import CausalUNet
+from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.world_model import WorldModel, WorldState
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -77,7 +77,7 @@ def test_a_frame_costs_the_same_passes_whatever_the_history(
 
 def held(state: WorldState) -> int:
     """Bytes that a state keeps alive, shared ones once."""
-    tensors = (*state.cache.tensors, state.newest, state.told, state.condition)
+    tensors = (*state.cache.tensors, state.newest, state.newest_actions, state.condition)
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
 
 

@@ -1,0 +1,180 @@
+"""What a policy is trained on: frames of recorded episodes, and the action tokens it shall give for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from real2sim.actions import FIELDS, WIDTH, ActionBounds, terminates
+from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.policies.rt1.action_tokens import tokenize
+from real2sim.policies.rt1.config import RT1Config
+from real2sim.policies.rt1.instructions import add_embedding
+
+EXPERT_LABELS = {
+    "close_drawer": ("close drawer", "expert_close"),
+    "open_drawer": ("open drawer", "expert_open"),
+}
+"""Task -> its instruction and the array of an episode that holds the clean expert's action in each state."""
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Which episodes of a dataset folder teach the policy, and what they teach."""
+
+    folder: Path
+    """Dataset folder: one npz file per episode, e.g. from `real2sim convert rlds`."""
+    labels: str = "recorded"
+    """``recorded``: imitate the actions that were taken. ``expert``: in each visited state imitate what the
+    scripted expert of each task would have done there (the dataset must hold these labels)."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to learn; all if empty."""
+    episodes: int | None = None
+    """How many episodes to use, the first ones of a fixed shuffle; all if empty."""
+    controllers: tuple[str, ...] = ()
+    """Only episodes of these controllers; all if empty."""
+    successful: bool = False
+    """Only episodes that ended in success."""
+    label_noise: float = 0.0
+    """Standard deviation of noise added once to each hand displacement, as a share of the largest step."""
+    action_scale: float = 1.0
+    """Factor on each hand displacement: a teacher that is too timid or too bold."""
+    action_delay: int = 0
+    """Steps by which the labels come too late: a teacher with slow reactions."""
+    seed: int = 0
+    """Seed of the shuffle and of the noise."""
+
+    def __post_init__(self) -> None:
+        if self.labels not in ("recorded", "expert"):
+            raise ValueError(f"labels must be 'recorded' or 'expert', got {self.labels!r}")
+        unknown = [task for task in self.tasks if task not in EXPERT_LABELS]
+        if self.labels == "expert" and unknown:
+            raise ValueError(
+                f"there are no expert labels for task {unknown[0]!r}; known: {', '.join(EXPERT_LABELS)}"
+            )
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"episodes must be at least 1, got {self.episodes}")
+        if self.label_noise < 0 or self.action_delay < 0:
+            raise ValueError("label_noise and action_delay must not be negative")
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        """Tasks whose expert is asked, if labels are the expert's."""
+        return self.tasks or tuple(EXPERT_LABELS)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One episode as seen under one instruction."""
+
+    frames: int
+    """Index into `DemonstrationSet.frames`."""
+    instruction: str
+    tokens: np.ndarray
+    """Action tokens (t 11) uint8, one row for each frame that has a label."""
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """All demonstrations in memory: ``frames[i]`` is uint8 (t h w 3)."""
+
+    frames: list[np.ndarray]
+    demonstrations: list[Demonstration]
+    embeddings: dict[str, np.ndarray] = field(default_factory=dict)
+    """Sentence embeddings by instruction, where the episodes have them."""
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Each instruction once, sorted."""
+        return tuple(sorted({demonstration.instruction for demonstration in self.demonstrations}))
+
+    def windows(
+        self, rng: np.random.Generator, count: int, length: int
+    ) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Random windows: frames uint8 (count length h w 3), instructions, tokens int64 (count length 11)."""
+        chosen = [self.demonstrations[i] for i in rng.integers(len(self.demonstrations), size=count)]
+        starts = [int(rng.integers(len(demonstration.tokens) - length + 1)) for demonstration in chosen]
+        cuts = [
+            (demonstration, slice(start, start + length))
+            for demonstration, start in zip(chosen, starts, strict=True)
+        ]
+        return (
+            np.stack([self.frames[item.frames][cut] for item, cut in cuts]),
+            [demonstration.instruction for demonstration in chosen],
+            np.stack([item.tokens[cut] for item, cut in cuts]).astype(np.int64),
+        )
+
+
+def load_demonstrations(what: Demonstrations, config: RT1Config) -> DemonstrationSet:
+    """Read the episodes of ``what``; each must have at least ``config.history`` labelled frames."""
+    if config.vocabulary > 256:
+        raise ValueError(
+            f"tokens are kept as bytes: the vocabulary must not exceed 256, got {config.vocabulary}"
+        )
+    files = dataset_files(Path(what.folder))
+    names = ["image", "action", "instruction"]
+    names += [EXPERT_LABELS[task][1] for task in what.expert_tasks] if what.labels == "expert" else []
+    names += ["task"] if what.labels == "recorded" and what.tasks else []
+    names += ["controller"] if what.controllers else []
+    names += ["success"] if what.successful else []
+    # A lot per file name, so that a dataset that has grown gives mostly the same episodes.
+    files.sort(key=lambda file: np.random.default_rng([what.seed, 0, *file.name.encode()]).random())
+    frames: list[np.ndarray] = []
+    demonstrations: list[Demonstration] = []
+    embeddings: dict[str, np.ndarray] = {}
+    for file in files:
+        if what.episodes is not None and len(frames) == what.episodes:
+            break
+        episode = read_npz(file, names, optional=["embedding"])
+        if not _wanted(episode, what):
+            continue
+        noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
+        for instruction, actions in _labels(episode, what).items():
+            flawed = _flaw(actions, what, config.bounds, noise)
+            tokens = tokenize(flawed, config.action_order, config.bounds, config.vocabulary)
+            if len(tokens) < config.history:
+                raise ValueError(f"{file} has {len(tokens)} labelled frames, fewer than {config.history}")
+            demonstrations.append(Demonstration(len(frames), instruction, tokens.astype(np.uint8)))
+        frames.append(episode["image"])
+        if what.labels == "recorded" and "embedding" in episode:
+            add_embedding(embeddings, str(episode["instruction"]), episode["embedding"])
+    if what.episodes is not None and len(frames) < what.episodes:
+        raise ValueError(
+            f"{what.folder} has {len(frames)} episodes of the wanted kind, {what.episodes} were asked for"
+        )
+    if not frames:
+        raise ValueError(f"none of the {len(files)} episodes in {what.folder} is of the wanted kind")
+    return DemonstrationSet(frames, demonstrations, embeddings)
+
+
+def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
+    if what.controllers and str(episode["controller"]) not in what.controllers:
+        return False
+    if what.successful and not bool(episode["success"]):
+        return False
+    return what.labels == "expert" or not what.tasks or str(episode["task"]) in what.tasks
+
+
+def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations) -> dict[str, np.ndarray]:
+    """Instruction -> actions (t 13)."""
+    if what.labels == "recorded":
+        actions = episode["action"]
+        # The last action leads to no frame; it counts only if it says that the episode ends.
+        return {str(episode["instruction"]): actions if terminates(actions[-1]) else actions[:-1]}
+    return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.expert_tasks}
+
+
+def _flaw(
+    actions: np.ndarray, what: Demonstrations, bounds: ActionBounds, rng: np.random.Generator
+) -> np.ndarray:
+    actions = np.array(actions, dtype=np.float32).reshape(-1, WIDTH)
+    if what.action_delay:
+        delay = what.action_delay
+        actions = np.concatenate([np.repeat(actions[:1], delay, axis=0), actions[:-delay]])
+    move = actions[:, FIELDS["world_vector"]] * what.action_scale
+    move = move + rng.normal(0, what.label_noise * bounds.world_vector[1], move.shape)
+    actions[:, FIELDS["world_vector"]] = move
+    return actions

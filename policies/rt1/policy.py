@@ -1,0 +1,174 @@
+"""RT-1: the network, and the policy that acts with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from real2sim.model_folder import WEIGHTS_FILE, load_tensors, read_config, read_tensors, write_folder
+from real2sim.policies.policy import check_frames
+from real2sim.policies.rt1.action_tokens import detokenize
+from real2sim.policies.rt1.config import RT1Config
+from real2sim.policies.rt1.image import FilmEfficientNet, ImageTokenizer, letterbox, prepare_images
+from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.policies.rt1.token_learner import TokenLearner
+from real2sim.policies.rt1.transformer import Transformer, attention_mask
+
+KIND = "rt1"
+
+
+class RT1(nn.Module):
+    """Frames and a sentence in, logits of the action tokens out."""
+
+    mask: Tensor
+
+    def __init__(self, config: RT1Config, norm_momentum: float = 0.01) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = ImageTokenizer(
+            FilmEfficientNet(config.stem, config.blocks, config.top, config.embedding, norm_momentum),
+            config.top,
+            config.token_width,
+            config.embedding,
+            config.feature_size if config.position_map else None,
+        )
+        self.token_learner = TokenLearner(config.token_width, config.token_learner_hidden, config.tokens)
+        self.transformer = Transformer(
+            config.token_width,
+            config.history,
+            config.tokens + config.action_tokens,
+            config.layers,
+            config.width,
+            config.heads,
+            config.head_width,
+            config.feed_forward,
+            config.vocabulary,
+        )
+        # Part of the published weights, without influence (see RT1Config.action_embedding).
+        self.action_embedding = (
+            nn.Linear(config.vocabulary, config.token_width) if config.action_embedding else None
+        )
+        mask = attention_mask(config.history, config.tokens, config.action_tokens)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def image_tokens(self, frames: Tensor, sentences: Tensor) -> Tensor:
+        """Tokens (n k c) of uint8 frames (n h w 3) and sentence embeddings (n e)."""
+        if self.config.camera_size is not None:
+            frames = letterbox(frames, self.config.camera_size)
+        images = prepare_images(frames, self.config.image_size)
+        return self.token_learner(self.tokenizer(images, sentences))
+
+    def action_logits(self, image_tokens: Tensor) -> Tensor:
+        """Logits (b t 11 v), an action per frame, from image tokens (b t k c) of up to ``history`` frames."""
+        count, actions = image_tokens.shape[2], self.config.action_tokens
+        # Action tokens enter as zeros: the published code multiplies their embedding by zero.
+        blank = image_tokens.new_zeros(*image_tokens.shape[:2], actions, image_tokens.shape[3])
+        sequence = torch.cat([image_tokens, blank], dim=2).flatten(1, 2)
+        length = sequence.shape[1]
+        logits = self.transformer(sequence, self.mask[:length, :length])
+        # Each position predicts the token after it: the first action token is read at the last image token.
+        return logits.unflatten(1, (-1, count + actions))[:, :, count - 1 : -1]
+
+    def forward(self, frames: Tensor, sentences: Tensor) -> Tensor:
+        """Logits (b t 11 v) for uint8 frames (b t h w 3) and one sentence embedding (b e) per sequence."""
+        each = sentences[:, None].expand(-1, frames.shape[1], -1).flatten(0, 1)
+        tokens = self.image_tokens(frames.flatten(0, 1), each)
+        return self.action_logits(tokens.unflatten(0, frames.shape[:2]))
+
+
+class RT1Policy:
+    """Acts with an RT-1 network on a batch of lanes; the tokens of past frames are computed once.
+
+    ``temperature``, by default that of the network's configuration: 0 takes the likeliest bin; above 0 the bin
+    is drawn from the softmax at that temperature, from (seed of the lane, step), so that an episode does not
+    depend on the batch it runs in.
+    """
+
+    def __init__(
+        self,
+        network: RT1,
+        instructions: InstructionTable,
+        temperature: float | None = None,
+        device: str = "cpu",
+    ) -> None:
+        temperature = network.config.temperature if temperature is None else temperature
+        if temperature < 0:
+            raise ValueError(f"temperature must not be negative, got {temperature}")
+        if instructions.width != network.config.embedding:
+            raise ValueError(
+                f"the instruction table has vectors of length {instructions.width}, "
+                f"the network takes {network.config.embedding}"
+            )
+        self.network = network.to(device).eval()
+        self.instructions = instructions
+        self.temperature = temperature
+        self._device = device
+        self._next_seeds: list[int] | None = None
+        self._seeds: list[int] = []
+        self._sentences = torch.empty(0, network.config.embedding)
+        self._history: list[Tensor] = []
+        self._step = 0
+
+    @classmethod
+    def from_folder(
+        cls, folder: str | Path, temperature: float | None = None, device: str = "cpu"
+    ) -> RT1Policy:
+        """The policy in a model folder, as `save` or ``real2sim convert rt1`` wrote it."""
+        folder = Path(folder)
+        network = RT1(read_config(folder, KIND, RT1Config))
+        tensors = read_tensors(folder / WEIGHTS_FILE)
+        table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
+        load_tensors(network, tensors, str(folder / WEIGHTS_FILE))
+        return cls(network, table, temperature, device)
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        """One seed per lane for the episodes that the next `reset` begins; only a temperature needs them."""
+        self._next_seeds = [int(seed) for seed in seeds]
+
+    def reset(self, instructions: Sequence[str]) -> None:
+        """Forget the past; a ValueError lists the nearest known instructions if one is unknown."""
+        self._seeds = list(range(len(instructions))) if self._next_seeds is None else self._next_seeds
+        if len(self._seeds) != len(instructions):
+            raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")
+        self._next_seeds = None
+        vectors = np.stack([self.instructions[instruction] for instruction in instructions])
+        self._sentences = torch.from_numpy(vectors).to(self._device)
+        self._history = []
+        self._step = 0
+
+    @torch.inference_mode()
+    def act(self, frames: np.ndarray) -> np.ndarray:
+        """Actions (b 13) float32 for uint8 frames (b h w 3)."""
+        config = self.network.config
+        check_frames(frames, len(self._sentences))
+        images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
+        self._history.append(self.network.image_tokens(images, self._sentences))
+        # The first frames fill the slots from the left; a full window then moves on by one.
+        self._history = self._history[-config.history :]
+        logits = self.network.action_logits(torch.stack(self._history, dim=1))[:, -1].cpu()
+        tokens = self._choose(logits)
+        self._step += 1
+        return detokenize(tokens, config.action_order, config.bounds, config.vocabulary)
+
+    def _choose(self, logits: Tensor) -> np.ndarray:
+        """Tokens (b 11) from logits (b 11 v)."""
+        if self.temperature == 0:
+            return logits.argmax(dim=-1).numpy()
+        # Gumbel's trick: the largest of (logit / temperature + noise) is a draw from the softmax.
+        noise = [
+            np.random.default_rng([seed, self._step]).gumbel(size=logits.shape[1:]) for seed in self._seeds
+        ]
+        choice: np.ndarray = (logits.double().numpy() / self.temperature + np.stack(noise)).argmax(axis=-1)
+        return choice
+
+
+def save_rt1(
+    folder: Path, network: RT1, instructions: InstructionTable, card: str, *, half: bool = False
+) -> None:
+    """Write network and instruction table as one model folder; ``half`` stores float16."""
+    tensors: Mapping[str, Tensor] = network.state_dict() | instructions.tensors()
+    write_folder(folder, KIND, network.config, tensors, card, half=half)

@@ -1,0 +1,1 @@
+"""The built-in drawer robot: physics, experts, collecting, presets."""

@@ -1,0 +1,151 @@
+"""Reporting on runs: the files of a suite and its runs become the tables of the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.evaluation.score_runs import JUDGE_FOLDER
+from real2sim.files import read_json
+from real2sim.simulation.suite import Suite, load_suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from real2sim.report.result import Report
+
+RATES_FILE = "real_rates.csv"
+EPISODES_FILE = "real_episodes.csv"
+QUALITY_FILE = "quality.json"
+LABELLED = {"physics": "physics episodes", "generated": "generated episodes, labelled by eye"}
+CELLS = (
+    ("true_success", True, True),
+    ("false_failure", True, False),
+    ("false_success", False, True),
+    ("true_failure", False, False),
+)
+"""Cells of a confusion matrix: name, what really happened, what the judge says."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Say how far the simulated success of scored runs agrees with real success, and how much that proves."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders that have been scored."""
+    out: Path
+    """Folder for report.html, report.csv, metrics.json and figures."""
+    real: Path | None = None
+    """Real rates as CSV: policy, task, successes, episodes; by default those of the run's suite."""
+    real_episodes: Path | None = None
+    """Real episodes as CSV: policy, task, start, success; by default those of the run's suite."""
+    judge: str | None = None
+    """Whose verdicts to use where a run has been scored by several judges."""
+    title: str = "Simulated against real success"
+    """Heading of the page."""
+
+
+def report_runs(config: ReportConfig) -> Report:
+    """Read the runs, write the report, and give it."""
+    from real2sim.report.report import make_report
+
+    if not config.runs:
+        raise ValueError("no run folder was given; name at least one")
+    suite = _suite(config.runs[0])
+    real, real_episodes = config.real, config.real_episodes
+    # The suite's own real episodes belong to its own real rates, not to a table that the user brings.
+    if suite is not None and real is None:
+        real = _existing(suite.folder / RATES_FILE)
+        real_episodes = real_episodes or _existing(suite.folder / EPISODES_FILE)
+    episodes = scored_episodes(config.runs, config.judge)
+    digests = set(episodes["judge_digest"].dropna()) if "judge_digest" in episodes else set()
+    return make_report(
+        episodes,
+        real,
+        real_episodes=real_episodes,
+        judge_labels=judge_labels(suite, digests),
+        out=config.out,
+        title=config.title,
+        real_name="real" if suite is None else f"real = {suite.config.real_source}",
+        provenance=provenance(config.runs),
+    )
+
+
+def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.DataFrame:
+    """The scored episodes of some runs, with the path of each one's file as ``video``."""
+    import pandas as pd
+
+    tables = []
+    for run in runs:
+        table = load_run(run)
+        if "judge" not in table:
+            raise ValueError(f"{run} has not been scored; do so with `real2sim score {run}`")
+        judges = sorted(table["judge"].dropna().unique())
+        chosen = judge or (judges[0] if len(judges) == 1 else None)
+        if chosen is None or chosen not in judges:
+            asked = "several judges" if judge is None else f"no judge {judge!r}"
+            raise ValueError(f"{run} has scores of {asked}; choose one of {', '.join(judges)} with --judge")
+        table = table[table["judge"] == chosen].copy()
+        table["video"] = [str(RunFolder(run).episode_path(episode)) for episode in table["episode"]]
+        tables.append(table)
+    # The first set is the one that the verdict is about: trained policies before scripted ones.
+    return pd.concat(tables, ignore_index=True).sort_values("set", kind="stable", ignore_index=True)
+
+
+def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Labelled episodes that tell how often the suite's judge errs; the generated ones last.
+
+    Empty where the verdicts are not those of the judge (of one of ``digests``) that was measured.
+    """
+    import pandas as pd
+
+    path = None if suite is None else _existing(suite.folder / JUDGE_FOLDER / QUALITY_FILE)
+    quality = {} if path is None else read_json(path)
+    if suite is None or digests != {quality.get("judge_digest")}:
+        return []
+    tasks = {task.instruction: task.name for task in suite.tasks}
+    found = []
+    for kind, name in LABELLED.items():
+        rows = [
+            {"label": label, "success": verdict, "task": tasks.get(instruction, instruction)}
+            for instruction, counts in quality.get(kind, {}).items()
+            if instruction != "all"
+            for cell, label, verdict in CELLS
+            for _ in range(counts[cell])
+        ]
+        if rows:
+            found.append((name, pd.DataFrame(rows)))
+    return found
+
+
+def provenance(runs: tuple[Path, ...]) -> dict[str, str]:
+    """How the episodes of some runs were made, as sentences for the end of the page."""
+    said: dict[str, str] = {}
+    for run in runs:
+        settings = RunFolder(run).settings()
+        identity: dict[str, Any] = settings["identity"]
+        suffix = f" ({run})" if len(runs) > 1 else ""
+        said[f"Suite{suffix}"] = str(identity["suite"])
+        said[f"World{suffix}"] = str(identity["world"])
+        said[f"Seed{suffix}"] = str(identity["seed"])
+        said[f"Begun{suffix}"] = str(settings.get("created", "unknown"))
+        versions = settings.get("versions", {})
+        said[f"Versions{suffix}"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return said
+
+
+def _suite(run: Path) -> Suite | None:
+    name = RunFolder(run).settings().get("config", {}).get("suite")
+    try:
+        return None if name is None else load_suite(name)
+    except (ValueError, FileNotFoundError):
+        # The rates of a run can be reported on a machine that does not have its suite.
+        return None
+
+
+def _existing(path: Path) -> Path | None:
+    return path if path.is_file() else None

@@ -1,0 +1,47 @@
+"""Scoring runs with a judge, as one step of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from real2sim.episodes.run_folder import RunFolder
+from real2sim.simulation.suite import load_suite
+
+JUDGE_FOLDER = "judge"
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Let a judge decide which episodes of a run succeeded."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Run folders."""
+    judge: Path | None = None
+    """Model folder of a classifier, or a CSV with labels given by people; by default the classifier of the
+    run's suite."""
+
+
+def score_runs(config: ScoreConfig) -> list[Path]:
+    """Score each run; gives the files with the scores."""
+    from real2sim.success.judge import open_judge
+    from real2sim.success.score import score
+
+    if not config.runs:
+        raise ValueError("no run folder was given; name at least one")
+    return [score(run, open_judge(config.judge or suite_judge(run))) for run in config.runs]
+
+
+def suite_judge(run: Path) -> Path:
+    """The classifier of the suite that a run was made in."""
+    settings = RunFolder(run).settings()
+    folder = load_suite(settings["config"]["suite"]).folder / JUDGE_FOLDER
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"the suite of {run} has no judge in {folder}; name one with --judge, "
+            "or train one with `real2sim train classifier`"
+        )
+    return folder

@@ -1,0 +1,313 @@
+"""A robot as data: what its action numbers mean, how often it acts, what it sees and what it knows of itself.
+
+``robot.json`` lies in dataset folders, suites, world-model folders and policy folders.  The parts of an evaluation
+are compared by it before anything heavy is loaded.  A folder without one is RT-1's robot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from real2sim.files import read_json, write_text
+from real2sim.model_folder import config_from_dict, config_to_dict
+
+ROBOT_FILE = "robot.json"
+
+StateSource = Literal["action", "model"]
+
+
+@dataclass(frozen=True)
+class ActionNumber:
+    """One number of an action."""
+
+    name: str
+    """As in the dataset, e.g. ``"shoulder_pan.pos"`` or ``"world_vector.x"``."""
+    low: float = -1.0
+    """Smallest value that is allowed."""
+    high: float = 1.0
+    """Largest value that is allowed."""
+    unit: str = ""
+    """E.g. ``"deg"``, ``"rad"``, ``"m"``; empty for numbers without one."""
+    used: bool = True
+    """False for a number that the layout has and this robot ignores; the world is given 0 there."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("an action number has no name; give each one the name it has in the dataset")
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError(
+                f"action number {self.name!r} has the bounds {self.low} to {self.high}; expected two finite "
+                "numbers, the smaller one first"
+            )
+
+
+@dataclass(frozen=True)
+class StateNumber:
+    """One number of the proprioceptive state."""
+
+    name: str
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a state number has no name; give each one the name it has in the dataset")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera; its frames are a tile of the canvas."""
+
+    name: str
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a camera has no name; give each one the name it has in the dataset")
+        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
+            raise ValueError(
+                f"camera {self.name!r} has frames of {self.height} x {self.width} pixels; "
+                "expected sides between 1 and 4096"
+            )
+
+
+@dataclass(frozen=True)
+class Robot:
+    """An embodiment: action layout, control rate, cameras and proprioceptive state."""
+
+    name: str
+    action: tuple[ActionNumber, ...]
+    """The numbers of one action, in order."""
+    action_kind: Literal["absolute", "delta"] = "delta"
+    """Targets, or changes of what the robot does now."""
+    terminate: tuple[str, ...] | None = None
+    """Names of the action numbers by which a policy ends an episode: one number (above 0.5 ends it), or a one-hot
+    choice whose first place ends it.  None for robots whose policies do not end episodes."""
+    control_hz: float = 3.0
+    """Actions per second."""
+    actions_per_frame: int = 1
+    """K: the world model draws one frame for K actions."""
+    world_action: Literal["stack", "last", "sum"] = "stack"
+    """What the world model is given of the K actions of a frame: all, the last one, or their sum."""
+    cameras: tuple[Camera, ...] = (Camera("image", 256, 320),)
+    """Left to right on the canvas, the first one at the left edge; shorter ones stand at the top."""
+    state: tuple[StateNumber, ...] = ()
+    """The numbers of the proprioceptive state, in order; empty for none."""
+    state_from: StateSource | None = None
+    """Where the state comes from in a world model: ``"action"``: the last commanded targets; ``"model"``: the
+    world model predicts it; None: policies are given no state."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("the robot has no name")
+        if not self.action:
+            raise ValueError(f"robot {self.name!r} has no action numbers; name at least one")
+        if not self.cameras:
+            raise ValueError(f"robot {self.name!r} has no camera; name at least one")
+        for what, items in (
+            ("action number", self.action),
+            ("state number", self.state),
+            ("camera", self.cameras),
+        ):
+            names = [item.name for item in items]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(
+                    f"robot {self.name!r} has two {what}s called {twice[0]!r}; names must differ"
+                )
+        missing = [name for name in self.terminate or () if name not in self.action_names]
+        if missing:
+            raise ValueError(
+                f"robot {self.name!r}: terminate names {missing[0]!r}, which is not an action number; "
+                f"there are {', '.join(self.action_names)}"
+            )
+        if not (math.isfinite(self.control_hz) and 0 < self.control_hz <= 10_000):
+            raise ValueError(f"robot {self.name!r}: control_hz is {self.control_hz}; expected more than 0")
+        if self.action_kind not in ("absolute", "delta"):
+            raise ValueError(
+                f"robot {self.name!r}: action_kind is {self.action_kind!r}; expected 'absolute' or 'delta'"
+            )
+        if self.world_action not in ("stack", "last", "sum"):
+            raise ValueError(
+                f"robot {self.name!r}: world_action is {self.world_action!r}; expected 'stack', 'last' or 'sum'"
+            )
+        if not 1 <= self.actions_per_frame <= 1000:
+            raise ValueError(
+                f"robot {self.name!r}: actions_per_frame is {self.actions_per_frame}; expected 1 to 1000"
+            )
+        if self.world_action == "sum" and self.action_kind == "absolute" and self.actions_per_frame > 1:
+            raise ValueError(
+                f"robot {self.name!r}: the sum of absolute targets means nothing; choose world_action "
+                "'stack' or 'last'"
+            )
+        if (self.state_from is None) != (not self.state):
+            raise ValueError(
+                f"robot {self.name!r} has {len(self.state)} state numbers and state_from {self.state_from!r}; "
+                "a state needs a source ('action' or 'model'), and a source needs a state"
+            )
+        if self.state_from == "action":
+            unknown = [number.name for number in self.state if number.name not in self.action_names]
+            if self.action_kind != "absolute" or unknown:
+                raise ValueError(
+                    f"robot {self.name!r}: state_from 'action' needs absolute targets with the names of the state"
+                    + (
+                        f"; no action number is called {unknown[0]!r}"
+                        if unknown
+                        else ", its actions are deltas"
+                    )
+                )
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """Names of the action numbers, in order."""
+        return tuple(number.name for number in self.action)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Names of the state numbers, in order."""
+        return tuple(number.name for number in self.state)
+
+    @property
+    def action_width(self) -> int:
+        """n: numbers per action."""
+        return len(self.action)
+
+    @property
+    def world_action_width(self) -> int:
+        """Numbers that the world model is given per frame: K n for ``"stack"``, else n."""
+        return self.action_width * (self.actions_per_frame if self.world_action == "stack" else 1)
+
+    @property
+    def frame_hz(self) -> float:
+        """Frames per second that the world model draws."""
+        return self.control_hz / self.actions_per_frame
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """Smallest action (n,) float32."""
+        return np.array([number.low for number in self.action], dtype=np.float32)
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """Largest action (n,) float32."""
+        return np.array([number.high for number in self.action], dtype=np.float32)
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        """Which action numbers the robot obeys, bool (n,)."""
+        return np.array([number.used for number in self.action])
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """Height and width of the canvas, pixels."""
+        return max(camera.height for camera in self.cameras), sum(camera.width for camera in self.cameras)
+
+    def camera(self, name: str) -> Camera:
+        """The camera of that name."""
+        for camera in self.cameras:
+            if camera.name == name:
+                return camera
+        raise ValueError(
+            f"robot {self.name!r} has no camera {name!r}; it has {', '.join(item.name for item in self.cameras)}"
+        )
+
+    def tile(self, name: str) -> tuple[slice, slice]:
+        """Where a camera's frames lie on the canvas: rows and columns."""
+        camera = self.camera(name)
+        left = sum(item.width for item in self.cameras[: self.cameras.index(camera)])
+        return slice(0, camera.height), slice(left, left + camera.width)
+
+    def images(self, canvas: np.ndarray) -> dict[str, np.ndarray]:
+        """Each camera's frames (... h w 3), cut out of canvases (... H W 3)."""
+        return {camera.name: canvas[(..., *self.tile(camera.name), slice(None))] for camera in self.cameras}
+
+    def canvas(self, images: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Canvases uint8 (... H W 3) of each camera's frames; black where no camera is."""
+        leading = np.asarray(images[self.cameras[0].name]).shape[:-3]
+        canvas = np.zeros((*leading, *self.canvas_size, 3), dtype=np.uint8)
+        for camera in self.cameras:
+            if camera.name not in images:
+                raise ValueError(
+                    f"there are no frames of camera {camera.name!r}; given are {', '.join(images) or 'none'}"
+                )
+            frames = np.asarray(images[camera.name])
+            expected = (*leading, camera.height, camera.width, 3)
+            if frames.shape != expected or frames.dtype != np.uint8:
+                raise ValueError(
+                    f"frames of camera {camera.name!r} are {frames.dtype} {frames.shape}, expected uint8 {expected}"
+                )
+            canvas[(..., *self.tile(camera.name), slice(None))] = frames
+        return canvas
+
+    def world_actions(self, actions: np.ndarray) -> np.ndarray:
+        """What the world model is given (... w) of the K actions of a frame (... K n)."""
+        if self.world_action == "stack":
+            return actions.reshape(*actions.shape[:-2], -1)
+        return actions[..., -1, :] if self.world_action == "last" else actions.sum(axis=-2)
+
+    def save(self, folder: Path) -> None:
+        """Write ``robot.json`` into a folder."""
+        write_text(Path(folder) / ROBOT_FILE, json.dumps(config_to_dict(self), indent=2) + "\n")
+
+
+def read_robot(folder: Path) -> Robot | None:
+    """The robot of a folder; None where the folder has no ``robot.json``."""
+    path = Path(folder) / ROBOT_FILE
+    return config_from_dict(Robot, read_json(path), str(path)) if path.is_file() else None
+
+
+def check_same_robot(first: Robot, first_where: str, second: Robot, second_where: str) -> None:
+    """Raise a ValueError that names both sides unless two robots act alike and are seen alike.
+
+    Compared are names, order and units of action numbers, what the actions are, rates and cameras: by name, never by
+    width.  Bounds and the robots' own names may differ.
+    """
+    for what, a, b in differences(first, second):
+        raise ValueError(
+            f"{first_where} and {second_where} do not fit: {what} {a} in the one, {b} in the other"
+        )
+
+
+def differences(first: Robot, second: Robot) -> list[tuple[str, str, str]]:
+    """What differs between two robots: (what, in the first, in the second), most telling first."""
+    found = []
+    names, others = first.action_names, second.action_names
+    if names != others:
+        found.append(_first_difference("action", names, others))
+    else:
+        for a, b in zip(first.action, second.action, strict=True):
+            if a.unit != b.unit:
+                found.append((f"the unit of action {a.name!r} is", repr(a.unit), repr(b.unit)))
+                break
+    for what in ("action_kind", "terminate", "control_hz", "actions_per_frame"):
+        a, b = getattr(first, what), getattr(second, what)
+        if a != b:
+            found.append((f"{what} is", repr(a), repr(b)))
+    if first.cameras != second.cameras:
+        found.append(("cameras are", _cameras(first.cameras), _cameras(second.cameras)))
+    if first.state != second.state:
+        found.append(_first_difference("state", first.state_names, second.state_names))
+    return found
+
+
+def _first_difference(what: str, first: Sequence[str], second: Sequence[str]) -> tuple[str, str, str]:
+    if len(first) != len(second):
+        return f"{what} has", f"{len(first)} numbers ({_some(first)})", f"{len(second)} ({_some(second)})"
+    place = next((i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b), 0)
+    return f"{what} number {place} is", repr(first[place]), repr(second[place])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "") if names else "none"
+
+
+def _cameras(cameras: Sequence[Camera]) -> str:
+    return ", ".join(f"{camera.name} {camera.height} x {camera.width}" for camera in cameras)

@@ -1,0 +1,86 @@
+"""The simulation loop: a policy looks, acts, and the world draws what follows, for a batch of episodes."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from real2sim.policies.policy import Policy, StochasticPolicy
+from real2sim.simulation.lanes import Lanes, World
+from real2sim.simulation.suite import Start, Suite
+
+
+@dataclass(frozen=True)
+class Job:
+    """One episode to be made."""
+
+    policy: str
+    start: Start
+    seed: int
+    """All noise of the episode comes from it; the same for every policy, so that differences are the
+    policies'."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode that was made."""
+
+    job: Job
+    frames: np.ndarray
+    """uint8 (t+1 h w 3): the start frame, and one per step."""
+    actions: np.ndarray
+    """float32 (t 13), as the world was given them: action i leads from frame i to frame i+1."""
+    terminated: bool
+    """The policy ended it."""
+    truncated: bool
+    """The horizon ended it."""
+    success: bool | None
+    """Whether the task was done at the end, in a world that knows."""
+    frame_passes: int
+    """Network passes over one frame that drawing it cost."""
+    seconds: float
+    """Its share of the time that its batch took."""
+
+
+def episode_seed(seed: int, suite: str, task: str, start: str) -> int:
+    """The seed (63 bits) of an episode: it depends on the run's seed and the start, not on policy or
+    batch."""
+    digest = hashlib.sha256("\n".join((str(seed), suite, task, start)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Iterator[Episode]:
+    """Run a batch of episodes of one policy; each is given out as soon as it ends."""
+    seeds = [job.seed for job in jobs]
+    began = time.perf_counter()
+    if isinstance(policy, StochasticPolicy):
+        policy.seed(seeds)
+    policy.reset([job.start.task.instruction for job in jobs])
+    lanes = Lanes(world, suite, len(jobs), policy=jobs[0].policy)
+    lanes.begin(range(len(jobs)), [job.start for job in jobs], seeds)
+    frames = [[job.start.frame.copy()] for job in jobs]
+    actions: list[list[np.ndarray]] = [[] for _ in jobs]
+    seconds = np.full(len(jobs), (time.perf_counter() - began) / len(jobs))
+    while lanes.running.any():
+        began = time.perf_counter()
+        moment = lanes.step(policy.act(lanes.frames.copy()))
+        seconds[moment.stepped] += (time.perf_counter() - began) / moment.stepped.sum()
+        for lane in np.flatnonzero(moment.stepped).tolist():
+            frames[lane].append(moment.frames[lane])
+            actions[lane].append(moment.actions[lane])
+            if moment.terminated[lane] or moment.truncated[lane]:
+                yield Episode(
+                    job=jobs[lane],
+                    frames=np.stack(frames[lane]),
+                    actions=np.stack(actions[lane]),
+                    terminated=bool(moment.terminated[lane]),
+                    truncated=bool(moment.truncated[lane]),
+                    success=None if moment.success is None else bool(moment.success[lane]),
+                    frame_passes=world.frame_passes_per_frame * len(actions[lane]),
+                    seconds=float(seconds[lane]),
+                )
+                frames[lane], actions[lane] = [], []

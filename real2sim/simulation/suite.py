@@ -1,0 +1,206 @@
+"""A suite on disk: tasks, start frames, action conventions and, where they were measured, real success
+rates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from real2sim.actions import FIELDS, ActionBounds, Range
+from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.files import read_json, write_text
+from real2sim.model_folder import config_from_dict, config_to_dict
+from real2sim.wording import did_you_mean
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+SUITE_FILE = "suite.json"
+STARTS_FILE = "start_frames.npz"
+REPLAYS_FILE = "replays.npz"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the robot is told, and for how long it may try."""
+
+    name: str
+    instruction: str
+    horizon: int = 20
+    """Steps after which an episode is cut off."""
+
+    def __post_init__(self) -> None:
+        if self.horizon < 1:
+            raise ValueError(f"task {self.name!r}: horizon must be at least 1 step, got {self.horizon}")
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """The conventions that all tasks of a suite share."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    image_size: tuple[int, int] = (64, 64)
+    """Height and width of a camera frame in pixels."""
+    control_hz: float = 3.0
+    """Decisions per second."""
+    used_fields: tuple[str, ...] = tuple(FIELDS)
+    """Action fields that this robot obeys; the others are set to zero before the world sees them."""
+    limits: Mapping[str, Range] = field(default_factory=dict)
+    """Smallest and largest value of action fields that differ from RT-1's."""
+    real_source: str = "real robot"
+    """Where the real rates come from."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.used_fields) - set(FIELDS)) + sorted(set(self.limits) - set(FIELDS))
+        if unknown:
+            raise ValueError(
+                f"suite {self.name!r}: unknown action field {unknown[0]!r}; there are {', '.join(FIELDS)}"
+            )
+        names = [task.name for task in self.tasks]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"suite {self.name!r}: expected tasks with different names, found {names}")
+
+
+@dataclass(frozen=True)
+class Start:
+    """How an episode begins."""
+
+    task: Task
+    id: str
+    frame: np.ndarray
+    """First camera frame, uint8 (h w 3)."""
+    state: np.ndarray | None = None
+    """What a physics world needs to build the same scene, where that is known."""
+
+
+class Suite:
+    """A suite folder, read when asked."""
+
+    def __init__(self, config: SuiteConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+
+    @classmethod
+    def from_folder(cls, folder: Path | str) -> Suite:
+        """The suite in a folder that holds ``suite.json`` and ``start_frames.npz``."""
+        folder = Path(folder)
+        path = folder / SUITE_FILE
+        return cls(config_from_dict(SuiteConfig, read_json(path), str(path)), folder)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.config.tasks
+
+    @cached_property
+    def bounds(self) -> ActionBounds:
+        """Allowed actions."""
+        return ActionBounds(**dict(self.config.limits))
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        """Which of the 13 numbers this robot obeys, bool (13,)."""
+        mask = np.zeros(sum(where.stop - where.start for where in FIELDS.values()), dtype=bool)
+        for name in self.config.used_fields:
+            mask[FIELDS[name]] = True
+        return mask
+
+    def task(self, name: str) -> Task:
+        """The task of that name; an unknown one lists those that exist."""
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise ValueError(
+            f"suite {self.name!r} has no task {name!r}{did_you_mean(name, [task.name for task in self.tasks])}; "
+            f"it has {', '.join(task.name for task in self.tasks)}"
+        )
+
+    def starts(self, task: str, count: int | None = None) -> list[Start]:
+        """The first ``count`` starts of a task (all of them for None)."""
+        ids, frames, states = self._starts_of(self.task(task))
+        wanted = len(ids) if count is None else count
+        if not 1 <= wanted <= len(ids):
+            raise ValueError(
+                f"{wanted} starts were asked for, task {task!r} of suite {self.name!r} has {len(ids)}"
+            )
+        return [
+            Start(self.task(task), str(ids[i]), frames[i], None if states is None else states[i])
+            for i in range(wanted)
+        ]
+
+    def replays(self, task: str) -> dict[str, np.ndarray]:
+        """Scripted action sequences (starts horizon 13) by controller, aligned with the starts of the
+        task."""
+        self.task(task)
+        if not (self.folder / REPLAYS_FILE).is_file():
+            return {}
+        prefix, suffix = f"{task}/", "/actions"
+        count = len(self._starts_of(self.task(task))[0])
+        found = {}
+        for key, array in self._replay_arrays.items():
+            if key.startswith(prefix) and key.endswith(suffix):
+                controller = key[len(prefix) : -len(suffix)]
+                if len(array) > count:
+                    raise ValueError(
+                        f"{self.folder / REPLAYS_FILE}: {key} has {len(array)} episodes for {count} starts"
+                    )
+                found[controller] = array
+        return found
+
+    @cached_property
+    def _replay_arrays(self) -> dict[str, np.ndarray]:
+        return read_arrays(self.folder / REPLAYS_FILE)
+
+    @cached_property
+    def _start_arrays(self) -> dict[str, np.ndarray]:
+        return read_arrays(self.folder / STARTS_FILE)
+
+    def _starts_of(self, task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        path = self.folder / STARTS_FILE
+        try:
+            ids, frames = self._start_arrays[f"{task.name}/ids"], self._start_arrays[f"{task.name}/frames"]
+        except KeyError as error:
+            raise ValueError(f"{path} has no array {error}; the suite lists a task {task.name!r}") from error
+        height, width = self.config.image_size
+        if frames.dtype != np.uint8 or frames.shape != (len(ids), height, width, 3):
+            raise ValueError(
+                f"{path}: {task.name}/frames has shape {frames.shape} and type {frames.dtype}, "
+                f"expected uint8 ({len(ids)}, {height}, {width}, 3)"
+            )
+        if len(set(ids.tolist())) != len(ids):
+            raise ValueError(f"{path}: the ids of task {task.name!r} are not all different")
+        return ids, frames, self._start_arrays.get(f"{task.name}/states")
+
+
+def load_suite(name: str | Path) -> Suite:
+    """A shipped suite by its name, or any suite by its folder."""
+    folder = Path(name)
+    if (folder / SUITE_FILE).is_file():
+        return Suite.from_folder(folder)
+    if (ASSETS / str(name) / SUITE_FILE).is_file():
+        return Suite.from_folder(ASSETS / str(name))
+    shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{SUITE_FILE}"))
+    raise ValueError(
+        f"{str(name)!r} is neither a shipped suite ({', '.join(shipped) or 'none'}) nor a "
+        f"folder with a {SUITE_FILE}"
+    )
+
+
+def write_suite(folder: Path, config: SuiteConfig, starts: Mapping[str, Sequence[Start]]) -> None:
+    """Write ``suite.json`` and ``start_frames.npz`` so that `Suite.from_folder` reads them back."""
+    arrays: dict[str, np.ndarray] = {}
+    for task, items in starts.items():
+        arrays[f"{task}/ids"] = np.array([start.id for start in items])
+        arrays[f"{task}/frames"] = np.stack([start.frame for start in items])
+        if all(start.state is not None for start in items):
+            arrays[f"{task}/states"] = np.stack([start.state for start in items])  # type: ignore[misc]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_arrays(folder / STARTS_FILE, arrays)
+    write_text(folder / SUITE_FILE, json.dumps(config_to_dict(config), indent=2) + "\n")

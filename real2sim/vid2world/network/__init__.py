@@ -1,0 +1,1 @@
+"""The causal, action-conditioned video U-Net and its parts."""

@@ -1,0 +1,45 @@
+"""Where the files of a converted Vid2World model come from: a folder, or the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from real2sim.model_folder import CONFIG_FILE
+from real2sim.vid2world.released.checkpoint import CAPTION_FILE, COMPONENTS
+
+
+def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; FileNotFoundError or ValueError if it is missing or broken."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; was the folder copied completely?")
+    try:
+        return load_file(path, device=str(device))
+    except SafetensorError as error:
+        raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+
+
+def downloaded(hub_id: str) -> Path:
+    """A local copy of a converted model on the Hugging Face Hub."""
+    if hub_id.count("/") != 1:
+        raise FileNotFoundError(f"{hub_id} is neither a folder nor a Hub id such as someone/vid2world-rt1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    patterns = [CONFIG_FILE, CAPTION_FILE, *(f"{component}.safetensors" for component in COMPONENTS)]
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise FileNotFoundError(
+            f"{hub_id} is no folder here and cannot be had from the Hub ({first})"
+        ) from error
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"{hub_id} holds no converted model; download its checkpoint and run real2sim convert vid2world"
+        )
+    return folder

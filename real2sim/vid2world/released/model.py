@@ -1,0 +1,279 @@
+"""A released Vid2World model as a batch of lanes with a state, like the small models trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from real2sim.model_folder import read_config
+from real2sim.vid2world.lane_state import LaneState
+from real2sim.vid2world.network.unet import CausalUNet
+from real2sim.vid2world.noise import CONTEXT, batch_noise
+from real2sim.vid2world.released.autoencoder import Autoencoder
+from real2sim.vid2world.released.checkpoint import CAPTION, CAPTION_FILE, COMPONENTS, KIND, check_layout
+from real2sim.vid2world.released.clip import ImageTower
+from real2sim.vid2world.released.conditioning_image import prepare_image
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.files import downloaded, read_tensors
+from real2sim.vid2world.released.layout import published_layout
+from real2sim.vid2world.released.letterbox import frames_to_pixels, pixels_to_frames
+from real2sim.vid2world.released.resampler import Resampler
+from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
+
+ENCODING = CONTEXT + 1
+"""Address of the noise with which the latent of a picture is sampled."""
+
+
+@dataclass(frozen=True)
+class Vid2WorldState(LaneState):
+    """What a released model remembers of its lanes: the last frames of its window."""
+
+    latents: Tensor
+    """Frames as they were drawn (b c t h w), or encoded again once the window has moved on."""
+    encoded: Tensor
+    """The same frames, all encoded from their pictures (b c t h w)."""
+    pictures: Tensor
+    """Decoded frames (b t 3 H W) in [-1, 1]."""
+    actions: Tensor
+    """The action that led to each frame (b t a), or its number (b t); none for the window's first."""
+    context: Tensor
+    """Caption and image tokens of the window's first frame (b tokens d)."""
+    unconditional_context: Tensor
+    """The same for the branch without the newest action."""
+
+    def join(self, other: Vid2WorldState) -> Vid2WorldState | None:
+        """The state of these lanes, then those of the other state; None while one of them has the longer history."""
+        return super().join(other) if self.latents.shape[2] == other.latents.shape[2] else None
+
+
+class Vid2World(nn.Module):
+    """Draws the next camera frame from the past ones and the action, with published weights.
+
+    Frames are drawn one by one, as the published autoregressive sampler does.  When the history is full the
+    window moves on: its first frame becomes the condition, and frames are encoded again from their pictures,
+    as was done for the long rollouts of the game model.
+    """
+
+    empty_caption: Tensor
+
+    def __init__(self, config: Vid2WorldConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = CausalUNet(config.unet)
+        self.autoencoder = Autoencoder(config.autoencoder)
+        self.image_encoder = ImageTower.from_config(config.image)
+        self.resampler = Resampler.from_config(config.resampler)
+        self.register_buffer("empty_caption", torch.zeros(1, config.text.tokens, config.text.width))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_hub_id: str | Path,
+        dtype: torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+        sampler: SamplerConfig | None = None,
+    ) -> Vid2World:
+        """The model of a folder written by ``real2sim convert``, or of such a folder on the Hugging Face Hub.
+
+        ``dtype`` is by default that of the stored weights; ``sampler`` that of the folder, the published one.
+
+        Raises FileNotFoundError or ValueError with one sentence if the folder is not complete.
+        """
+        folder = Path(folder_or_hub_id)
+        if not folder.exists():
+            folder = downloaded(str(folder_or_hub_id))
+        config = read_config(folder, KIND, Vid2WorldConfig)
+        if sampler is not None:
+            config = replace(config, sampler=sampler)
+        with torch.device("meta"):
+            model = cls(config)
+        layout = published_layout(config)
+        for component, prefix in COMPONENTS.items():
+            path = folder / f"{component}.safetensors"
+            tensors = read_tensors(path, device)
+            expected = {name.removeprefix(prefix): s for name, s in layout.items() if name.startswith(prefix)}
+            check_layout({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected, str(path))
+            tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
+            if component == "autoencoder":
+                model.autoencoder.load_published(tensors)
+            else:
+                getattr(model, component).load_state_dict(tensors, strict=True, assign=True)
+        caption = read_tensors(folder / CAPTION_FILE, device)
+        shape = {CAPTION: tuple(model.empty_caption.shape)}
+        check_layout({name: tuple(t.shape) for name, t in caption.items()}, shape, str(folder / CAPTION_FILE))
+        model.empty_caption = caption[CAPTION].to(model.dtype)
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Vid2World:
+        """The model of a folder on disk, in the stored precision, on the CPU."""
+        return cls.from_pretrained(Path(folder))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the U-Net."""
+        return next(self.unet.parameters()).dtype
+
+    @property
+    def frame_passes_per_frame(self) -> int:
+        """U-Net passes over one frame that a new frame costs once the history is full."""
+        return self._sampler().frame_passes(self.config.history)
+
+    @torch.inference_mode()
+    def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Vid2WorldState:
+        """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each."""
+        expected = (*self.config.image_size, 3)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
+            raise ValueError(
+                f"start frames are {frames.dtype} {frames.shape}, expected uint8 with {expected} per lane"
+            )
+        if len(seeds) != len(frames):
+            raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
+        lanes = tuple(int(seed) for seed in seeds)
+        given = torch.from_numpy(np.ascontiguousarray(frames)).to(self.empty_caption.device)
+        pictures = frames_to_pixels(given, self.config.picture_size)
+        encoded = self._encode(pictures, lanes, (0,) * len(lanes))
+        context, unconditional = self._contexts(pictures, encoded)
+        return Vid2WorldState(
+            latents=encoded[:, :, None],
+            encoded=encoded[:, :, None],
+            pictures=pictures[:, None],
+            actions=self._no_action(len(frames)),
+            context=context,
+            unconditional_context=unconditional,
+            seeds=lanes,
+            frames=(1,) * len(lanes),
+        )
+
+    @torch.inference_mode()
+    def step(self, state: Vid2WorldState, actions: np.ndarray) -> tuple[np.ndarray, Vid2WorldState]:
+        """The next frames uint8 (b h w 3) after ``actions`` (b a), and the state with them in it.
+
+        For a model that embeds distinct actions these are numbers (b) instead.
+        """
+        scaled_actions = self._checked(actions, state)
+        state = self._moved_on(state)
+        scene = Scene(
+            condition=state.latents[:, :, :1],
+            actions=torch.cat([state.actions, scaled_actions], dim=1),
+            context=state.context,
+            unconditional_context=state.unconditional_context,
+        )
+        sampler = self._sampler()
+        past = state.latents.shape[2]
+
+        def noise(place: int, draw: int) -> Tensor:
+            frames = [frame - past + place for frame in state.frames]
+            return self._noise(state.seeds, frames, draw)
+
+        noises = [noise(place, CONTEXT) for place in range(past)]
+        history = sampler.as_history(state.latents, torch.stack(noises, dim=2))
+        latent = sampler.draw_frame(history, scene, past, noise)
+        pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float().clamp(-1, 1)
+        encoded = self._encode(pictures, state.seeds, state.frames)[:, :, None]
+        after = replace(
+            state,
+            latents=torch.cat([state.latents, latent], dim=2),
+            encoded=torch.cat([state.encoded, encoded], dim=2),
+            pictures=torch.cat([state.pictures, pictures[:, None]], dim=1),
+            actions=scene.actions,
+            frames=tuple(frame + 1 for frame in state.frames),
+        )
+        return pixels_to_frames(pictures, self.config.image_size).cpu().numpy(), after
+
+    @torch.inference_mode()
+    def draw_together(self, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+        """Frames uint8 (b t h w 3) after start frames (b h w 3), all denoised at once from actions (b t a).
+
+        The published non-autoregressive mode; start frame and drawn frames must fit the U-Net's window.
+        """
+        state = self.reset(frames, seeds)
+        total, window = actions.shape[1] + 1, self.config.unet.window
+        if total > window:
+            raise ValueError(f"{total} frames with the start frame do not fit the window of {window}")
+        scaled_actions = [self._checked(actions[:, index], state) for index in range(total - 1)]
+        scene = Scene(
+            condition=state.latents,
+            actions=torch.cat([state.actions, *scaled_actions], dim=1),
+            context=state.context,
+            unconditional_context=state.unconditional_context,
+        )
+        latents = self._sampler().together(
+            scene, total, lambda frame, draw: self._noise(state.seeds, (frame,) * len(seeds), draw)
+        )
+        drawn = latents[:, :, 1:].transpose(1, 2).flatten(0, 1)
+        pictures = self.autoencoder.decode(drawn.to(self.dtype)).float()
+        video = pixels_to_frames(pictures, self.config.image_size)
+        return video.unflatten(0, (len(frames), -1)).cpu().numpy()
+
+    def _moved_on(self, state: Vid2WorldState) -> Vid2WorldState:
+        """The state with at most ``history`` frames; if any are dropped the rest begins a new window."""
+        history = self.config.history
+        if state.latents.shape[2] <= history:
+            return state
+        pictures, encoded = state.pictures[:, -history:], state.encoded[:, :, -history:]
+        context, unconditional = self._contexts(pictures[:, 0], encoded[:, :, 0])
+        return replace(
+            state,
+            latents=encoded,
+            encoded=encoded,
+            pictures=pictures,
+            actions=torch.cat([self._no_action(len(pictures)), state.actions[:, -history:][:, 1:]], dim=1),
+            context=context,
+            unconditional_context=unconditional,
+        )
+
+    def _encode(self, pictures: Tensor, seeds: Sequence[int], frames: Sequence[int]) -> Tensor:
+        """Latents (b c h w) of pictures (b 3 H W), float32."""
+        noise = self._noise(seeds, frames, ENCODING).to(self.dtype)
+        return self.autoencoder.encode(pictures.to(self.dtype), noise).float()
+
+    def _contexts(self, pictures: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of the two branches (b tokens d) for a window that begins with these pictures.
+
+        The unconditional branch sees the picture after a round trip through the autoencoder, as published.
+        """
+        tokens, sampler = self._tokens(pictures), self.config.sampler
+        if sampler.guidance == 1 or sampler.unconditional_image == "original":
+            return tokens, tokens
+        again = self.autoencoder.decode(latents.to(self.dtype)).float()
+        return tokens, self._tokens(again)
+
+    def _tokens(self, pictures: Tensor) -> Tensor:
+        prepared = prepare_image(pictures, self.config.image.image).to(self.dtype)
+        image = self.resampler(self.image_encoder(prepared))
+        return torch.cat([self.empty_caption.expand(len(image), -1, -1), image], dim=1)
+
+    def _noise(self, seeds: Sequence[int], frames: Sequence[int], draw: int) -> Tensor:
+        return batch_noise(seeds, frames, draw, self.config.latent_shape).to(self.empty_caption.device)
+
+    def _no_action(self, lanes: int) -> Tensor:
+        """What the first frame of a window is given as its action (b 1 a)."""
+        device, unet = self.empty_caption.device, self.config.unet
+        if unet.discrete_actions:
+            return torch.full((lanes, 1), -1, device=device)
+        return torch.zeros(lanes, 1, unet.action_dim or 0, device=device)
+
+    def _checked(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
+        unet, lanes = self.config.unet, len(state.seeds)
+        expected = (lanes,) if unet.discrete_actions else (lanes, unet.action_dim)
+        if actions.shape != expected:
+            raise ValueError(f"actions have shape {actions.shape}, this model expects {expected}")
+        state.check_finite(actions)
+        if unet.discrete_actions:
+            if not np.issubdtype(actions.dtype, np.integer) or (actions >= (unet.action_dim or 0)).any():
+                raise ValueError(
+                    f"actions must be whole numbers below {unet.action_dim}, got {actions.tolist()}"
+                )
+            scaled_actions = torch.from_numpy(actions.astype(np.int64))
+        else:
+            scaled_actions = torch.from_numpy(np.asarray(actions, np.float32))
+        return scaled_actions[:, None].to(self.empty_caption.device)
+
+    def _sampler(self) -> Sampler:
+        return Sampler(self.unet, self.config.sampler)

@@ -1,0 +1,227 @@
+"""Training of the released form: the U-Net of a converted folder goes on learning in the autoencoder's latents."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from real2sim.files import read_json
+from real2sim.model_folder import CARD_FILE
+from real2sim.training.loop import DESCRIPTION, Optimisation, run_training, trained_weights
+from real2sim.vid2world.levels import latent_scales, signal_levels
+from real2sim.vid2world.released.conditioning_image import prepare_image
+from real2sim.vid2world.released.letterbox import frames_to_pixels
+from real2sim.vid2world.released.model import Vid2World
+from real2sim.vid2world.training.diffusion_forcing import add_noise, velocity
+from real2sim.vid2world.training.windows import EpisodeWindows, open_episodes
+
+WEIGHTS = "unet.safetensors"
+START_CARD = "START.md"
+"""Card of the folder that a training began from, kept beside the new one for its source and licence."""
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """How often a condition is withheld in training."""
+
+    action: float = 0.2
+    """Per frame: its embedded action becomes zero, the branch that guidance compares with."""
+    image: float = 0.1
+    """Per window: the image tokens are those of a grey picture."""
+    text: float = 0.0
+    """Per window: the caption's tokens become zero. The published way is to put the empty caption in the place of
+    another, which changes nothing here, where the caption is always empty."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) <= 1:
+                raise ValueError(f"dropout {field.name} must be 0 to 1, got {getattr(self, field.name)}")
+
+
+@dataclass(frozen=True)
+class TrainReleased:
+    """Train a converted Vid2World or DynamiCrafter folder; a stopped training continues where it was."""
+
+    released: Path
+    """Folder written by ``real2sim convert vid2world`` or ``convert dynamicrafter``, where the weights begin."""
+    data: Path
+    """Dataset folder with one npz per episode, or one version of an RLDS dataset (extra [tf])."""
+    out: Path
+    """Folder of the training: checkpoint, log and the finished model in ``model/``."""
+    split: str = "train"
+    """Episodes of an RLDS dataset, in TensorFlow Datasets' own words."""
+    dropout: Dropout = Dropout()
+    optimisation: Optimisation = Optimisation(
+        steps=100_000,
+        windows=1,
+        frames=16,
+        learning_rate=1e-5,
+        decay_from=1.0,
+        ema=0.0,
+        mixed_precision="bf16",
+        gradient_checkpointing=True,
+        checkpoint_every=1000,
+    )
+    max_minutes: float = math.inf
+    """Stop (resumably) after this many minutes."""
+
+
+def train_released(config: TrainReleased) -> Path | None:
+    """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before.
+
+    The folder has the layout of ``real2sim convert`` and is read by ``Vid2World.from_pretrained``.
+    """
+    if not run_training(LatentTraining(config), config.optimisation, config.out, config.max_minutes):
+        return None
+    folder = config.out / "model"
+    if PartialState().is_main_process:
+        export_released(config.out, folder)
+    return folder
+
+
+class LatentTraining:
+    """A converted model whose U-Net learns, all else frozen, and its episodes, for the training loop."""
+
+    fitted = ()
+
+    def __init__(self, config: TrainReleased) -> None:
+        self.config = config
+        if not config.released.is_dir():
+            raise FileNotFoundError(
+                f"{config.released} is no folder; expected one that real2sim convert vid2world or convert "
+                "dynamicrafter has written"
+            )
+        self.model = Vid2World.from_pretrained(config.released, dtype=torch.float32)
+        self.model.unet.requires_grad_(True).train()
+        shape, frames = self.model.config, config.optimisation.frames
+        if frames > shape.unet.window:
+            raise ValueError(
+                f"windows of {frames} frames do not fit the model's window of {shape.unet.window}"
+            )
+        action = () if shape.unet.discrete_actions else (shape.unet.action_dim or 0,)
+        episodes = open_episodes(config.data, config.split)
+        self.windows = EpisodeWindows(episodes, frames, shape.image_size, action)
+
+    def described(self) -> Mapping[str, Any]:
+        names = ("released", "data", "split", "dropout", "optimisation")
+        return {"model": self.model.config, **{name: getattr(self.config, name) for name in names}}
+
+    def loss(self, unet: nn.Module, step: int, rng: np.random.Generator) -> Tensor:
+        optimisation, dropout = self.config.optimisation, self.config.dropout
+        device = self.model.empty_caption.device
+        frames, actions = self.windows.draw(optimisation.windows, rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        # The dropout inside the U-Net asks the global generator.
+        torch.manual_seed(int(rng.integers(2**62)))
+        lanes, times = frames.shape[:2]
+        pictures, latents = self._encoded(torch.from_numpy(frames).to(device), generator)
+        context = self._context(pictures, generator)
+        levels = torch.randint(1000, (lanes, times), generator=generator).to(device)
+        noise = torch.randn(latents.shape, generator=generator).to(device)
+        action_mask = (torch.rand((lanes, times), generator=generator) >= dropout.action).float().to(device)
+        x, target = noised(latents, noise, levels)
+        condition = latents[:, :, :1].expand(-1, -1, times, -1, -1)
+        prediction = unet(
+            torch.cat([x, condition], dim=1),
+            levels,
+            context,
+            shifted(torch.from_numpy(actions), self.model.config.unet.discrete_actions).to(device),
+            action_mask,
+            gradient_checkpointing=optimisation.gradient_checkpointing,
+        )
+        return F.mse_loss(prediction.float(), target)
+
+    @torch.no_grad()
+    def _encoded(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """First pictures (b 3 H W) and sampled latents (b c t h w) of frames (b t h w 3)."""
+        shape = self.model.config
+        noise = torch.randn((*frames.shape[:2], *shape.latent_shape), generator=generator).to(frames.device)
+        pictures, latents = [], []
+        # Window by window, or the first activations of the autoencoder would decide how much memory is needed.
+        for window, own in zip(frames, noise, strict=True):
+            pixels = frames_to_pixels(window, shape.picture_size)
+            pictures.append(pixels[0])
+            latents.append(self.model.autoencoder.encode(pixels, own))
+        return torch.stack(pictures), torch.stack(latents).transpose(1, 2)
+
+    @torch.no_grad()
+    def _context(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
+        """Caption and image tokens (b tokens d) of first pictures (b 3 H W), some withheld."""
+        model, dropout = self.model, self.config.dropout
+        chance = torch.rand((2, len(pictures)), generator=generator).to(pictures.device)
+        shown, said = (chance >= chance.new_tensor([[dropout.image], [dropout.text]])).float()
+        prepared = prepare_image(pictures * shown[:, None, None, None], model.config.image.image)
+        image = model.resampler(model.image_encoder(prepared))
+        return torch.cat([model.empty_caption * said[:, None, None], image], dim=1)
+
+
+def shifted(actions: Tensor, discrete: bool) -> Tensor:
+    """Per frame the action that led to it, from recorded ones (b t ...) of which each leads to the next frame.
+
+    The first frame has none: zeros, or -1 where actions are numbers (b t).
+    """
+    if discrete:
+        return F.pad(actions.long()[:, :-1], (1, 0), value=-1)
+    return F.pad(actions.float()[:, :-1], (0, 0, 1, 0))
+
+
+def noised(latents: Tensor, noise: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
+    """Input and target (b c t h w) of the U-Net for clean latents whose frames stand at ``levels`` (b t).
+
+    The clean latent is scaled down first (dynamic rescale), the target is the velocity of what results.
+    """
+    scaled = latents * latent_scales().to(latents.device)[levels][:, None, :, None, None]
+    alpha = signal_levels().to(latents.device)[levels]
+    return add_noise(scaled, noise, alpha), velocity(scaled, noise, alpha)
+
+
+def export_released(out: Path, folder: Path) -> None:
+    """Write the folder of a training's last checkpoint: the start's files with new weights of the U-Net.
+
+    Weights are stored in the number format of the start's.
+    """
+    described = read_json(out / DESCRIPTION)
+    start = Path(described["released"])
+    weights, state = trained_weights(out)
+    with safe_open(start / WEIGHTS, framework="pt") as stored:
+        dtype = stored.get_tensor(next(iter(weights))).dtype
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{folder.name}.") as scratch:
+        fresh = Path(scratch) / "new"
+        shutil.copytree(start, fresh, ignore=shutil.ignore_patterns(WEIGHTS, CARD_FILE))
+        save_file({name: value.to(dtype).contiguous() for name, value in weights.items()}, fresh / WEIGHTS)
+        (fresh / CARD_FILE).write_text(_card(described, int(state["step"])), encoding="utf-8")
+        shutil.copy(start / CARD_FILE, fresh / START_CARD)
+        if folder.exists():
+            os.replace(folder, Path(scratch) / "old")
+        os.replace(fresh, folder)
+
+
+def _card(described: Mapping[str, Any], step: int) -> str:
+    optimisation, data = described["optimisation"], Path(described["data"]).resolve()
+    withheld = ", ".join(f"{name} {share}" for name, share in described["dropout"].items())
+    return f"""# World model, trained further
+
+Written by `real2sim train world-model --released` after {step} steps. The U-Net was trained; autoencoder, image
+encoder and resampler are those of the start, whose card is `{START_CARD}` with source and licence.
+
+- Start: `{Path(described["released"]).name}`
+- Data: `{data.parent.name}/{data.name}`, windows of {optimisation["frames"]} frames
+- Learning rate {optimisation["learning_rate"]}, decay of averaged weights {optimisation["ema"]}
+- Share of conditions withheld: {withheld}
+
+How good its predictions are was not measured: `real2sim metrics` compares them with recorded episodes.
+"""

@@ -1,0 +1,172 @@
+"""Training of the small world model: Diffusion Forcing on windows of recorded episodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+
+from real2sim.files import read_json
+from real2sim.model_folder import config_from_dict
+from real2sim.training.loop import DESCRIPTION, Optimisation, run_training, trained_weights
+from real2sim.vid2world.levels import signal_levels
+from real2sim.vid2world.training.diffusion_forcing import (
+    PURE,
+    ForcingConfig,
+    Window,
+    add_noise,
+    clean_from,
+    draw_levels,
+    forcing_loss,
+)
+from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
+from real2sim.vid2world.training.windows import WindowSource
+from real2sim.vid2world.world_model import WorldModel
+from real2sim.vid2world.world_model_config import WorldModelConfig
+
+
+@dataclass(frozen=True)
+class TrainWorldModel:
+    """Train a small world model on a dataset folder; a stopped training continues where it was.
+
+    With ``--released FOLDER`` a converted Vid2World or DynamiCrafter model is trained instead;
+    ``real2sim train world-model --released FOLDER --help`` lists the options of that.
+    """
+
+    data: Path
+    """Dataset folder: one npz per episode with image (t h w 3) and action (t 13)."""
+    out: Path
+    """Folder of the training: checkpoint, log and the finished model in ``model/``."""
+    model: WorldModelConfig = field(default_factory=WorldModelConfig.drawer)
+    forcing: ForcingConfig = ForcingConfig()
+    optimisation: Optimisation = Optimisation()
+    perception: PerceptionConfig = PerceptionConfig()
+    max_minutes: float = math.inf
+    """Stop (resumably) after this many minutes."""
+
+
+def train_world_model(config: TrainWorldModel) -> Path | None:
+    """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before."""
+    if not run_training(PixelTraining(config), config.optimisation, config.out, config.max_minutes):
+        return None
+    folder = config.out / "model"
+    if PartialState().is_main_process:
+        export(config.out, folder)
+    return folder
+
+
+class PixelTraining:
+    """A new small model and the dataset it learns from, for the training loop."""
+
+    fitted = ("first_stage",)
+
+    def __init__(self, config: TrainWorldModel) -> None:
+        self.config = config
+        optimisation = config.optimisation
+        self.source = WindowSource(config.data, optimisation.frames)
+        torch.manual_seed(optimisation.seed)
+        self.model = WorldModel(config.model)
+        images = self.source.images
+        sample = np.random.default_rng(optimisation.seed).integers(len(images), size=min(len(images), 300))
+        few = images[sample, :: max(1, images.shape[1] // 4)]
+        self.model.first_stage.fit(few.reshape(-1, *images.shape[2:]))
+        seen = config.perception
+        self.perceptions = perceptions(seen, config.data, config.out) if seen.weight else None
+
+    def described(self) -> Mapping[str, Any]:
+        config = self.config
+        return {
+            "model": config.model,
+            "forcing": config.forcing,
+            "optimisation": config.optimisation,
+            "perception": config.perception,
+        }
+
+    def loss(self, unet: nn.Module, step: int, rng: np.random.Generator) -> Tensor:
+        window = self.source.draw(self.model, self.config.optimisation.windows, rng)
+        forcing, lanes, frames = self.config.forcing, window.latents.shape[0], window.latents.shape[2]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        device = window.latents.device
+        levels = draw_levels(forcing, lanes, frames, generator).to(device)
+        noise = torch.randn(window.latents.shape, generator=generator).to(device)
+        action_mask = (
+            (torch.rand((lanes, frames), generator=generator) >= forcing.action_dropout).float().to(device)
+        )
+        history = window.latents
+        if step >= (1 - forcing.own_history) * self.config.optimisation.steps:
+            history = self._own_drawings(unet, window, action_mask, generator)
+        alpha = signal_levels().to(device)[levels]
+        # Only nearly clean frames are history; atomic_write the others would change what the target is.
+        x = add_noise(
+            torch.where((levels < forcing.clean_below)[:, None, :, None, None], history, window.latents),
+            noise,
+            alpha,
+        )
+        prediction = self._predict(unet, x, window, levels, action_mask)
+        kind = self.config.model.prediction
+        clean = clean_from(prediction.float(), x, alpha, kind)
+        loss = forcing_loss(clean, window, levels, alpha, forcing.motion_weight)
+        return (
+            loss
+            if self.perceptions is None
+            else loss + self._perceptual(clean, window, (levels == PURE) & (action_mask > 0))
+        )
+
+    def _perceptual(self, clean: Tensor, window: Window, drawn: Tensor) -> Tensor:
+        """The loss of what is seen in the frames where ``drawn`` (b t): drawn from pure noise, with their action."""
+        if not drawn.any():
+            return clean.new_zeros(())
+        assert self.perceptions is not None
+        networks = self.perceptions.to(clean.device)
+        pixels = self.model.first_stage.pixels
+        frames = [pixels(latents.transpose(1, 2)[drawn]) for latents in (clean, window.latents)]
+        return self.config.perception.weight * perceptual_loss(networks, *frames)
+
+    def _predict(
+        self, unet: nn.Module, x: Tensor, window: Window, levels: Tensor, action_mask: Tensor
+    ) -> Tensor:
+        condition = window.condition.expand(-1, -1, x.shape[2], -1, -1)
+        prediction: Tensor = unet(
+            torch.cat([x, condition], dim=1),
+            levels.float(),
+            actions=window.actions,
+            action_mask=action_mask,
+            gradient_checkpointing=self.config.optimisation.gradient_checkpointing,
+        )
+        return prediction
+
+    @torch.no_grad()
+    def _own_drawings(
+        self, unet: nn.Module, window: Window, action_mask: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The window with half of its later frames replaced by what the model draws for them in one step."""
+        latents, signal = window.latents, signal_levels().to(window.latents.device)
+        lanes, frames = latents.shape[0], latents.shape[2]
+        drawn = torch.rand((lanes, frames), generator=generator).to(latents.device) < 0.5
+        drawn[:, 0] = False
+        levels = torch.where(drawn, PURE, 20)
+        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+        alpha = signal[levels]
+        x = add_noise(latents, noise, alpha)
+        prediction = self._predict(unet, x, window, levels, action_mask).float()
+        clean = clean_from(prediction, x, alpha, self.config.model.prediction)
+        return torch.where(drawn[:, None, :, None, None], clean, latents)
+
+
+def export(
+    out: Path, folder: Path, card: str = "# World model\n\nWritten by `real2sim train world-model`.\n"
+) -> None:
+    """Write the model folder of a training from its last checkpoint, with the averaged weights."""
+    described = read_json(out / DESCRIPTION)
+    model = WorldModel(config_from_dict(WorldModelConfig, described["model"], str(out / DESCRIPTION)))
+    weights, state = trained_weights(out)
+    model.unet.load_state_dict(weights)
+    model.first_stage.load_state_dict(state["first_stage"])
+    model.save(folder, card)

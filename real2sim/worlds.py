@@ -1,0 +1,83 @@
+"""The worlds an episode can happen in, behind one surface: a learned world model, or physics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real2sim.model_folder import folder_fingerprint
+from real2sim.simulation.lanes import World
+from real2sim.simulation.suite import Start, Suite
+from real2sim.vid2world.load import MODEL, SamplingOverrides, load_model
+
+PHYSICS = "mujoco"
+
+
+class ModelWorld:
+    """A learned world model as a world."""
+
+    name = MODEL
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @property
+    def frame_passes_per_frame(self) -> int:
+        """Passes of the network over one frame that one new frame costs."""
+        return int(self._model.frame_passes_per_frame)
+
+    def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
+        """A state that stands at the start frames."""
+        return self._model.reset(np.stack([start.frame for start in starts]), [int(seed) for seed in seeds])
+
+    def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Next frames uint8 (b h w 3) and state, for actions (b 13)."""
+        frames, state = self._model.step(state, actions)
+        return np.asarray(frames), state
+
+    def outcomes(self, state: Any) -> None:
+        """A world model does not know; a judge has to look."""
+        return None
+
+
+def open_world(
+    name: str, suite: Suite, device: str = "cpu", sampling: SamplingOverrides | None = None
+) -> World:
+    """The suite's own world model (``"world_model"``), a world model in a folder, or ``"mujoco"``."""
+    if name == PHYSICS:
+        from real2sim.drawer.world import DrawerWorld
+
+        return DrawerWorld()
+    folder = model_folder(name, suite)
+    model = load_model(folder, device, sampling)
+    size = model.config.image_size
+    if size != suite.config.image_size:
+        raise ValueError(
+            f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, suite "
+            f"{suite.name!r} has "
+            f"{suite.config.image_size[0]} x {suite.config.image_size[1]}; was it trained on another camera?"
+        )
+    return ModelWorld(model)
+
+
+def model_folder(name: str, suite: Suite) -> Path:
+    """Where a world model lies."""
+    folder = suite.folder / MODEL if name == MODEL else Path(name).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"there is no world model in {folder}; "
+            f"train one with `real2sim train world-model`, or use --world {PHYSICS}"
+        )
+    return folder
+
+
+def world_fingerprint(name: str, suite: Suite, sampling: SamplingOverrides | None = None) -> str:
+    """Tells worlds apart whose rows must not be mixed in one run."""
+    if name == PHYSICS:
+        return PHYSICS
+    return (
+        f"{MODEL} {folder_fingerprint(model_folder(name, suite))} {sampling or SamplingOverrides()}".rstrip()
+    )
