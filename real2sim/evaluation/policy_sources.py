@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,16 @@ from real2sim.wording import did_you_mean
 
 POLICIES_FILE = "policies.csv"
 POLICIES_FOLDER = "policies"
+TRAINING_FILE = "training.json"
 SAVED_MODEL_FILE = "saved_model.pb"
 REPLAY = "replay:"
 ALL_SHIPPED, ALL_REPLAYS = "shipped", "replay:all"
+
+CHECKPOINT = re.compile(r"(at|steps?|checkpoint|ckpt|epoch|iter(ation)?)?[-_]?\d+(\.\d+)?[kKmM]?")
+"""Names of folders that hold one of several checkpoints of a training, such as at-50, step_2000 and 005000."""
+BETWEEN = ("checkpoints", "ckpts")
+INSIDE = ("pretrained_model", "model", "policy")
+"""Folders between a training and a checkpoint, and inside a checkpoint."""
 
 PolicyMaker = Callable[[Sequence[Job]], Policy]
 """Gives the policy for a batch of episodes; a loaded network may be given again and again."""
@@ -41,6 +49,8 @@ class PolicySource:
     """The suite's tasks that it can be asked for."""
     load: Callable[[str], PolicyMaker]
     """Loads it onto a device such as ``"cpu"``."""
+    training: Path | None = None
+    """Folder of the training run, where the family is named after it."""
 
 
 def find_policies(
@@ -48,10 +58,13 @@ def find_policies(
 ) -> list[PolicySource]:
     """The policies that ``names`` stand for, in that order.
 
-    A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy
-    (called by the folder's name, or by ``name=folder``), ``random``, ``replay:<controller>``, ``replay:all``,
-    ``ws://host:port`` (a policy server, see `RemotePolicy`), a folder with RT-1's SavedModel and its
-    ``embeddings.npz``, or a key of ``own``.
+    A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy,
+    ``random``, ``replay:<controller>``, ``replay:all``, ``ws://host:port`` (a policy server, see `RemotePolicy`),
+    a folder with RT-1's SavedModel and its ``embeddings.npz``, or a key of ``own``.
+
+    ``name=place`` calls a folder or server by another name, ``family:name=place`` also says which training run it
+    comes from.  Checkpoints in one training folder (``run/at-50``, ``run/at-100``) share a family unless told
+    otherwise.
     """
     own = own or {}
     sources = [source for name in names for source in _find(name, suite, own)]
@@ -65,7 +78,49 @@ def find_policies(
                 "writing name=folder"
             )
         seen.add(source.name)
-    return sources
+    return _distinct_families(sources)
+
+
+def _distinct_families(sources: list[PolicySource]) -> list[PolicySource]:
+    """Families named after different training folders of one name get the name of the folder above as well."""
+    places: dict[str, set[Path | None]] = {}
+    for source in sources:
+        places.setdefault(source.family, set()).add(source.training)
+    return [
+        replace(source, family=f"{source.training.parent.name}/{source.family}")
+        if source.training is not None and len(places[source.family]) > 1
+        else source
+        for source in sources
+    ]
+
+
+def training_folder(folder: Path) -> Path | None:
+    """The folder of the training that ``folder`` is a checkpoint of; None if it does not look like one."""
+    place = folder.resolve()
+    if place.name in INSIDE:
+        place = place.parent
+    if (place / TRAINING_FILE).is_file():
+        return place
+    if not CHECKPOINT.fullmatch(place.name) and not (place.parent / TRAINING_FILE).is_file():
+        return None
+    return place.parent.parent if place.parent.name in BETWEEN else place.parent
+
+
+def read_name(written: str) -> tuple[str, str, str]:
+    """Family, name and place of ``family:name=place``, ``name=place`` or ``place``; empty where not given.
+
+    Raises:
+        ValueError: if there is a colon or an equals sign and nothing where it says that something is.
+    """
+    if written.startswith(("ws://", "wss://")) or "=" not in written:
+        return "", "", written
+    label, _, place = written.partition("=")
+    family, colon, name = label.rpartition(":")
+    if not place or not name or (colon and not family):
+        raise ValueError(
+            f"{written!r} is not a policy; expected family:name=place, name=place or a place alone"
+        )
+    return family, name, place
 
 
 def shipped_policies(suite: Suite) -> dict[str, str]:
@@ -103,17 +158,29 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
         return [PolicySource(name, name, "random", "random", everywhere, lambda device: _random(suite))]
     if name.startswith(REPLAY):
         return _replays(name, suite)
-    if name.startswith(("ws://", "wss://")):
-        return [_remote("", name, everywhere)]
-    label, _, place = name.partition("=")
+    family, label, place = read_name(name)
     if place.startswith(("ws://", "wss://")):
-        return [_remote(label, place, everywhere)]
-    folder = Path(place or name).expanduser()
-    chosen = label if place else folder.resolve().name
+        return [_named(_remote(label, place, everywhere), family)]
+    folder = Path(place).expanduser()
+    chosen = label or folder.resolve().name
     if (folder / CONFIG_FILE).is_file():
-        return [_trained(chosen, chosen, folder, everywhere)]
-    if (folder / SAVED_MODEL_FILE).is_file():
-        return [_published(chosen, folder, everywhere)]
+        source = _trained(chosen, chosen, folder, everywhere)
+    elif (folder / SAVED_MODEL_FILE).is_file():
+        source = _published(chosen, folder, everywhere)
+    else:
+        raise _unknown(name, suite, own)
+    training = training_folder(folder)
+    if training is not None and not family:
+        return [replace(source, family=training.name, training=training)]
+    return [_named(source, family)]
+
+
+def _named(source: PolicySource, family: str) -> PolicySource:
+    return replace(source, family=family) if family else source
+
+
+def _unknown(name: str, suite: Suite, own: Mapping[str, Policy]) -> ValueError:
+    shipped = shipped_policies(suite)
     known = [
         *own,
         *shipped,
@@ -122,7 +189,7 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
         ALL_REPLAYS,
         *(REPLAY + item for item in replay_controllers(suite)),
     ]
-    raise ValueError(
+    return ValueError(
         f"unknown policy {name!r}{did_you_mean(name, known)}; it is neither a folder with a "
         f"{CONFIG_FILE} nor one of "
         f"{', '.join([*shipped, 'random', 'replay:<controller>', 'ws://host:port'])}"

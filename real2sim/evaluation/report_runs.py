@@ -22,6 +22,8 @@ RATES_FILE = "real_rates.csv"
 EPISODES_FILE = "real_episodes.csv"
 QUALITY_FILE = "quality.json"
 LABELLED = {"physics": "physics episodes", "generated": "generated episodes, labelled by eye"}
+UNKNOWN_WEIGHTS = ("python", "random", "remote")
+"""Kinds of policies whose fingerprint does not tell their weights."""
 CELLS = (
     ("true_success", True, True),
     ("false_failure", True, False),
@@ -91,9 +93,33 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
             raise ValueError(f"{run} has scores of {asked}; choose one of {', '.join(judges)} with --judge")
         table = table[table["judge"] == chosen].copy()
         table["video"] = [str(RunFolder(run).episode_path(episode)) for episode in table["episode"]]
+        table["run"] = str(run)
+        table["weights"] = table["policy"].map(_weights(run))
         tables.append(table)
+    _tell_worlds_apart(tables, runs)
     # The first set is the one that the verdict is about: trained policies before scripted ones.
     return pd.concat(tables, ignore_index=True).sort_values("set", kind="stable", ignore_index=True)
+
+
+def _weights(run: Path) -> dict[str, str]:
+    """Policy -> fingerprint of its weights or recordings, for policies that lie in files."""
+    policies = RunFolder(run).settings().get("identity", {}).get("policies", {})
+    return {
+        name: str(fingerprint)
+        for name, fingerprint in policies.items()
+        if str(fingerprint).split(" ")[0] not in UNKNOWN_WEIGHTS
+    }
+
+
+def _tell_worlds_apart(tables: list[pd.DataFrame], runs: tuple[Path, ...]) -> None:
+    """Worlds of one name but other weights or settings get the name of their run as well."""
+    identities = [str(RunFolder(run).settings().get("identity", {}).get("world", "")) for run in runs]
+    for name in {str(name) for table in tables for name in table["world"].dropna().unique()}:
+        here = [i for i, table in enumerate(tables) if (table["world"] == name).any()]
+        if len({identities[i] for i in here}) > 1:
+            for i in here:
+                first = next(j for j in here if identities[j] == identities[i])
+                tables[i]["world"] = tables[i]["world"].replace(name, f"{name} ({runs[first]})")
 
 
 def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.DataFrame]]:

@@ -19,8 +19,9 @@ class RolloutConfig:
     out: Path
     """Run folder; one that exists is continued: episodes that are in it are not made again."""
     policies: tuple[str, ...] = (ALL_SHIPPED,)
-    """Shipped names, `shipped` for all of them, folders, name=folder, `random`, `replay:<controller>`,
-    `replay:all`, or ws://host:port of a policy server."""
+    """Shipped names, `shipped` for all of them, folders, `random`, `replay:<controller>`, `replay:all`, or
+    ws://host:port of a policy server.  `name=place` gives a folder or server another name, `family:name=place`
+    also says which training run it comes from; checkpoints in one training folder share theirs anyway."""
     suite: str = "drawer"
     """Name of a shipped suite, or a suite folder."""
     tasks: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from real2sim.report.several_runs import each_episode_once, one_judge, one_set_per_world, same_weights
 from real2sim.report.wording import listing
 
 EPISODE_COLUMNS = ("policy", "task", "success")
@@ -104,19 +105,9 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
                 "“family”); every policy is counted as independent."
             )
     frame["family"] = frame["family"].where(frame["family"].notna(), frame["policy"]).astype(str)
-    if "judge" in frame and frame["judge"].nunique() > 1:
-        verdicts = frame["judge"].value_counts(sort=False)
-        chosen = verdicts.idxmax()
-        others = [str(judge) for judge in verdicts.index if judge != chosen]
-        remarks.append(
-            f"Several judges scored these episodes; the verdicts of {chosen} are used, those of "
-            f"{', '.join(others)} are not."
-        )
-        frame = frame[frame["judge"] == chosen]
-    if "episode" in frame and frame["episode"].duplicated().any():
-        twice = int(frame["episode"].duplicated().sum())
-        remarks.append(f"{twice} episodes appear more than once (same id); the first row of each is used.")
-        frame = frame.drop_duplicates("episode")
+    for step in (one_set_per_world, one_judge, each_episode_once, same_weights):
+        frame, more = step(frame)
+        remarks += more
     return frame.reset_index(drop=True), remarks
 
 

@@ -63,6 +63,19 @@ def prediction_powered_mean(
     )
 
 
+def _by_start(episodes: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Mean simulated outcome per set, policy, task and start, with the mean real one where there is one.
+
+    A start that was simulated with several seeds is one start: its real trial must not count several times.
+    """
+    keys = ["set", "policy", "task", "start"]
+    if "start" not in episodes or pairs.empty:
+        return pd.DataFrame(columns=[*keys, "simulated", "real"])
+    frame = episodes[keys].assign(simulated=episodes["success"], real=np.nan)
+    frame.loc[pairs.index, "real"] = pairs["real_success"]
+    return frame.groupby(keys, sort=False, observed=True)[["simulated", "real"]].mean().reset_index()
+
+
 def prediction_powered_rates(episodes: pd.DataFrame, pairs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The estimate beside the plain one for every policy and task, and a sentence on what it rests on.
 
@@ -71,25 +84,21 @@ def prediction_powered_rates(episodes: pd.DataFrame, pairs: pd.DataFrame) -> tup
     """
     columns = ["set", "policy", "task", "real_trials", "further_starts", "plain", "plain_low", "plain_high"]
     columns += ["rate", "low", "high", "weight"]
-    rows = []
-    keys = ["set", "policy", "task"]
-    paired_ids = set(pairs.index)
+    rows: list[tuple[object, ...]] = []
     few = no_more = 0
-    for key, cell in episodes.groupby(keys, sort=False, observed=True):
-        inside = np.array([i in paired_ids for i in cell.index])
-        same, more = pairs.loc[cell.index[inside]], cell[~inside]
+    for key, cell in _by_start(episodes, pairs).groupby(["set", "policy", "task"], sort=False, observed=True):
+        inside = cell["real"].notna().to_numpy()
+        real, simulated = cell["real"].to_numpy(float)[inside], cell["simulated"].to_numpy(float)
+        same, more = simulated[inside], simulated[~inside]
         if len(same) < FEWEST_TRIALS:
             few += 1
             continue
         if len(more) == 0:
             no_more += 1
             continue
-        found = prediction_powered_mean(
-            same["real_success"].to_numpy(), same["success"].to_numpy(), more["success"].to_numpy()
-        )
-        plain = float(same["real_success"].mean())
-        low, high = wilson(np.array(plain * len(same)), np.array(len(same)))
-        rows.append((*key, len(same), len(more), plain, float(low), float(high),
+        found = prediction_powered_mean(real, same, more)
+        low, high = wilson(np.array(real.sum()), np.array(len(same)))
+        rows.append((*key, len(same), len(more), float(real.mean()), float(low), float(high),
                      found.rate, found.low, found.high, found.weight))  # fmt: skip
     table = pd.DataFrame(rows, columns=columns)
     if pairs.empty:

@@ -48,3 +48,20 @@ def test_the_demo_continues_and_changes_nothing_when_it_is_complete(suite: Path,
     assert (tmp_path / "demo" / "run" / "rows-0.jsonl").read_bytes() == rows
     assert rate_table(first) == rate_table(second)
     assert agreement_lines(first) == agreement_lines(second)
+
+
+def test_a_report_on_two_seeds_counts_the_episodes_of_both(suite: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy-of-early"
+    shutil.copytree(suite / "policies" / "early", copy)
+    runs = []
+    for seed in (0, 1):
+        runs.append(str(tmp_path / f"run-{seed}"))
+        options = ["--starts", "2", "--seed", str(seed), "--suite", str(suite), "--processes", "1"]
+        main(["rollout", "--out", runs[-1], "--policies", "early", str(copy), "late", *options])
+    main(["score", *runs])
+    main(["report", *runs, "--out", str(tmp_path / "report")])
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert metrics["episodes"] == 2 * 3 * 2 * 2
+    assert list(metrics["sets"]) == ["policies"]
+    (twins,) = [remark for remark in metrics["remarks"] if "identical weights" in remark]
+    assert "copy-of-early" in twins

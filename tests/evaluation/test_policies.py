@@ -102,3 +102,44 @@ def test_a_policies_table_needs_its_columns(suite: Suite, tmp_path: Path) -> Non
     (tmp_path / "suite" / "policies.csv").write_text("name,weights\na,b\n")
     with pytest.raises(ValueError, match="expected at least policy and family"):
         find_policies(["shipped"], Suite.from_folder(tmp_path / "suite"))
+
+
+def checkpoint(suite: Suite, place: Path, policy: str = "early") -> str:
+    shutil.copytree(suite.folder / "policies" / policy, place)
+    return str(place)
+
+
+def test_checkpoints_of_one_training_folder_are_one_family(suite: Suite, tmp_path: Path) -> None:
+    names = [checkpoint(suite, tmp_path / "run" / f"at-{share}") for share in (50, 75, 100)]
+    names.append(
+        "late=" + checkpoint(suite, tmp_path / "other" / "checkpoints" / "005000" / "pretrained_model")
+    )
+    names.append(checkpoint(suite, tmp_path / "alone"))
+    found = find_policies(names, suite)
+    assert [source.family for source in found] == ["run", "run", "run", "other", "alone"]
+
+
+def test_checkpoints_with_names_of_their_own_are_known_by_the_file_of_the_training(
+    suite: Suite, tmp_path: Path
+) -> None:
+    names = [checkpoint(suite, tmp_path / "run" / name) for name in ("best", "last")]
+    assert [source.family for source in find_policies(names, suite)] == ["best", "last"]
+    (tmp_path / "run" / "training.json").write_text("{}")
+    assert [source.family for source in find_policies(names, suite)] == ["run", "run"]
+
+
+def test_training_folders_of_one_name_are_not_one_family(suite: Suite, tmp_path: Path) -> None:
+    names = [f"{user}=" + checkpoint(suite, tmp_path / user / "run" / "at-100") for user in ("ann", "bob")]
+    assert [source.family for source in find_policies(names, suite)] == ["ann/run", "bob/run"]
+
+
+def test_a_family_can_be_given_to_folders_and_servers(suite: Suite, tmp_path: Path) -> None:
+    folder = checkpoint(suite, tmp_path / "run" / "at-50")
+    found = find_policies([f"mine:half={folder}", "mine:far=ws://localhost:8000"], suite)
+    assert [(source.family, source.name) for source in found] == [("mine", "half"), ("mine", "far")]
+
+
+@pytest.mark.parametrize("name", ["=folder", "name=", ":name=folder", "family:=folder"])
+def test_a_name_or_family_without_letters_is_refused(suite: Suite, name: str) -> None:
+    with pytest.raises(ValueError, match="expected family:name=place"):
+        find_policies([name], suite)

@@ -1,0 +1,95 @@
+"""What belongs together when a report covers several runs: worlds, judges, seeds, and policies by their weights.
+
+Each function takes the table of episodes and gives it back, with remarks on what was left out or joined.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from real2sim.report.wording import listing
+
+
+def one_set_per_world(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Episodes of other worlds are sets of their own: ``policies in <world>``."""
+    if "world" not in frame or frame["world"].nunique() < 2:
+        return frame, []
+    worlds = [str(world) for world in frame["world"].dropna().unique()]
+    inside = frame["world"].notna()
+    names = frame["set"].where(~inside, frame["set"] + " in " + frame["world"].astype(str))
+    words = f"The episodes come from {len(worlds)} worlds ({listing(worlds)}); each is reported as a set of its own."
+    return frame.assign(set=names), [words]
+
+
+def one_judge(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """One judge per set: where several scored a set, the one with most verdicts."""
+    if "judge" not in frame or frame["judge"].nunique() < 2:
+        return frame, []
+    counts = frame.groupby(["set", "judge"], sort=False, observed=True).size()
+    chosen = {name: counts[name].idxmax() for name in counts.index.unique("set")}
+    used = frame["judge"] == frame["set"].map(chosen)
+    others = [str(judge) for judge in frame.loc[~used, "judge"].dropna().unique()]
+    names = list(dict.fromkeys(str(judge) for judge in chosen.values()))
+    if not others:
+        return frame, [f"The sets were scored by different judges: {listing(names)}."]
+    words = (
+        f"Several judges scored these episodes; the verdicts of {listing(names)} are used, those of "
+        f"{listing(others)} are not."
+    )
+    return frame[used], [words]
+
+
+def each_episode_once(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rows that repeat an episode are dropped; runs that differ in seed or world have episodes of their own.
+
+    An id that several runs use is made unique by the seed, and by the world where that differs too.
+    """
+    if "episode" not in frame:
+        return frame, []
+    parts = [column for column in ("seed", "world") if column in frame]
+    repeated = frame.duplicated(["episode", *parts])
+    remarks = []
+    if repeated.any():
+        remarks.append(
+            f"{int(repeated.sum())} episodes appear more than once (same id{', seed' if 'seed' in parts else ''}"
+            f"{', world' if 'world' in parts else ''}); the first row of each is used."
+        )
+        frame = frame[~repeated]
+    ids = frame["episode"].astype(str)
+    shared = ids.duplicated(keep=False)
+    for column in parts:
+        if not shared.any():
+            break
+        ids = ids.where(~shared, ids + f" {column} " + frame[column].astype(str))
+        shared = ids.duplicated(keep=False)
+    return frame.assign(episode=ids), remarks
+
+
+def same_weights(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Policies with identical weights (column ``weights``) are one training run, whatever they are called.
+
+    Raises:
+        ValueError: if one policy name stands for different weights.
+    """
+    if "weights" not in frame:
+        return frame, []
+    known = frame[frame["weights"].notna()].drop_duplicates(["policy", "weights"])
+    twice = known[known.duplicated("policy")]
+    if len(twice):
+        name = twice["policy"].iloc[0]
+        where = known[known["policy"] == name]
+        runs = f" ({listing([str(run) for run in where['run']])})" if "run" in where else ""
+        raise ValueError(
+            f"policy {name!r} has other weights in one run than in another{runs}; "
+            "give the two policies different names, or report on the runs one by one"
+        )
+    remarks, family = [], frame["family"]
+    for _, group in known.groupby("weights", sort=False):
+        names = [str(name) for name in group["policy"]]
+        if len(names) > 1:
+            remarks.append(
+                f"{listing(names)} have identical weights: they are one policy under {len(names)} names and count "
+                "as one training run."
+            )
+            family = family.where(~family.isin(group["family"]), group["family"].iloc[0])
+    return frame.assign(family=family), remarks
