@@ -128,17 +128,17 @@ def episode_agreement(pairs: pd.DataFrame, by: tuple[str, ...] = ("set", "task")
 
 
 def worst_episodes(pairs: pd.DataFrame, rows: pd.DataFrame, count: int = 6) -> pd.DataFrame:
-    """Paired episodes with opposite outcomes, from the policies and tasks with the largest gaps, surest
-    first.
+    """Paired episodes that show the largest gaps: the opposite outcome, in the direction of the gap, surest first.
 
-    At most two per policy and task, so that one bad policy does not fill the list.
+    Where a policy looks too good in simulation these are simulated successes that fail in reality, and the
+    other way round.  At most two per policy and task, so that one bad policy does not fill the list.
     """
     wrong = pairs[pairs["agree"] < 0.5]
     if wrong.empty:
         return wrong
-    gaps = rows.set_index(["set", "policy", "task"])["gap_points"].abs()
     keys = pd.MultiIndex.from_frame(wrong[["set", "policy", "task"]])
-    wrong = wrong.assign(gap=gaps.reindex(keys).to_numpy())
+    gap = rows.set_index(["set", "policy", "task"])["gap_points"].reindex(keys).to_numpy()
+    wrong = wrong.assign(gap=np.abs(gap))[np.where(wrong["success"] == 1, gap > 0, gap < 0)]
     if "probability" in wrong:
         wrong["sure"] = (wrong["probability"] - wrong["real_success"]).abs()
     else:

@@ -31,6 +31,11 @@ def _bare(ax: Axes) -> None:
     ax.tick_params(colors=INK, length=3)
 
 
+def plain_text(text: object) -> str:
+    """A name as it is written: a dollar sign would begin a formula in matplotlib."""
+    return str(text).replace("$", r"\$")
+
+
 def _statement(ax: Axes, text: str) -> Axes:
     """An axes that says why there is nothing to draw."""
     ax.set_axis_off()
@@ -61,9 +66,9 @@ def plot_scatter(
             str(number), (a, b), ha="center", va="center_baseline", color="white", fontsize=7.5, zorder=4
         )
     ax.set(xlim=(-4, 104), ylim=(-4, 104), aspect="equal")
-    ax.set_xlabel(f"{real_name}, success in %")
+    ax.set_xlabel(f"{plain_text(real_name)}, success in %")
     ax.set_ylabel("simulated, success in %")
-    ax.set_title(title, fontsize=11, color=INK)
+    ax.set_title(plain_text(title), fontsize=11, color=INK)
     _bare(ax)
     return ax
 
@@ -78,15 +83,15 @@ def plot_rates(rows: pd.DataFrame, ax: Axes | None = None, real_name: str = "rea
         rate = 100 * rows[f"{world}_rate"].to_numpy(float)
         low, high = 100 * rows[f"{world}_low"].to_numpy(float), 100 * rows[f"{world}_high"].to_numpy(float)
         ax.hlines(place + shift, low, high, color=colour, lw=2, alpha=0.45)
-        ax.plot(rate, place + shift, "o", color=colour, ms=5, label=label)
+        ax.plot(rate, place + shift, "o", color=colour, ms=5, label=plain_text(label))
     names = (
-        [f"{n}  {p}" for n, p in zip(rows["number"], rows["policy"], strict=True)]
+        [f"{n}  {plain_text(p)}" for n, p in zip(rows["number"], rows["policy"], strict=True)]
         if "number" in rows
         else None
     )
-    ax.set_yticks(place, names or list(rows["policy"]))
+    ax.set_yticks(place, names or [plain_text(p) for p in rows["policy"]])
     ax.set(xlim=(-3, 103), xlabel="success in %")
-    ax.set_title(title, fontsize=11, color=INK)
+    ax.set_title(plain_text(title), fontsize=11, color=INK)
     ax.legend(loc="lower center", ncols=2, frameon=False, fontsize=8, borderaxespad=0.3, borderpad=0.1)
     ax.set_ylim(-1.3, len(rows) - 0.4)
     ax.grid(axis="x", color=FAINT, alpha=0.25)
@@ -119,8 +124,13 @@ def plot_gaps(rows: pd.DataFrame, ax: Axes | None = None, title: str = "") -> Ax
             color="white" if strong else INK,
         )
     numbers = dict(zip(rows["policy"], rows["number"], strict=True)) if "number" in rows else {}
-    ax.set_yticks(range(len(policies)), [f"{numbers[p]}  {p}" if numbers else p for p in policies])
-    ax.set_xticks(range(len(tasks)), [task.replace("_", "\n", 1).replace("_", " ") for task in tasks])
+    ax.set_yticks(
+        range(len(policies)),
+        [f"{numbers[p]}  {plain_text(p)}" if numbers else plain_text(p) for p in policies],
+    )
+    ax.set_xticks(
+        range(len(tasks)), [plain_text(task).replace("_", "\n", 1).replace("_", " ") for task in tasks]
+    )
     ax.tick_params(length=0, colors=INK)
     ax.spines[:].set_visible(False)
     ax.set_title(title or "simulated minus real, points", fontsize=11, color=INK)

@@ -83,6 +83,14 @@ def test_worst_episodes_disagree_and_the_surest_come_first():
     assert found["start"].tolist() == ["1", "0"]
 
 
+@pytest.mark.parametrize(("sim_successes", "shown"), [(30, 1.0), (2, 0.0)])
+def test_a_policy_that_looks_too_good_is_shown_by_simulated_successes(sim_successes, shown):
+    rows = compared({"a": sim_successes}, {"a": 10})
+    sim = table([1, 0, 1, 0], probability=[0.6, 0.01, 0.7, 0.02])
+    found = worst_episodes(pair_episodes(sim, table([0, 1, 0, 1])).pairs, rows)
+    assert found["success"].tolist() == [shown, shown]
+
+
 def test_long_episodes_that_disagree_give_a_horizon():
     n = 100
     steps = [5] * n + [20] * n

@@ -275,6 +275,16 @@ def test_hostile_names_are_shown_as_text(suite, tmp_path):
     read_page(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["$", "a$b$c", "$\\frac{1}$", "cost $x^{$ and $y"])
+def test_dollar_signs_in_names_are_not_formulas(name, tmp_path):
+    suite = make_suite(policies=4, starts=10)
+    names = {"policy-3": name, TASKS[0]: f"task {name}"}
+    episodes, real = suite.episodes.replace(names), suite.real.replace(names)
+    report(episodes, real, out=tmp_path, real_name=f"real = {name}")
+    _, text, _ = read_page(tmp_path)
+    assert name in text
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_episodes_take_less_than_ten_seconds(tmp_path):
     suite = make_suite(policies=12, starts=4200)
