@@ -119,6 +119,15 @@ def convert_dynamicrafter(arguments: Sequence[str]) -> None:
     print(f"untrained world model: {_parse(ConvertDynamiCrafter, 'convert dynamicrafter', arguments).run()}")
 
 
+def convert_lerobot(arguments: Sequence[str]) -> None:
+    """Turn a LeRobot dataset (v2.0, v2.1, v3.0) into a dataset folder."""
+    from real2sim.episodes.lerobot.convert import ConvertLeRobot
+    from real2sim.episodes.lerobot.convert import convert_lerobot as convert
+
+    config = _parse(ConvertLeRobot, "convert lerobot", arguments)
+    print(f"{convert(config)} episodes in {config.out}")
+
+
 def convert_rlds(arguments: Sequence[str]) -> None:
     """Turn an RLDS dataset such as RT-1's into a dataset folder."""
     from real2sim.episodes.rlds import ConvertRLDS
@@ -175,6 +184,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train classifier": train_classifier,
     "convert vid2world": convert_vid2world,
     "convert dynamicrafter": convert_dynamicrafter,
+    "convert lerobot": convert_lerobot,
     "convert rlds": convert_rlds,
     "convert rt1": convert_rt1,
     "convert embeddings": convert_embeddings,

@@ -1,0 +1,89 @@
+"""What all conversions into dataset folders share: a record of what was asked, and episodes written frame by frame."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from real2sim.files import atomic_write, read_json, write_text
+
+RECORD = "conversion.json"
+"""Says what a dataset folder was converted from, and how."""
+COMPRESSION_LEVEL = 1
+"""Camera frames hardly get smaller at higher levels, which take several times as long."""
+
+
+def open_record(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Make a dataset folder for a conversion, or make sure that what lies there was converted in the same way.
+
+    Raises ValueError naming the first difference, or if the folder holds episodes of unknown origin.
+    """
+    asked = json.loads(json.dumps(asked))
+    path = folder / RECORD
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; expected a dataset folder or a path that does not exist yet")
+    if not path.is_file():
+        if folder.is_dir() and any(folder.glob("*.npz")):
+            raise ValueError(
+                f"{folder} holds episodes and no {RECORD}, so they are not from this conversion; choose another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(asked, indent=2) + "\n")
+        return
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} should hold an object; was the file edited?")
+    for name in dict.fromkeys([*asked, *found]):
+        if found.get(name) != asked.get(name):
+            raise ValueError(
+                f"{folder} was converted with {name} = {json.dumps(found.get(name))}, now "
+                f"{json.dumps(asked.get(name))} is asked for; choose another folder or the same options"
+            )
+
+
+class EpisodeFile:
+    """An npz file that is written array by array; images may come frame by frame."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL)
+
+    def array(self, name: str, values: np.ndarray) -> None:
+        """Write a whole array."""
+        with self._zip.open(f"{name}.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, np.asanyarray(values), allow_pickle=False)
+
+    def frames(self, name: str, shape: tuple[int, ...], frames: Iterator[np.ndarray]) -> None:
+        """Write ``shape[0]`` frames uint8 of ``shape[1:]`` without holding more than one of them."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        count = 0
+        with self._zip.open(f"{name}.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for frame in frames:
+                if frame.shape != shape[1:] or frame.dtype != np.uint8:
+                    raise ValueError(f"frame {count} is {frame.dtype} {frame.shape}, expected uint8 {shape[1:]}")
+                file.write(np.ascontiguousarray(frame).tobytes())
+                count += 1
+        if count != shape[0]:
+            raise ValueError(f"there are {count} frames, expected {shape[0]}")
+
+    def close(self) -> None:
+        """Write the directory of the archive."""
+        self._zip.close()
+
+
+@contextmanager
+def episode_file(path: Path) -> Iterator[EpisodeFile]:
+    """An episode that appears under its name when the block ends; after an error nothing has changed."""
+    with atomic_write(path) as file:
+        episode = EpisodeFile(file)
+        try:
+            yield episode
+        finally:
+            # Also after an error, where the file is thrown away: an open archive would complain later.
+            episode.close()

@@ -1,0 +1,247 @@
+"""What ``meta/info.json`` of a LeRobot dataset says: its version, rate, cameras, vectors and where files lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from real2sim.episodes.lerobot.files import read_object
+from real2sim.wording import did_you_mean
+
+INFO_FILE = "meta/info.json"
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+DATA_PATHS = {
+    2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+    3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+}
+VIDEO_PATHS = {
+    2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+}
+"""Where files lie unless ``info.json`` says otherwise, by major version."""
+BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+"""Columns that every data file has."""
+CAMERA_PREFIXES = ("observation.images.", "observation.")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of a dataset."""
+
+    key: str
+    """Feature name, e.g. ``observation.images.front``."""
+    height: int
+    width: int
+    is_video: bool
+    """Frames lie in mp4 files; otherwise as encoded images in the data files."""
+
+    @property
+    def name(self) -> str:
+        """The key without what all cameras begin with."""
+        for prefix in CAMERA_PREFIXES:
+            if self.key.startswith(prefix):
+                return self.key.removeprefix(prefix)
+        return self.key
+
+
+@dataclass(frozen=True)
+class Vector:
+    """One feature that holds several numbers per frame, such as ``action``."""
+
+    key: str
+    names: tuple[str, ...]
+    """One name per number."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The shape of a dataset."""
+
+    folder: Path
+    version: str
+    fps: float
+    robot_type: str | None
+    cameras: tuple[Camera, ...]
+    vectors: tuple[Vector, ...]
+    columns: tuple[str, ...]
+    """Columns of the data files."""
+    total_episodes: int
+    total_frames: int
+    chunks_size: int
+    """Version 2: episodes per chunk folder."""
+    data_path: str
+    video_path: str | None
+
+    @property
+    def major(self) -> int:
+        return int(self.version[1])
+
+    @cached_property
+    def camera_names(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self.cameras)
+
+    def camera(self, name: str) -> Camera:
+        """The camera of a short name or of a full feature name."""
+        for camera in self.cameras:
+            if name in (camera.name, camera.key):
+                return camera
+        raise ValueError(
+            f"{self.folder} has no camera {name!r}{did_you_mean(name, self.camera_names)}; "
+            f"it has {', '.join(self.camera_names) or 'none'}"
+        )
+
+    def vector(self, *keys: str) -> Vector:
+        """The first of several features that is there and holds a vector."""
+        found = {vector.key: vector for vector in self.vectors}
+        for key in keys:
+            if key in found:
+                return found[key]
+        raise ValueError(
+            f"{self.folder} has no vector {keys[0]!r}{did_you_mean(keys[0], list(found))}; "
+            f"it has {', '.join(found) or 'none'}"
+        )
+
+    def data_file(self, **indices: int) -> Path:
+        """A data file, from the indices that its path is made of."""
+        return self._file(self.data_path, "data_path", indices)
+
+    def video_file(self, key: str, **indices: int) -> Path:
+        """A video file of a camera, from the indices that its path is made of."""
+        if self.video_path is None:
+            raise ValueError(
+                f"{self.folder / INFO_FILE}: camera {key} is a video and video_path is null; expected a path"
+            )
+        return self._file(self.video_path, "video_path", {"video_key": key, **indices})
+
+    def _file(self, pattern: str, name: str, values: Mapping[str, Any]) -> Path:
+        try:
+            path = PurePosixPath(pattern.format(**values))
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"{self.folder / INFO_FILE}: {name} is {pattern!r}, expected a pattern of "
+                f"{', '.join(values)} ({type(error).__name__}: {error})"
+            ) from error
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{self.folder / INFO_FILE}: {name} gives {path}, which leaves the dataset")
+        return self.folder / path
+
+
+def read_layout(folder: Path) -> Layout:
+    """The layout of a dataset folder.
+
+    Raises FileNotFoundError without ``meta/info.json``, ValueError for an unknown version or a field that
+    cannot be right.
+    """
+    path = folder / INFO_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} has no {INFO_FILE}; expected the folder of a LeRobot dataset, with meta/, data/ and videos/"
+        )
+    info = read_object(path)
+    version = info.get("codebase_version")
+    if version not in VERSIONS:
+        raise ValueError(
+            f"{path}: codebase_version is {version!r}; {', '.join(VERSIONS)} can be read, convert the dataset "
+            "with LeRobot's own scripts first"
+        )
+    features = info.get("features")
+    if not isinstance(features, dict) or not all(isinstance(entry, dict) for entry in features.values()):
+        raise ValueError(f"{path}: features is {type(features).__name__}, expected an object of objects")
+    major = int(version[1])
+    cameras = [_camera(path, key, entry) for key, entry in features.items() if _is_camera(entry)]
+    vectors = [_vector(path, key, entry) for key, entry in features.items() if _is_vector(key, entry)]
+    video_path = info.get("video_path", VIDEO_PATHS[major])
+    robot_type = info.get("robot_type")
+    return Layout(
+        folder=folder,
+        version=version,
+        fps=_rate(path, info.get("fps")),
+        robot_type=None if robot_type is None else str(robot_type),
+        cameras=tuple(cameras),
+        vectors=tuple(vectors),
+        columns=tuple(key for key, entry in features.items() if entry.get("dtype") != "video"),
+        total_episodes=_count(path, info, "total_episodes"),
+        total_frames=_count(path, info, "total_frames"),
+        chunks_size=max(1, _count(path, info, "chunks_size", 1000)),
+        data_path=str(info.get("data_path") or DATA_PATHS[major]),
+        video_path=None if video_path is None else str(video_path),
+    )
+
+
+def flat_names(names: Any) -> tuple[str, ...]:
+    """The names of a vector's numbers, from any of the shapes they are written in.
+
+    A flat list, ``{"motors": [...]}`` or ``{"axes": [...]}``, a list in a list, and ``{name: place}``.
+    """
+    if names is None:
+        return ()
+    if isinstance(names, Mapping):
+        if all(isinstance(place, int) for place in names.values()):
+            return tuple(sorted((str(name) for name in names), key=lambda name: names[name]))
+        return tuple(name for inner in names.values() for name in flat_names(inner))
+    if isinstance(names, list | tuple):
+        return tuple(name for inner in names for name in flat_names(inner))
+    return (str(names),)
+
+
+def _is_camera(entry: Mapping[str, Any]) -> bool:
+    if entry.get("dtype") not in ("video", "image"):
+        return False
+    info = entry.get("info") or entry.get("video_info") or {}
+    return not (info.get("is_depth_map") or info.get("video.is_depth_map"))
+
+
+def _is_vector(key: str, entry: Mapping[str, Any]) -> bool:
+    shape = entry.get("shape")
+    return (
+        key not in BOOKKEEPING
+        and str(entry.get("dtype")).startswith(("float", "int", "uint"))
+        and isinstance(shape, list | tuple)
+        and len(shape) == 1
+    )
+
+
+def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
+    shape = entry.get("shape")
+    if (
+        not isinstance(shape, list | tuple)
+        or len(shape) != 3
+        or not all(isinstance(size, int) and size > 0 for size in shape)
+    ):
+        raise ValueError(f"{path}: camera {key} has shape {shape}, expected three sizes such as [480, 640, 3]")
+    names = [name.lower() for name in flat_names(entry.get("names"))]
+    if len(names) == 3 and "height" in names and "width" in names:
+        height, width = shape[names.index("height")], shape[names.index("width")]
+    elif shape[0] in (1, 3) and shape[2] not in (1, 3):
+        height, width = shape[1:]
+    else:
+        height, width = shape[:2]
+    return Camera(key, height, width, entry["dtype"] == "video")
+
+
+def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:
+    (width,) = entry["shape"]
+    if not isinstance(width, int) or width < 1:
+        raise ValueError(f"{path}: {key} has shape {entry['shape']}, expected one whole number above 0")
+    names = flat_names(entry.get("names"))
+    if len(names) != width or len(set(names)) != width:
+        # Some converters write the name of the whole vector, for any number of numbers.
+        names = tuple(f"{key}.{index}" for index in range(width))
+    return Vector(key, names)
+
+
+def _rate(path: Path, fps: Any) -> float:
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not (0 < fps < math.inf):
+        raise ValueError(f"{path}: fps is {fps!r}, expected frames per second above 0")
+    return float(fps)
+
+
+def _count(path: Path, info: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = info.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{path}: {name} is {value!r}, expected a whole number")
+    return value

@@ -1,0 +1,228 @@
+"""The rows of an episode: actions, state, task and outcome, checked against what the metadata says."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real2sim.episodes.lerobot.files import open_parquet, whole_numbers
+from real2sim.episodes.lerobot.layout import BOOKKEEPING, Camera, Layout, Vector
+from real2sim.episodes.lerobot.metadata import Entry
+
+TIMESTAMP_TOLERANCE = 1e-4
+"""Seconds by which a timestamp may differ from frame_index / fps, and a video frame from its timestamp; LeRobot's."""
+OUTCOME = "next.success"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the data file says of one episode."""
+
+    action: np.ndarray
+    """float32 (t n)."""
+    state: np.ndarray | None
+    """float32 (t m)."""
+    instruction: str
+    """Of the first frame."""
+    tasks: int
+    """How many different tasks the episode has."""
+    success: bool | None
+    """`next.success` of the last frame, where the dataset has it."""
+
+
+class RowReader:
+    """Reads the rows of one episode after the other; a file stays open until another one is needed."""
+
+    def __init__(self, layout: Layout, tasks: Mapping[int, str], action: Vector, state: Vector | None) -> None:
+        self.layout, self.tasks, self.action, self.state = layout, tasks, action, state
+        self._path: Path | None = None
+        self._file: Any = None
+        self._groups: tuple[int, ...] = ()
+        self._table: Any = None
+
+    def read(self, entry: Entry) -> Rows:
+        """The rows of an episode.
+
+        Raises ValueError, naming the file, the episode and the frame, where they contradict the metadata or a
+        number is not finite.
+        """
+        wanted = [*BOOKKEEPING, self.action.key]
+        wanted += [self.state.key] if self.state is not None else []
+        wanted += [OUTCOME] if OUTCOME in self.layout.columns else []
+        table = self._rows(entry, wanted)
+        self._check_bookkeeping(entry, table)
+        numbers = whole_numbers(entry.data, table["task_index"], "task_index")
+        unknown = [number for number in np.unique(numbers).tolist() if number not in self.tasks]
+        if unknown:
+            raise ValueError(
+                f"{_place(entry)}: task_index {unknown[0]} is not among the {len(self.tasks)} tasks of the dataset"
+            )
+        success = None
+        if OUTCOME in table.column_names:
+            last = table[OUTCOME][-1].as_py()
+            last = last[0] if isinstance(last, list) and len(last) == 1 else last
+            success = None if last is None else bool(last)
+        return Rows(
+            action=_vectors(entry, table[self.action.key], self.action),
+            state=None if self.state is None else _vectors(entry, table[self.state.key], self.state),
+            instruction=self.tasks[int(numbers[0])],
+            tasks=len(set(numbers.tolist())),
+            success=success,
+        )
+
+    def images(self, entry: Entry, camera: Camera, frames: Sequence[int]) -> Iterator[np.ndarray]:
+        """Frames uint8 (h w 3) of a camera whose images lie in the data file."""
+        file = self._open(entry.data)
+        wanted, row = {entry.row + frame: frame for frame in frames}, 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if row + count > entry.row and row < entry.row + entry.length:
+                here = row
+                for batch in file.iter_batches(32, row_groups=[group], columns=[camera.key]):
+                    for offset in range(batch.num_rows):
+                        if here + offset in wanted:
+                            value = batch.column(0)[offset].as_py()
+                            yield self._image(entry, camera, wanted[here + offset], value)
+                    here += batch.num_rows
+            row += count
+
+    def _image(self, entry: Entry, camera: Camera, frame: int, value: Any) -> np.ndarray:
+        from PIL import Image, UnidentifiedImageError
+
+        where = f"{_place(entry)}, frame {frame}: {camera.key}"
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if data is None and isinstance(value, dict) and value.get("path"):
+            path = self.layout.folder / str(value["path"])
+            if not path.is_file() or ".." in path.parts:
+                raise FileNotFoundError(f"{where} refers to {value['path']}, which is not in the dataset")
+            data = path.read_bytes()
+        if not isinstance(data, bytes):
+            raise ValueError(f"{where} holds no encoded image; expected its bytes or a path")
+        try:
+            picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(f"{where} cannot be read as an image ({error})") from error
+        check_size(where, camera, picture.shape[0], picture.shape[1])
+        return picture
+
+    def _rows(self, entry: Entry, columns: Sequence[str]) -> Any:
+        file = self._open(entry.data)
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            raise ValueError(f"{entry.data} has no column {missing[0]!r}, which the dataset's features list")
+        if file.metadata.num_rows < entry.row + entry.length:
+            raise ValueError(
+                f"{entry.data} has {file.metadata.num_rows} rows, episode {entry.number} needs rows {entry.row} to "
+                f"{entry.row + entry.length}; download the file again"
+            )
+        groups, first, row = [], 0, 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if row + count > entry.row and row < entry.row + entry.length:
+                first = first if groups else row
+                groups.append(group)
+            row += count
+        if self._table is None or tuple(groups) != self._groups or self._table.column_names != list(columns):
+            import pyarrow
+
+            try:
+                self._table = file.read_row_groups(groups, columns=list(columns)).select(list(columns))
+            except (pyarrow.ArrowException, OSError) as error:
+                raise ValueError(f"{entry.data} cannot be read ({error}); download the file again") from error
+            self._groups = tuple(groups)
+        return self._table.slice(entry.row - first, entry.length)
+
+    def _open(self, path: Path) -> Any:
+        if path != self._path:
+            if self._file is not None:
+                self._file.close()
+            self._file, self._path, self._table, self._groups = open_parquet(path), path, None, ()
+        return self._file
+
+    def _check_bookkeeping(self, entry: Entry, table: Any) -> None:
+        def column(name: str) -> np.ndarray:
+            return whole_numbers(entry.data, table[name], name)
+
+        expected = np.arange(entry.length)
+        _check_equal(entry, "frame_index", column("frame_index"), expected)
+        _check_equal(entry, "episode_index", column("episode_index"), np.full(entry.length, entry.number))
+        index = column("index")
+        _check_equal(entry, "index", index, expected + (index[0] if entry.index is None else entry.index))
+        times = _scalars(entry, table["timestamp"], "timestamp")
+        late = ~(np.abs(times - expected / self.layout.fps) <= TIMESTAMP_TOLERANCE + times * 2**-23)
+        if late.any():
+            frame = int(np.flatnonzero(late)[0])
+            raise ValueError(
+                f"{_place(entry)}, frame {frame}: timestamp is {times[frame]:.6f} s, frame_index / fps is "
+                f"{frame / self.layout.fps:.6f} s; the recording is not at {self.layout.fps:g} Hz"
+            )
+
+
+def check_size(where: str, camera: Camera, height: int, width: int) -> None:
+    """Whether a decoded frame has the size that the dataset announces."""
+    if (height, width) != (camera.height, camera.width):
+        raise ValueError(
+            f"{where} is {height} x {width} pixels, the dataset's features say {camera.height} x {camera.width}"
+        )
+
+
+def _check_equal(entry: Entry, name: str, found: np.ndarray, expected: np.ndarray) -> None:
+    wrong = np.flatnonzero(found != expected)
+    if len(wrong):
+        frame = int(wrong[0])
+        raise ValueError(
+            f"{_place(entry)}, frame {frame}: {name} is {found[frame]}, expected {expected[frame]}; "
+            "the rows are not those that the metadata describes"
+        )
+
+
+def _scalars(entry: Entry, column: Any, name: str) -> np.ndarray:
+    values = np.asarray(column.to_numpy())
+    values = np.concatenate(values) if values.dtype == object else values
+    values = values.astype(np.float64)
+    if len(values) != entry.length or not np.isfinite(values).all():
+        raise ValueError(f"{_place(entry)}: column {name} has places without a number")
+    return values
+
+
+def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
+    import pyarrow
+    import pyarrow.types
+
+    array = column.combine_chunks()
+    array = array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
+    width = len(vector.names)
+    if array.null_count:
+        raise ValueError(f"{_place(entry)}: {vector.key} has {array.null_count} empty rows")
+    kind = array.type
+    if pyarrow.types.is_fixed_size_list(kind) or pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+        values = np.asarray(array.flatten().to_numpy(zero_copy_only=False), np.float64)
+        lengths = np.asarray(array.value_lengths().to_numpy(zero_copy_only=False))
+        wrong = np.flatnonzero(lengths != width)
+        if len(wrong):
+            raise ValueError(
+                f"{_place(entry)}, frame {wrong[0]}: {vector.key} has {lengths[wrong[0]]} numbers, the dataset's "
+                f"features say {width}"
+            )
+    else:
+        values = np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
+        if width != 1:
+            raise ValueError(f"{_place(entry)}: {vector.key} holds one number a frame, the features say {width}")
+    values = values.reshape(-1, width)
+    wrong = np.argwhere(~np.isfinite(values))
+    if len(wrong):
+        frame, place = wrong[0].tolist()
+        raise ValueError(
+            f"{_place(entry)}, frame {frame}: {vector.key}[{place}] ({vector.names[place]}) is "
+            f"{values[frame, place]}; leave the episode out with --episodes or mend the dataset"
+        )
+    return values.astype(np.float32)
+
+
+def _place(entry: Entry) -> str:
+    return f"{entry.data}, episode {entry.number}"

@@ -1,0 +1,346 @@
+"""Writes LeRobot datasets of version 3.0: several episodes per file, one video file per camera."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real2sim.files import atomic_write, write_text
+
+CODECS: Mapping[str, Mapping[str, str]] = {
+    "libsvtav1": {"g": "2", "crf": "30", "preset": "10"},
+    "libx264": {"g": "12", "crf": "20", "preset": "veryfast"},
+}
+"""Encoder -> its options; the first is LeRobot's own choice."""
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+SAMPLED_FRAMES = 32
+"""Frames of an episode that the statistics of a camera look at."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is recorded, at which rate, and how it is stored."""
+
+    fps: int
+    action_names: tuple[str, ...]
+    cameras: Mapping[str, tuple[int, int]]
+    """Short name -> height and width in pixels, at least 64 each."""
+    state_names: tuple[str, ...] = ()
+    robot_type: str | None = None
+    codec: str = "libsvtav1"
+    episodes_per_file: int = 50
+
+    def __post_init__(self) -> None:
+        if self.fps < 1:
+            raise ValueError(f"fps must be at least 1, got {self.fps}")
+        if self.codec not in CODECS:
+            raise ValueError(f"codec is {self.codec!r}; there are {', '.join(CODECS)}")
+        if not self.action_names or not self.cameras:
+            raise ValueError("a recording needs at least one action and one camera")
+        if self.episodes_per_file < 1:
+            raise ValueError(f"episodes_per_file must be at least 1, got {self.episodes_per_file}")
+
+    @property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """The features of ``info.json``."""
+        numbers = {"dtype": "float32"}
+        found: dict[str, dict[str, Any]] = {
+            "action": {**numbers, "shape": [len(self.action_names)], "names": list(self.action_names)}
+        }
+        if self.state_names:
+            names = list(self.state_names)
+            found["observation.state"] = {**numbers, "shape": [len(names)], "names": names}
+        for name, (height, width) in self.cameras.items():
+            found[f"observation.images.{name}"] = {
+                "dtype": "video",
+                "shape": [height, width, 3],
+                "names": ["height", "width", "channels"],
+                "info": {
+                    "video.height": height,
+                    "video.width": width,
+                    "video.codec": "av1" if self.codec == "libsvtav1" else "h264",
+                    "video.pix_fmt": "yuv420p",
+                    "video.is_depth_map": False,
+                    "video.fps": self.fps,
+                    "video.channels": 3,
+                    "has_audio": False,
+                },
+            }
+        found["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
+        for name in ("frame_index", "episode_index", "index", "task_index"):
+            found[name] = {"dtype": "int64", "shape": [1], "names": None}
+        return found
+
+
+class VideoFile:
+    """One mp4 that frames are appended to; it has no name to be found under until it is closed."""
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: int, codec: str) -> None:
+        import av
+
+        # The encoder prints a page about itself otherwise.
+        os.environ.setdefault("SVT_LOG", "1")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.frames = path, 0
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
+        self._container = av.open(str(self._temporary), "w")
+        self._stream = self._container.add_stream(codec, rate=Fraction(fps), options=dict(CODECS[codec]))
+        self._stream.height, self._stream.width = size
+        self._stream.pix_fmt = "yuv420p"
+
+    def append(self, frames: np.ndarray) -> None:
+        """Add frames uint8 (t h w 3)."""
+        import av
+
+        for picture in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts = self.frames
+            self.frames += 1
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Give the file its name."""
+        self._container.mux(self._stream.encode())
+        self._container.close()
+        os.replace(self._temporary, self.path)
+
+
+@dataclass
+class _Open:
+    """The files that episodes are being appended to."""
+
+    index: int
+    videos: dict[str, VideoFile]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    episodes: list[dict[str, Any]] = field(default_factory=list)
+
+
+class LeRobotWriter:
+    """Appends episodes to a dataset folder; `close` (or leaving the block) makes what was added visible.
+
+    A folder that holds a dataset of the same recording is continued, in files of its own.  What was added since
+    the last full file is lost when the process is killed.
+    """
+
+    def __init__(self, folder: Path, recording: Recording) -> None:
+        self.folder, self.recording = folder, recording
+        self.tasks: dict[str, int] = {}
+        self.episodes, self.frames, self._next = 0, 0, 0
+        self._stats: list[dict[str, Any]] = []
+        self._current: _Open | None = None
+        if (folder / "meta" / "info.json").is_file():
+            self._continue()
+
+    def add(
+        self,
+        task: str,
+        images: Mapping[str, np.ndarray],
+        action: np.ndarray,
+        state: np.ndarray | None = None,
+    ) -> int:
+        """Append an episode and give its number.
+
+        ``images``: camera -> uint8 (t h w 3); ``action`` (t n) and ``state`` (t m): the action commanded at each
+        frame, and the state it was decided in.
+        """
+        self._check(images, action, state)
+        if self._current is None:
+            files = {
+                name: VideoFile(self._path(name), size, self.recording.fps, self.recording.codec)
+                for name, size in self.recording.cameras.items()
+            }
+            self._current = _Open(self._next, files)
+            self._next += 1
+        current, length = self._current, len(action)
+        number = self.tasks.setdefault(task, len(self.tasks))
+        row: dict[str, Any] = {
+            "episode_index": self.episodes,
+            "length": length,
+            "tasks": [task],
+            "dataset_from_index": self.frames,
+            "dataset_to_index": self.frames + length,
+            "data/chunk_index": 0,
+            "data/file_index": current.index,
+            "meta/episodes/chunk_index": 0,
+            "meta/episodes/file_index": current.index,
+        }
+        for name, video in current.videos.items():
+            key = f"videos/observation.images.{name}"
+            row |= {f"{key}/chunk_index": 0, f"{key}/file_index": current.index}
+            row[f"{key}/from_timestamp"] = video.frames / self.recording.fps
+            video.append(images[name])
+            row[f"{key}/to_timestamp"] = video.frames / self.recording.fps
+        stats = _episode_stats(images, action, state)
+        for feature, values in stats.items():
+            row |= {f"stats/{feature}/{name}": value for name, value in values.items()}
+        current.episodes.append(row)
+        columns: dict[str, Any] = {"action": np.asarray(action, np.float32)}
+        if state is not None:
+            columns["observation.state"] = np.asarray(state, np.float32)
+        columns["timestamp"] = (np.arange(length) / self.recording.fps).astype(np.float32)
+        columns["frame_index"] = np.arange(length)
+        columns["episode_index"] = np.full(length, self.episodes)
+        columns["index"] = self.frames + np.arange(length)
+        columns["task_index"] = np.full(length, number)
+        current.rows.append(columns)
+        self._stats.append(stats)
+        self.episodes += 1
+        self.frames += length
+        if len(current.episodes) >= self.recording.episodes_per_file:
+            self.close()
+        return self.episodes - 1
+
+    def close(self) -> None:
+        """Complete the files that are being written, and the metadata about them."""
+        current, self._current = self._current, None
+        if current is None:
+            return
+        for video in current.videos.values():
+            video.close()
+        place = f"chunk-000/file-{current.index:03d}.parquet"
+        _write_parquet(self.folder / "data" / place, [_arrow(columns) for columns in current.rows])
+        import pyarrow
+
+        _write_parquet(self.folder / "meta" / "episodes" / place, [pyarrow.Table.from_pylist(current.episodes)])
+        tasks = {"task_index": list(self.tasks.values()), "task": list(self.tasks)}
+        _write_parquet(self.folder / "meta" / "tasks.parquet", [pyarrow.table(tasks)])
+        write_text(self.folder / "meta" / "stats.json", json.dumps(_merged(self._stats), indent=2) + "\n")
+        info = {
+            "codebase_version": "v3.0",
+            "robot_type": self.recording.robot_type,
+            "total_episodes": self.episodes,
+            "total_frames": self.frames,
+            "total_tasks": len(self.tasks),
+            "chunks_size": 1000,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": self.recording.fps,
+            "splits": {"train": f"0:{self.episodes}"},
+            "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+            "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+            "features": self.recording.features,
+        }
+        # Last, for it is what says that the rest is there.
+        write_text(self.folder / "meta" / "info.json", json.dumps(info, indent=2) + "\n")
+
+    def __enter__(self) -> LeRobotWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _path(self, camera: str) -> Path:
+        name = f"observation.images.{camera}"
+        return self.folder / "videos" / name / "chunk-000" / f"file-{self._next:03d}.mp4"
+
+    def _continue(self) -> None:
+        from real2sim.episodes.lerobot.dataset import LeRobotDataset
+
+        found = LeRobotDataset(self.folder)
+        info = json.loads((self.folder / "meta" / "info.json").read_text(encoding="utf-8"))
+        asked = json.loads(json.dumps(self.recording.features))
+        if info["features"] != asked or found.layout.fps != self.recording.fps:
+            raise ValueError(
+                f"{self.folder} holds a recording of other features or another rate; choose another folder"
+            )
+        self.episodes, self.frames = len(found), found.layout.total_frames
+        self.tasks = {task: number for number, task in found.tasks.items()}
+        self._next = 1 + max(int(entry.data.stem.split("-")[1]) for entry in found.entries)
+        stats = json.loads((self.folder / "meta" / "stats.json").read_text(encoding="utf-8"))
+        self._stats = [stats]
+
+    def _check(self, images: Mapping[str, np.ndarray], action: np.ndarray, state: np.ndarray | None) -> None:
+        recording, length = self.recording, len(action)
+        if set(images) != set(recording.cameras):
+            raise ValueError(
+                f"the episode has cameras {', '.join(images) or 'none'}, the recording "
+                f"{', '.join(recording.cameras)}"
+            )
+        for name, (height, width) in recording.cameras.items():
+            if images[name].shape != (length, height, width, 3) or images[name].dtype != np.uint8:
+                raise ValueError(
+                    f"camera {name}: frames are {images[name].dtype} {images[name].shape}, expected uint8 "
+                    f"({length}, {height}, {width}, 3)"
+                )
+        wanted = {"action": (action, recording.action_names)}
+        if recording.state_names:
+            if state is None:
+                raise ValueError("the recording has a state and the episode has none")
+            wanted["state"] = (state, recording.state_names)
+        for what, (values, names) in wanted.items():
+            if np.shape(values) != (length, len(names)) or not np.isfinite(values).all():
+                raise ValueError(
+                    f"{what} has shape {np.shape(values)}, expected finite numbers ({length}, {len(names)})"
+                )
+        if length < 1:
+            raise ValueError("the episode has no frame")
+
+
+def _arrow(columns: Mapping[str, np.ndarray]) -> Any:
+    import pyarrow
+
+    def column(values: np.ndarray) -> Any:
+        if values.ndim == 1:
+            return pyarrow.array(values)
+        return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.reshape(-1)), values.shape[1])
+
+    return pyarrow.table({name: column(values) for name, values in columns.items()})
+
+
+def _write_parquet(path: Path, tables: Sequence[Any]) -> None:
+    """One row group per table, as LeRobot's recorder writes one per episode."""
+    import pyarrow.parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file, pyarrow.parquet.ParquetWriter(file, tables[0].schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _episode_stats(
+    images: Mapping[str, np.ndarray], action: np.ndarray, state: np.ndarray | None
+) -> dict[str, dict[str, Any]]:
+    vectors = {"action": action} | ({} if state is None else {"observation.state": state})
+    found = {}
+    for name, values in vectors.items():
+        values = np.asarray(values, np.float64)
+        found[name] = _stats(values, 0) | {"count": [len(values)]}
+    for name, frames in images.items():
+        few = frames[:: max(1, len(frames) // SAMPLED_FRAMES)].astype(np.float64) / 255
+        stats = _stats(few.reshape(-1, 3), 0)
+        found[f"observation.images.{name}"] = {
+            kind: [[[value]] for value in values] for kind, values in stats.items()
+        } | {"count": [len(few)]}
+    return found
+
+
+def _stats(values: np.ndarray, axis: int) -> dict[str, Any]:
+    found = {"min": values.min(axis), "max": values.max(axis), "mean": values.mean(axis), "std": values.std(axis)}
+    found |= {name: np.quantile(values, share, axis=axis) for name, share in QUANTILES.items()}
+    return {name: value.tolist() for name, value in found.items()}
+
+
+def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Statistics of all episodes: exact but for the quantiles, which are means over episodes, as LeRobot's are."""
+    merged: dict[str, Any] = {}
+    for feature in parts[0]:
+        counts = np.array([part[feature]["count"][0] for part in parts], np.float64)
+        values = {
+            kind: np.array([part[feature][kind] for part in parts], np.float64)
+            for kind in ("min", "max", "mean", "std", *QUANTILES)
+        }
+        weights = (counts / counts.sum()).reshape(-1, *[1] * (values["mean"].ndim - 1))
+        mean = (weights * values["mean"]).sum(0)
+        spread = np.sqrt((weights * (values["std"] ** 2 + (values["mean"] - mean) ** 2)).sum(0))
+        found = {"min": values["min"].min(0), "max": values["max"].max(0), "mean": mean, "std": spread}
+        found |= {kind: (weights * values[kind]).sum(0) for kind in QUANTILES}
+        merged[feature] = {kind: value.tolist() for kind, value in found.items()}
+        merged[feature]["count"] = [int(counts.sum())]
+    return merged

@@ -1,0 +1,37 @@
+"""Which episodes of a dataset are meant: ranges of numbers, and a pattern for instructions."""
+
+from __future__ import annotations
+
+import re
+
+
+def episode_numbers(ranges: str, count: int) -> list[int]:
+    """The numbers that text such as ``"0:500"`` or ``"0:10,42"`` stands for, rising; all for an empty one.
+
+    A range includes its first number and not its last, which may be left out.  Raises ValueError for text that is no
+    range, and for numbers that a dataset of ``count`` episodes does not have.
+    """
+    if not ranges.strip():
+        return list(range(count))
+    chosen: set[int] = set()
+    for part in ranges.split(","):
+        match = re.fullmatch(r"\s*(\d*)\s*(:?)\s*(\d*)\s*", part)
+        if match is None or not part.strip():
+            raise ValueError(f"--episodes has {part.strip()!r}, expected ranges such as 0:500 or 0:10,42")
+        first, colon, last = match.groups()
+        begin = int(first or 0)
+        end = (int(last) if last else count) if colon else begin + 1
+        if end > count:
+            raise ValueError(f"--episodes asks for {part.strip()}, the dataset has episodes 0 to {count - 1}")
+        if begin >= end:
+            raise ValueError(f"--episodes asks for {part.strip()}, which holds no episode")
+        chosen.update(range(begin, end))
+    return sorted(chosen)
+
+
+def instruction_pattern(pattern: str) -> re.Pattern[str]:
+    """A pattern that whole instructions are matched with, whatever their case; ValueError if it is none."""
+    try:
+        return re.compile(pattern, re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
