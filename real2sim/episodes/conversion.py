@@ -66,7 +66,9 @@ class EpisodeFile:
             np.lib.format.write_array_header_1_0(file, header)
             for frame in frames:
                 if frame.shape != shape[1:] or frame.dtype != np.uint8:
-                    raise ValueError(f"frame {count} is {frame.dtype} {frame.shape}, expected uint8 {shape[1:]}")
+                    raise ValueError(
+                        f"frame {count} is {frame.dtype} {frame.shape}, expected uint8 {shape[1:]}"
+                    )
                 file.write(np.ascontiguousarray(frame).tobytes())
                 count += 1
         if count != shape[0]:

@@ -6,7 +6,16 @@ import csv
 import io
 from pathlib import Path
 
-WORDS = {"true": True, "1": True, "success": True, "yes": True, "false": False, "0": False, "failure": False, "no": False}
+WORDS = {
+    "true": True,
+    "1": True,
+    "success": True,
+    "yes": True,
+    "false": False,
+    "0": False,
+    "failure": False,
+    "no": False,
+}
 UNCLEAR = ("", "unclear")
 
 
@@ -17,7 +26,9 @@ def read_outcomes(path: Path, episodes: int) -> dict[int, bool]:
     is not one of the dataset's ``episodes``, a word that is no outcome, or an episode given twice.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a CSV file with the columns episode and success")
+        raise FileNotFoundError(
+            f"{path} does not exist; expected a CSV file with the columns episode and success"
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -41,7 +52,9 @@ def read_outcomes(path: Path, episodes: int) -> dict[int, bool]:
             raise ValueError(f"{path}, line {line} has {len(row)} columns, expected {len(names)}")
         number, outcome = row[at_episode].strip(), row[at_success].strip().lower()
         if not number.isdecimal() or int(number) >= episodes:
-            raise ValueError(f"{path}, line {line}: episode is {number!r}, expected a number from 0 to {episodes - 1}")
+            raise ValueError(
+                f"{path}, line {line}: episode is {number!r}, expected a number from 0 to {episodes - 1}"
+            )
         if int(number) in seen:
             raise ValueError(f"{path}, line {line}: episode {number} is given a second time")
         seen.add(int(number))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks import convert_lerobot as conversion_benchmark
 from benchmarks import rollout as rollout_benchmark
 from benchmarks import steps_and_error
 from real2sim.episodes.arrays import write_arrays
@@ -76,3 +77,14 @@ def test_ranking_of_every_way_to_draw_is_in_the_table(
     rows = pd.read_csv(tmp_path / "out" / "steps_and_error.csv")
     assert rows["steps"].tolist() == [1, 2]
     assert {"pearson", "mmrv", "mae_points", "policies"} <= set(rows.columns)
+
+
+def test_the_speed_of_a_conversion_is_printed_for_each_rate_and_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--episodes", "1", "--length", "11", "--height", "64", "--width", "64", "--codecs", "libx264"]
+    monkeypatch.setattr(sys, "argv", ["convert_lerobot", *words])
+    conversion_benchmark.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "22 source frames of 64 x 64, one process"
+    assert len([line for line in lines if line.startswith("| libx264 | ")]) == 5

@@ -128,9 +128,8 @@ def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[li
     stride = frame_stride(dataset.layout, config.hz)
     kept = [number for number in numbers if dataset.entries[number].length > stride]
     if not kept:
-        raise ValueError(
-            f"{config.data}: none of the {len(numbers)} episodes has two frames at {config.hz or dataset.layout.fps:g} Hz"
-        )
+        rate = config.hz or dataset.layout.fps
+        raise ValueError(f"{config.data}: none of the {len(numbers)} episodes has two frames at {rate:g} Hz")
     return kept, len(numbers) - len(kept)
 
 
@@ -139,7 +138,9 @@ def make_plan(dataset: LeRobotDataset, config: ConvertLeRobot) -> Plan:
     layout = dataset.layout
     cameras = tuple(map(layout.camera, config.cameras or layout.camera_names))
     if not cameras:
-        raise ValueError(f"{config.data} has no camera that can be used; expected features of dtype video or image")
+        raise ValueError(
+            f"{config.data} has no camera that can be used; expected features of dtype video or image"
+        )
     stride = frame_stride(layout, config.hz)
     for camera in cameras:
         if config.size and abs(config.size[1] * camera.height / (config.size[0] * camera.width) - 1) > 0.05:
@@ -171,7 +172,9 @@ def check_tables(
         low, high = np.minimum(low, rows.action.min(0)), np.maximum(high, rows.action.max(0))
         several += rows.tasks > 1
     if several:
-        LOG.info("%d episodes change their task on the way; the first one is kept as their instruction", several)
+        LOG.info(
+            "%d episodes change their task on the way; the first one is kept as their instruction", several
+        )
     return low, high
 
 

@@ -16,7 +16,9 @@ LFS_BEGINNING = b"version https://git-lfs"
 def check_present(path: Path) -> None:
     """Raises FileNotFoundError for a missing file, ValueError for one that Git LFS has not fetched yet."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist, and the dataset's metadata refers to it; download it again")
+        raise FileNotFoundError(
+            f"{path} does not exist, and the dataset's metadata refers to it; download it again"
+        )
     with path.open("rb") as file:
         beginning = file.read(len(LFS_BEGINNING))
     if beginning == LFS_BEGINNING:
@@ -49,7 +51,9 @@ def read_json_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any
             try:
                 value = json.loads(line)
             except ValueError as error:
-                raise ValueError(f"{path}, line {number} is not valid JSON ({error}); download it again") from error
+                raise ValueError(
+                    f"{path}, line {number} is not valid JSON ({error}); download it again"
+                ) from error
             missing = [name for name in fields if not isinstance(value, dict) or name not in value]
             if missing:
                 raise ValueError(f"{path}, line {number} has no field {missing[0]!r}")
@@ -71,7 +75,9 @@ def open_parquet(path: Path) -> Any:
 def whole_numbers(path: Path, column: Any, name: str) -> np.ndarray:
     """A column of whole numbers (n,) int64; without gaps."""
     if column.null_count:
-        raise ValueError(f"{path}: column {name} has {column.null_count} empty places, expected whole numbers")
+        raise ValueError(
+            f"{path}: column {name} has {column.null_count} empty places, expected whole numbers"
+        )
     values = np.asarray(column.to_numpy())
     if values.dtype == object and len(values):
         # Some writers store a scalar as a list of one.

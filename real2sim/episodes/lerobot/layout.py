@@ -212,7 +212,9 @@ def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
         or len(shape) != 3
         or not all(isinstance(size, int) and size > 0 for size in shape)
     ):
-        raise ValueError(f"{path}: camera {key} has shape {shape}, expected three sizes such as [480, 640, 3]")
+        raise ValueError(
+            f"{path}: camera {key} has shape {shape}, expected three sizes such as [480, 640, 3]"
+        )
     names = [name.lower() for name in flat_names(entry.get("names"))]
     if len(names) == 3 and "height" in names and "width" in names:
         height, width = shape[names.index("height")], shape[names.index("width")]

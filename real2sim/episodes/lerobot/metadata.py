@@ -52,11 +52,17 @@ def read_tasks(layout: Layout) -> dict[int, str]:
     """Task index -> instruction."""
     if layout.major == 2:
         path = layout.folder / TASKS_V2
-        tasks = {int(row["task_index"]): str(row["task"]) for row in read_json_lines(path, ("task_index", "task"))}
+        tasks = {
+            int(row["task_index"]): str(row["task"]) for row in read_json_lines(path, ("task_index", "task"))
+        }
     else:
         path = layout.folder / TASKS_V3
         table = open_parquet(path).read()
-        texts = [name for name in table.column_names if str(table.schema.field(name).type) in ("string", "large_string")]
+        texts = [
+            name
+            for name in table.column_names
+            if str(table.schema.field(name).type) in ("string", "large_string")
+        ]
         if "task_index" not in table.column_names or not texts:
             raise ValueError(
                 f"{path} has columns {', '.join(table.column_names)}; expected task_index and the task's text"
@@ -84,7 +90,9 @@ def read_entries(layout: Layout) -> list[Entry]:
                 "episodes must be numbered 0, 1, 2, ... without gaps"
             )
         if entry.length < 1:
-            raise ValueError(f"{layout.folder}: episode {place} has length {entry.length}, expected at least 1")
+            raise ValueError(
+                f"{layout.folder}: episode {place} has length {entry.length}, expected at least 1"
+            )
     total = sum(entry.length for entry in entries)
     if total != layout.total_frames:
         raise ValueError(
@@ -140,7 +148,9 @@ def _entries_v3(layout: Layout) -> list[Entry]:
     folder = layout.folder / EPISODES_V3
     files = sorted(folder.glob("chunk-*/file-*.parquet"))
     if not files:
-        raise FileNotFoundError(f"{folder} holds no chunk-*/file-*.parquet; expected the table of episodes there")
+        raise FileNotFoundError(
+            f"{folder} holds no chunk-*/file-*.parquet; expected the table of episodes there"
+        )
     videos = [camera.key for camera in layout.cameras if camera.is_video]
     names = ["episode_index", "length", "dataset_from_index", "dataset_to_index"]
     names += ["data/chunk_index", "data/file_index"]
@@ -198,7 +208,10 @@ def _rows_v3(
 def _check_ranges(layout: Layout, table: Mapping[str, np.ndarray]) -> None:
     expected = 0
     for number, length, first, last in zip(
-        *(table[name].tolist() for name in ("episode_index", "length", "dataset_from_index", "dataset_to_index")),
+        *(
+            table[name].tolist()
+            for name in ("episode_index", "length", "dataset_from_index", "dataset_to_index")
+        ),
         strict=True,
     ):
         if last - first != length:

@@ -52,7 +52,9 @@ def describe_robot(
         )
     each = list(units) * (len(action.names) if len(units) == 1 else 1) or [""] * len(action.names)
     unit = dict(zip(action.names, each, strict=True))
-    numbers = () if state is None else tuple(robots.StateNumber(item, unit.get(item, "")) for item in state.names)
+    numbers = (
+        () if state is None else tuple(robots.StateNumber(item, unit.get(item, "")) for item in state.names)
+    )
     commanded = action_kind == "absolute" and {number.name for number in numbers} <= set(action.names)
     return robots.Robot(
         name=name or layout.robot_type or layout.folder.resolve().name,
@@ -71,7 +73,10 @@ def describe_robot(
 
 
 def action_bounds(
-    numbers: Sequence[robots.ActionNumber], low: np.ndarray, high: np.ndarray, found: robots.Robot | None = None
+    numbers: Sequence[robots.ActionNumber],
+    low: np.ndarray,
+    high: np.ndarray,
+    found: robots.Robot | None = None,
 ) -> tuple[robots.ActionNumber, ...]:
     """The numbers with bounds around what was recorded, ``low`` to ``high`` (n,), and around those of ``found``.
 

@@ -38,7 +38,9 @@ class Rows:
 class RowReader:
     """Reads the rows of one episode after the other; a file stays open until another one is needed."""
 
-    def __init__(self, layout: Layout, tasks: Mapping[int, str], action: Vector, state: Vector | None) -> None:
+    def __init__(
+        self, layout: Layout, tasks: Mapping[int, str], action: Vector, state: Vector | None
+    ) -> None:
         self.layout, self.tasks, self.action, self.state = layout, tasks, action, state
         self._path: Path | None = None
         self._file: Any = None
@@ -120,7 +122,8 @@ class RowReader:
                 f"{entry.data} has {file.metadata.num_rows} rows, episode {entry.number} needs rows {entry.row} to "
                 f"{entry.row + entry.length}; download the file again"
             )
-        groups, first, row = [], 0, 0
+        groups: list[int] = []
+        first = row = 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
             if row + count > entry.row and row < entry.row + entry.length:
@@ -200,7 +203,11 @@ def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
     if array.null_count:
         raise ValueError(f"{_place(entry)}: {vector.key} has {array.null_count} empty rows")
     kind = array.type
-    if pyarrow.types.is_fixed_size_list(kind) or pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
+    if (
+        pyarrow.types.is_fixed_size_list(kind)
+        or pyarrow.types.is_list(kind)
+        or pyarrow.types.is_large_list(kind)
+    ):
         values = np.asarray(array.flatten().to_numpy(zero_copy_only=False), np.float64)
         lengths = np.asarray(array.value_lengths().to_numpy(zero_copy_only=False))
         wrong = np.flatnonzero(lengths != width)
@@ -212,11 +219,13 @@ def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
     else:
         values = np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
         if width != 1:
-            raise ValueError(f"{_place(entry)}: {vector.key} holds one number a frame, the features say {width}")
+            raise ValueError(
+                f"{_place(entry)}: {vector.key} holds one number a frame, the features say {width}"
+            )
     values = values.reshape(-1, width)
-    wrong = np.argwhere(~np.isfinite(values))
-    if len(wrong):
-        frame, place = wrong[0].tolist()
+    infinite = np.argwhere(~np.isfinite(values))
+    if len(infinite):
+        frame, place = infinite[0].tolist()
         raise ValueError(
             f"{_place(entry)}, frame {frame}: {vector.key}[{place}] ({vector.names[place]}) is "
             f"{values[frame, place]}; leave the episode out with --episodes or mend the dataset"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.episodes.lerobot.statistics import episode_statistics, merged_statistics
 from real2sim.files import atomic_write, write_text
 
 CODECS: Mapping[str, Mapping[str, str]] = {
@@ -19,9 +20,6 @@ CODECS: Mapping[str, Mapping[str, str]] = {
     "libx264": {"g": "12", "crf": "20", "preset": "veryfast"},
 }
 """Encoder -> its options; the first is LeRobot's own choice."""
-QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
-SAMPLED_FRAMES = 32
-"""Frames of an episode that the statistics of a camera look at."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,10 @@ class VideoFile:
         self.path, self.frames = path, 0
         self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
         self._container = av.open(str(self._temporary), "w")
-        self._stream = self._container.add_stream(codec, rate=Fraction(fps), options=dict(CODECS[codec]))
-        self._stream.height, self._stream.width = size
-        self._stream.pix_fmt = "yuv420p"
+        stream: Any = self._container.add_stream(codec, rate=Fraction(fps), options=dict(CODECS[codec]))
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        self._stream = stream
 
     def append(self, frames: np.ndarray) -> None:
         """Add frames uint8 (t h w 3)."""
@@ -177,7 +176,7 @@ class LeRobotWriter:
             row[f"{key}/from_timestamp"] = video.frames / self.recording.fps
             video.append(images[name])
             row[f"{key}/to_timestamp"] = video.frames / self.recording.fps
-        stats = _episode_stats(images, action, state)
+        stats = episode_statistics(images, action, state)
         for feature, values in stats.items():
             row |= {f"stats/{feature}/{name}": value for name, value in values.items()}
         current.episodes.append(row)
@@ -208,10 +207,14 @@ class LeRobotWriter:
         _write_parquet(self.folder / "data" / place, [_arrow(columns) for columns in current.rows])
         import pyarrow
 
-        _write_parquet(self.folder / "meta" / "episodes" / place, [pyarrow.Table.from_pylist(current.episodes)])
+        _write_parquet(
+            self.folder / "meta" / "episodes" / place, [pyarrow.Table.from_pylist(current.episodes)]
+        )
         tasks = {"task_index": list(self.tasks.values()), "task": list(self.tasks)}
         _write_parquet(self.folder / "meta" / "tasks.parquet", [pyarrow.table(tasks)])
-        write_text(self.folder / "meta" / "stats.json", json.dumps(_merged(self._stats), indent=2) + "\n")
+        write_text(
+            self.folder / "meta" / "stats.json", json.dumps(merged_statistics(self._stats), indent=2) + "\n"
+        )
         info = {
             "codebase_version": "v3.0",
             "robot_type": self.recording.robot_type,
@@ -302,45 +305,3 @@ def _write_parquet(path: Path, tables: Sequence[Any]) -> None:
     with atomic_write(path) as file, pyarrow.parquet.ParquetWriter(file, tables[0].schema) as writer:
         for table in tables:
             writer.write_table(table)
-
-
-def _episode_stats(
-    images: Mapping[str, np.ndarray], action: np.ndarray, state: np.ndarray | None
-) -> dict[str, dict[str, Any]]:
-    vectors = {"action": action} | ({} if state is None else {"observation.state": state})
-    found = {}
-    for name, values in vectors.items():
-        values = np.asarray(values, np.float64)
-        found[name] = _stats(values, 0) | {"count": [len(values)]}
-    for name, frames in images.items():
-        few = frames[:: max(1, len(frames) // SAMPLED_FRAMES)].astype(np.float64) / 255
-        stats = _stats(few.reshape(-1, 3), 0)
-        found[f"observation.images.{name}"] = {
-            kind: [[[value]] for value in values] for kind, values in stats.items()
-        } | {"count": [len(few)]}
-    return found
-
-
-def _stats(values: np.ndarray, axis: int) -> dict[str, Any]:
-    found = {"min": values.min(axis), "max": values.max(axis), "mean": values.mean(axis), "std": values.std(axis)}
-    found |= {name: np.quantile(values, share, axis=axis) for name, share in QUANTILES.items()}
-    return {name: value.tolist() for name, value in found.items()}
-
-
-def _merged(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Statistics of all episodes: exact but for the quantiles, which are means over episodes, as LeRobot's are."""
-    merged: dict[str, Any] = {}
-    for feature in parts[0]:
-        counts = np.array([part[feature]["count"][0] for part in parts], np.float64)
-        values = {
-            kind: np.array([part[feature][kind] for part in parts], np.float64)
-            for kind in ("min", "max", "mean", "std", *QUANTILES)
-        }
-        weights = (counts / counts.sum()).reshape(-1, *[1] * (values["mean"].ndim - 1))
-        mean = (weights * values["mean"]).sum(0)
-        spread = np.sqrt((weights * (values["std"] ** 2 + (values["mean"] - mean) ** 2)).sum(0))
-        found = {"min": values["min"].min(0), "max": values["max"].max(0), "mean": mean, "std": spread}
-        found |= {kind: (weights * values[kind]).sum(0) for kind in QUANTILES}
-        merged[feature] = {kind: value.tolist() for kind, value in found.items()}
-        merged[feature]["count"] = [int(counts.sum())]
-    return merged

@@ -36,7 +36,7 @@ def frames(camera: int, episode: int, length: int, size: tuple[int, int] = SIZE)
 
 
 def numbers(episode: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Actions and states (t 3): the action is the frame's number plus 100 times the episode's, the state a half less."""
+    """Actions and states (t 3): an action is the frame's number plus 100 times the episode's, a state half less."""
     at = 100 * episode + np.arange(length, dtype=np.float32)[:, None] + np.array([0, 0.25, 0.125], np.float32)
     return at.astype(np.float32), (at - 0.5).astype(np.float32)
 
@@ -50,7 +50,9 @@ def make_v3(
     **settings: Any,
 ) -> Path:
     """A v3.0 dataset: several episodes per file."""
-    recording = Recording(fps, MOTORS, dict.fromkeys(CAMERAS, size), MOTORS, "so101_follower", codec, **settings)
+    recording = Recording(
+        fps, MOTORS, dict.fromkeys(CAMERAS, size), MOTORS, "so101_follower", codec, **settings
+    )
     with LeRobotWriter(folder, recording) as writer:
         for episode, length in enumerate(lengths):
             action, state = numbers(episode, length)
@@ -104,7 +106,9 @@ def make_v2(
         for i, name in enumerate(CAMERAS):
             key, film = f"observation.images.{name}", frames(i, episode, length)
             if images_in_tables:
-                columns[key] = [{"bytes": png(frame), "path": f"frame-{t:06d}.png"} for t, frame in enumerate(film)]
+                columns[key] = [
+                    {"bytes": png(frame), "path": f"frame-{t:06d}.png"} for t, frame in enumerate(film)
+                ]
             else:
                 path = folder / f"videos/chunk-000/{key}/episode_{episode:06d}.mp4"
                 video = VideoFile(path, SIZE, round(fps), codec)

@@ -93,7 +93,7 @@ def test_cameras_are_chosen_and_ordered_by_name(tmp_path: Path) -> None:
     check_frames(episode(tmp_path / "one", 2)["image"], 2, 1, cameras=(1,))
     convert(tmp_path / "data", tmp_path / "both", cameras=("observation.images.wrist", "front"))
     check_frames(episode(tmp_path / "both", 2)["image"], 2, 1, cameras=(1, 0))
-    with pytest.raises(ValueError, match="no camera 'frnt'; did you mean 'front'.*it has front, wrist"):
+    with pytest.raises(ValueError, match=r"no camera 'frnt'; did you mean 'front'.*it has front, wrist"):
         convert(tmp_path / "data", tmp_path / "none", cameras=("frnt",))
     assert not (tmp_path / "none").exists()
 
@@ -106,7 +106,13 @@ def test_images_in_tables_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [list(MOTORS), {"motors": list(MOTORS)}, {"axes": list(MOTORS)}, [list(MOTORS)], dict(zip(MOTORS, range(3)))],
+    [
+        list(MOTORS),
+        {"motors": list(MOTORS)},
+        {"axes": list(MOTORS)},
+        [list(MOTORS)],
+        dict(zip(MOTORS, range(3), strict=True)),
+    ],
 )
 def test_names_of_all_shapes_are_read(names: Any, tmp_path: Path) -> None:
     assert flat_names(names) == MOTORS
@@ -129,7 +135,9 @@ def test_a_rate_written_as_a_fraction_is_read(tmp_path: Path) -> None:
 
 def test_only_a_whole_share_of_the_frames_can_be_kept(tmp_path: Path) -> None:
     make_v3(tmp_path / "data", lengths=(3,))
-    with pytest.raises(ValueError, match="30 frames per second, of which 4 cannot be kept evenly; choose one of 30"):
+    with pytest.raises(
+        ValueError, match="30 frames per second, of which 4 cannot be kept evenly; choose one of 30"
+    ):
         convert(tmp_path / "data", tmp_path / "out", hz=4)
 
 
@@ -139,7 +147,9 @@ def test_episodes_are_chosen_by_number_and_by_instruction(tmp_path: Path) -> Non
     assert sorted(path.stem for path in (tmp_path / "out").glob("*.npz")) == ["000001", "000002", "000004"]
     assert convert(tmp_path / "data", tmp_path / "pull", instructions="pull") == 2
     assert sorted(path.stem for path in (tmp_path / "pull").glob("*.npz")) == ["000001", "000003"]
-    with pytest.raises(ValueError, match="no instruction of these episodes matches 'lift'.*'Push the block.'"):
+    with pytest.raises(
+        ValueError, match=r"no instruction of these episodes matches 'lift'.*'Push the block.'"
+    ):
         convert(tmp_path / "data", tmp_path / "none", instructions="lift")
     with pytest.raises(ValueError, match="asks for 3:9, the dataset has episodes 0 to 4"):
         convert(tmp_path / "data", tmp_path / "none", episodes="3:9")
@@ -220,7 +230,9 @@ def test_a_video_whose_pictures_refer_backwards_and_forwards_is_read_exactly(tmp
 
 
 def test_unknown_versions_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"has no meta/info\.json; expected the folder of a LeRobot dataset"):
+    with pytest.raises(
+        FileNotFoundError, match=r"has no meta/info\.json; expected the folder of a LeRobot dataset"
+    ):
         convert(tmp_path, tmp_path / "out")
     make_v3(tmp_path / "data", lengths=(3,))
     edit_info(tmp_path / "data", codebase_version="v1.6")
