@@ -97,11 +97,12 @@ def train_policy(arguments: Sequence[str]) -> None:
 
 def train_classifier(arguments: Sequence[str]) -> None:
     """Train a success classifier on episodes with known outcomes."""
+    from real2sim.drawer.presets import drawer_goals
     from real2sim.success.train_classifier import ClassifierTraining
     from real2sim.success.train_classifier import train_classifier as train
 
     config = _parse(ClassifierTraining, "train classifier", arguments)
-    train(config)
+    train(config, drawer_goals())
     print(f"judge: {config.out / 'model'}")
 
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-import real2sim
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.worker import EXIT_ERROR
 from real2sim.model_folder import config_to_dict
@@ -71,7 +70,7 @@ def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) 
 
 def _python_path() -> str:
     # An uninstalled checkout is found by its workers too, wherever the notebook that uses it was started.
-    root = Path(real2sim.__file__).parents[1]
+    root = Path(__file__).resolve().parents[2]
     own = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
     return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
 

@@ -36,6 +36,8 @@ class JudgeEvaluation:
     """Model folder of the classifier."""
     physics: tuple[Path, ...] = ()
     """Dataset folders with known outcomes."""
+    joint: str = "joint"
+    """Array of their episodes that holds the joint position, where a goal of the classifier has a threshold."""
     sheets: Path | None = None
     """Folder with sheets of generated episodes and the labels given to them by eye."""
 
@@ -56,7 +58,7 @@ def evaluate_judge(config: JudgeEvaluation) -> dict[str, Any]:
     if quality.get("judge_digest") != judge.digest:
         quality = {"judge_digest": judge.digest}
     if config.physics:
-        outcomes = Outcomes(config.physics, judge.config)
+        outcomes = Outcomes(config.physics, judge.config, config.joint)
         quality["physics"] = _facts_by_goal(judge, *_on_final_frames(judge, outcomes))
         quality["physics_every_frame"] = _on_every_frame(judge, outcomes).facts()
     if config.sheets is not None:
@@ -68,9 +70,11 @@ def evaluate_judge(config: JudgeEvaluation) -> dict[str, Any]:
     return quality
 
 
-def quality_on_physics(judge: SuccessClassifier, folders: Sequence[Path | str]) -> dict[str, Any]:
+def quality_on_physics(
+    judge: SuccessClassifier, folders: Sequence[Path | str], joint: str = "joint"
+) -> dict[str, Any]:
     """Confusion matrix and calibration on dataset episodes, over all and per instruction."""
-    return _facts_by_goal(judge, *_on_final_frames(judge, Outcomes(folders, judge.config)))
+    return _facts_by_goal(judge, *_on_final_frames(judge, Outcomes(folders, judge.config, joint)))
 
 
 def quality_on_labels(judge: Judge, folder: RunFolder, labels: Path) -> dict[str, Any]:

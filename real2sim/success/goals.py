@@ -29,6 +29,15 @@ class Goal:
         return np.asarray(joint) > self.threshold if self.above else np.asarray(joint) < self.threshold
 
 
+@dataclass(frozen=True)
+class MeasuredGoals:
+    """Goals that a measured joint position decides."""
+
+    joint: str
+    """Array (t,) of a dataset's episodes that holds the joint position, metres."""
+    goals: tuple[Goal, ...]
+
+
 def normal_instruction(instruction: str) -> str:
     """The instruction in lower case, with single spaces and without a final full stop."""
     return " ".join(instruction.lower().split()).removesuffix(".")

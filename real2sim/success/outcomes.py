@@ -10,7 +10,7 @@ import numpy as np
 
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.success.classifier import ClassifierConfig, judged_frames
-from real2sim.success.goals import Goal, goal_index
+from real2sim.success.goals import Goal, MeasuredGoals, goal_index, normal_instruction
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,16 @@ class Clips:
 class Outcomes:
     """Episodes of one or more dataset folders, held in memory (258 kB for 21 frames of 64 x 64 pixels)."""
 
-    def __init__(
-        self, folders: Sequence[Path | str], config: ClassifierConfig, limit: int | None = None
-    ) -> None:
-        paths = [path for folder in folders for path in dataset_files(Path(folder))][:limit]
+    def __init__(self, folders: Sequence[Path | str], config: ClassifierConfig, joint: str = "joint") -> None:
+        """``joint`` names the array that holds the joint position, where a goal has a threshold."""
+        paths = [path for folder in folders for path in dataset_files(Path(folder))]
         self.config = config
         self.names = [path.stem for path in paths]
         videos, joints, goals, successes = [], [], [], []
         for path in paths:
-            video, joint, instruction, success = _read(path, config)
+            video, positions, instruction, success = _read(path, config, joint)
             videos.append(video)
-            joints.append(joint)
+            joints.append(positions)
             goals.append(goal_index(config.goals, instruction))
             successes.append(success)
         self.lengths = np.array([len(video) for video in videos])
@@ -87,6 +86,26 @@ class Outcomes:
         return Clips(self.images[index], joint, reached, known)
 
 
+def dataset_goals(folders: Sequence[Path | str], measured: MeasuredGoals | None) -> tuple[Goal, ...]:
+    """The goals of a dataset's instructions.
+
+    Those of ``measured`` where it knows every instruction and every episode holds its joint position; else one goal
+    per instruction, decided by the recorded outcome.
+    """
+    instructions, complete = set(), True
+    for path in (path for folder in folders for path in dataset_files(Path(folder))):
+        episode = read_npz(path, ["instruction"], optional=[measured.joint] if measured is not None else [])
+        instructions.add(normal_instruction(str(episode["instruction"])))
+        complete = complete and measured is not None and measured.joint in episode
+    if (
+        measured is not None
+        and complete
+        and instructions <= {normal_instruction(goal.instruction) for goal in measured.goals}
+    ):
+        return measured.goals
+    return tuple(Goal(instruction) for instruction in sorted(instructions))
+
+
 def near_threshold(joint: np.ndarray, goals: tuple[Goal, ...], distance: float) -> np.ndarray:
     """True where a joint position lies within ``distance`` metres of any goal's threshold."""
     thresholds = [goal.threshold for goal in goals if goal.threshold is not None]
@@ -96,9 +115,9 @@ def near_threshold(joint: np.ndarray, goals: tuple[Goal, ...], distance: float) 
     return near
 
 
-def _read(path: Path, config: ClassifierConfig) -> tuple[np.ndarray, np.ndarray, str, bool]:
+def _read(path: Path, config: ClassifierConfig, joint: str) -> tuple[np.ndarray, np.ndarray, str, bool]:
     measured = any(goal.threshold is not None for goal in config.goals)
-    names = ["image", "instruction", "success", *(["drawer"] if measured else [])]
+    names = ["image", "instruction", "success", *([joint] if measured else [])]
     episode = read_npz(path, names)
     images = episode["image"]
     if images.shape[1:3] != config.image_size:
@@ -106,5 +125,5 @@ def _read(path: Path, config: ClassifierConfig) -> tuple[np.ndarray, np.ndarray,
             f"{path} has images of {images.shape[1]} x {images.shape[2]} pixels, the classifier expects "
             f"{config.image_size[0]} x {config.image_size[1]}; choose another image_size or resize them"
         )
-    joint = episode["drawer"] if measured else np.full(len(images), np.nan)
-    return images, np.asarray(joint, np.float32), str(episode["instruction"]), bool(episode["success"])
+    positions = episode[joint] if measured else np.full(len(images), np.nan)
+    return images, np.asarray(positions, np.float32), str(episode["instruction"]), bool(episode["success"])

@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from real2sim.drawer.presets import drawer_goals
 from real2sim.files import write_text
 from real2sim.model_folder import config_to_dict, write_folder
 from real2sim.success.calibration import PlattScaling, fit_platt
 from real2sim.success.card import model_card
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
-from real2sim.success.outcomes import Outcomes, near_threshold
+from real2sim.success.goals import MeasuredGoals
+from real2sim.success.outcomes import Outcomes, dataset_goals, near_threshold
 from real2sim.success.snapshot import read_snapshot, write_snapshot
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class ClassifierTraining:
     """Folder for log, snapshot and, in the end, the model (``out/model``); an unfinished one is continued."""
     # Goals are easier to write in Python than as flags.
     classifier: Annotated[ClassifierConfig | None, tyro.conf.Suppress] = None
-    """Shape of the network and its goals; by default those of the drawer suite."""
+    """Size of the network and its goals; by default one goal per instruction of the data."""
     degradation: DegradationConfig = field(default_factory=DegradationConfig)
     """Defects of generated frames that training imitates."""
     steps: int = 2500
@@ -75,13 +75,15 @@ class ClassifierTraining:
             raise ValueError(f"average must lie in [0, 1), got {self.average}")
 
 
-def train_classifier(config: ClassifierTraining) -> SuccessClassifier:
+def train_classifier(config: ClassifierTraining, measured: MeasuredGoals | None = None) -> SuccessClassifier:
     """Train, calibrate and store a judge; a run that was stopped continues from its last snapshot.
+
+    ``measured`` are goals that a joint position decides, used where the data holds it (see `dataset_goals`).
 
     Raises ValueError where ``out`` holds a snapshot of another configuration.
     """
-    shape = config.classifier or ClassifierConfig(goals=drawer_goals())
-    outcomes = Outcomes(config.data, shape)
+    shape = config.classifier or ClassifierConfig(goals=dataset_goals(config.data, measured))
+    outcomes = Outcomes(config.data, shape, *([] if measured is None else [measured.joint]))
     training, calibrating = split_episodes(len(outcomes), config.calibration_share, config.seed)
     run = TrainingRun(config, shape)
     start = run.resume()

@@ -26,7 +26,7 @@ def write_episode(path: Path, rng: np.random.Generator, length: int = 5) -> None
     np.savez(
         path,
         image=np.stack([draw(float(position)) for position in joint]),
-        drawer=joint,
+        joint=joint,
         instruction=task.replace("_", " "),
         task=task,
         success=bool(success),

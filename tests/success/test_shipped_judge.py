@@ -48,7 +48,7 @@ def test_it_agrees_with_the_eye_on_generated_episodes(judge: SuccessClassifier) 
 
 
 def test_it_judges_by_the_thresholds_of_the_physics(judge: SuccessClassifier) -> None:
-    assert judge.config.goals == drawer_goals()
+    assert judge.config.goals == drawer_goals().goals
 
 
 def test_it_is_small_and_its_card_tells_how_good_these_very_weights_are(judge: SuccessClassifier) -> None:

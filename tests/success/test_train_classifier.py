@@ -12,8 +12,8 @@ from real2sim.model_folder import write_folder
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork
 from real2sim.success.degradation import DegradationConfig
 from real2sim.success.evaluate import JudgeEvaluation, evaluate_judge, quality_on_physics
-from real2sim.success.goals import Goal
-from real2sim.success.outcomes import Outcomes
+from real2sim.success.goals import Goal, MeasuredGoals
+from real2sim.success.outcomes import Outcomes, dataset_goals
 from real2sim.success.train_classifier import (
     ClassifierTraining,
     TrainingRun,
@@ -159,6 +159,18 @@ def test_without_a_joint_only_the_recorded_outcome_is_known(tmp_path: Path) -> N
     assert judge.probability(outcomes.images.reshape(3, 4, 16, 16, 3), ["pick can"] * 3).shape == (3,)
 
 
+def test_goals_are_measured_where_the_data_holds_the_joint_and_recorded_outcomes_elsewhere(
+    tmp_path: Path, dataset: Path
+) -> None:
+    measured = MeasuredGoals("joint", ClassifierConfig.tiny().goals)
+    assert dataset_goals([dataset], measured) == measured.goals
+    recorded = (Goal("close drawer"), Goal("open drawer"))
+    assert dataset_goals([dataset], None) == recorded
+    assert dataset_goals([dataset], dataclasses.replace(measured, joint="other")) == recorded
+    np.savez(tmp_path / "new.npz", instruction="Lift the cup.", joint=np.zeros(2))
+    assert dataset_goals([tmp_path], measured) == (Goal("lift the cup"),)
+
+
 def test_unknown_outcomes_do_not_count() -> None:
     logits = torch.tensor([[3.0, 50.0]])
     reached = torch.tensor([[True, False]])
@@ -192,7 +204,7 @@ def test_data_that_cannot_be_read_is_named(tmp_path: Path, dataset: Path) -> Non
         image=np.zeros((2, 8, 8, 3), np.uint8),
         success=True,
         instruction="open drawer",
-        drawer=np.zeros(2),
+        joint=np.zeros(2),
     )
     with pytest.raises(ValueError, match="the classifier expects 16 x 16"):
         Outcomes([tmp_path], config)
