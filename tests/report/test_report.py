@@ -280,7 +280,7 @@ def test_dollar_signs_in_names_are_not_formulas(name, tmp_path):
     suite = make_suite(policies=4, starts=10)
     names = {"policy-3": name, TASKS[0]: f"task {name}"}
     episodes, real = suite.episodes.replace(names), suite.real.replace(names)
-    report(episodes, real, out=tmp_path, real_name=f"real = {name}")
+    make_report(episodes, real, out=tmp_path, real_name=f"real = {name}")
     _, text, _ = read_page(tmp_path)
     assert name in text
 
