@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-import os
-import shutil
-import tempfile
-import types
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from real2sim.files import read_json
+from real2sim.files import atomic_folder, read_bytes, read_json, reading, write_json, write_text, writing
+from real2sim.strict import from_values
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,49 +40,9 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 def config_from_dict(cls: type[Config], values: Any, where: str = "config") -> Config:
     """The dataclass ``cls`` from JSON values: lists become tuples, nested dataclasses are built.
 
-    Raises ValueError naming an unknown or missing field and the place it was found.
+    Raises ValueError naming the file or argument, the field, what was found and what is allowed.
     """
-    if not isinstance(values, Mapping):
-        raise ValueError(
-            f"{where}: expected an object with the fields of {cls.__name__}, found {type(values).__name__}"
-        )
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise ValueError(f"{where}: unknown field {unknown[0]!r}; {cls.__name__} has {', '.join(fields)}")
-    required = [
-        name
-        for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise ValueError(f"{where}: field {missing[0]!r} of {cls.__name__} is missing")
-    kinds = typing.get_type_hints(cls)
-    return cls(**{name: _typed(kinds[name], value, f"{where}.{name}") for name, value in values.items()})
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        present = [argument for argument in arguments if argument is not type(None)]
-        return _typed(present[0], value, where) if len(present) == 1 else _tuples(value)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return config_from_dict(kind, value, where)
-    if origin is tuple and isinstance(value, list):
-        inner = arguments[0] if arguments else Any
-        return tuple(_typed(inner, item, where) for item in value)
-    if origin in (dict, Mapping) and isinstance(value, Mapping) and len(arguments) == 2:
-        return {key: _typed(arguments[1], item, where) for key, item in value.items()}
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    return _tuples(value)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+    return from_values(cls, values, where)
 
 
 def write_folder(
@@ -108,19 +63,13 @@ def write_folder(
         .clone()
         for name, tensor in tensors.items()
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
-        fresh = Path(scratch) / "new"
-        fresh.mkdir()
-        text = json.dumps({"kind": kind, "config": config_to_dict(config)}, indent=2)
-        (fresh / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
-        (fresh / CARD_FILE).write_text(card.rstrip() + "\n", encoding="utf-8")
-        save_file(stored, fresh / WEIGHTS_FILE)
+    _check_finite_weights(stored, f"the weights for {folder}", "train the model again")
+    with atomic_folder(folder) as fresh:
+        write_json(fresh / CONFIG_FILE, {"kind": kind, "config": config_to_dict(config)})
+        write_text(fresh / CARD_FILE, card.rstrip() + "\n")
+        with writing(folder):
+            save_file(stored, fresh / WEIGHTS_FILE)
         (fresh / WEIGHTS_FILE).chmod(0o644)
-        if folder.exists():
-            os.replace(folder, Path(scratch) / "old")
-        os.replace(fresh, folder)
-        shutil.rmtree(Path(scratch) / "old", ignore_errors=True)
 
 
 def read_kind(folder: Path) -> str:
@@ -148,18 +97,30 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected the weights of the model there")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected the weights of the model in a file")
     try:
-        tensors = load_file(path)
+        with reading(path, "the weights of the model"):
+            tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(
             f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
         ) from error
+    _check_finite_weights(tensors, str(path), "copy the file again, or train the model again")
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
         for name, tensor in tensors.items()
     }
+
+
+def _check_finite_weights(tensors: Mapping[str, Tensor], where: str, remedy: str) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_complex():
+            raise ValueError(f"{where}: tensor {name!r} holds complex numbers, expected real ones; {remedy}")
+        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+            raise ValueError(
+                f"{where}: tensor {name!r} holds NaN or infinity, expected finite numbers; {remedy}"
+            )
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -200,5 +161,5 @@ def folder_fingerprint(folder: Path) -> str:
             raise FileNotFoundError(
                 f"{path} does not exist; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
             )
-        digest.update(path.read_bytes())
+        digest.update(read_bytes(path))
     return digest.hexdigest()[:16]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from real2sim.actions import WIDTH
+from real2sim.episodes.arrays import read_arrays
 
 
 def dataset_files(folder: Path) -> list[Path]:
@@ -30,32 +30,48 @@ def read_npz(
 
     ``optional`` ones are left out where the file has none.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file]
-            if missing:
-                raise ValueError(f"{path} has no array {missing[0]!r}; it holds {', '.join(file.files)}")
-            arrays = {name: file[name] for name in [*names, *optional] if name in file}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as npz ({error}); the file may be truncated, record it again"
-        ) from error
-    if "image" in arrays and (
-        arrays["image"].ndim != 4 or arrays["image"].shape[-1] != 3 or arrays["image"].dtype != np.uint8
-    ):
-        raise ValueError(
-            f"{path}: image is {arrays['image'].dtype} {arrays['image'].shape}, expected uint8 (t, h, w, 3)"
-        )
-    if "action" in arrays and arrays["action"].shape[1:] != (WIDTH,):
-        raise ValueError(f"{path}: action has shape {arrays['action'].shape}, expected (t, {WIDTH})")
+    arrays = read_arrays(path, names, optional)
+    _check_episode(arrays, path)
     return arrays
+
+
+def _check_episode(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Raise a ValueError that names the file, the array and the step where an episode is not one."""
+    image, action = arrays.get("image"), arrays.get("action")
+    if image is not None and (image.ndim != 4 or image.shape[-1] != 3 or image.dtype != np.uint8):
+        raise ValueError(f"{path}: image is {image.dtype} {image.shape}, expected uint8 (t, h, w, 3)")
+    if image is not None and not image.size:
+        raise ValueError(f"{path}: image has shape {image.shape}; an episode needs at least one frame")
+    if action is not None and action.shape[1:] != (WIDTH,):
+        raise ValueError(f"{path}: action has shape {action.shape}, expected (t, {WIDTH})")
+    if action is not None and action.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: action is of type {action.dtype}, expected numbers")
+    if "success" in arrays and (arrays["success"].dtype != np.bool_ or arrays["success"].ndim):
+        raise ValueError(
+            f"{path}: success is {arrays['success'].dtype} {arrays['success'].shape}, expected one bool"
+        )
+    for name, array in arrays.items():
+        if array.dtype.kind in "fc" and not np.isfinite(array).all():
+            step = int(np.argwhere(~np.isfinite(np.atleast_1d(array)))[0][0])
+            raise ValueError(
+                f"{path}: {name} holds NaN or infinity at step {step}; leave the episode out or record it again"
+            )
 
 
 def read_dataset(
     folder: Path, names: Sequence[str] = ("image", "action"), limit: int | None = None
 ) -> dict[str, np.ndarray]:
     """A whole dataset of equally long episodes, stacked: name -> (episodes, ...)."""
-    episodes = [read_npz(path, names) for path in dataset_files(folder)[:limit]]
+    paths = dataset_files(folder)[:limit]
+    episodes = [read_npz(path, names) for path in paths]
+    if "image" in names:
+        sizes = {episode["image"].shape[1:3]: path for episode, path in zip(episodes, paths, strict=True)}
+        if len(sizes) > 1:
+            (first, _), (other, path) = list(sizes.items())[:2]
+            raise ValueError(
+                f"{path} has frames of {other[0]} x {other[1]} pixels, others of {folder} have "
+                f"{first[0]} x {first[1]}; one size is needed"
+            )
     lengths = {len(episode[names[0]]) for episode in episodes if episode[names[0]].ndim}
     if len(lengths) > 1:
         raise ValueError(
