@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUND = "wording", "files", "actions", "model_folder", "robot"
+GROUND = "wording", "checks", "files", "spreadsheets", "strict", "actions", "model_folder", "robot"
 PARTS = (
     *("report", "episodes", "training", "simulation", "policies", "vid2world", "success", "metrics"),
     *("drawer", "worlds", "envs", "evaluation", "cli"),
