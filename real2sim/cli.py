@@ -130,9 +130,9 @@ def convert_lerobot(arguments: Sequence[str]) -> None:
 
 
 def convert_rlds(arguments: Sequence[str]) -> None:
-    """Turn an RLDS dataset such as RT-1's into a dataset folder."""
-    from real2sim.episodes.rlds import ConvertRLDS
-    from real2sim.episodes.rlds import convert_rlds as convert
+    """Turn an RLDS dataset such as those of Open X-Embodiment into a dataset folder."""
+    from real2sim.episodes.rlds.convert import ConvertRLDS
+    from real2sim.episodes.rlds.convert import convert_rlds as convert
 
     config = _parse(ConvertRLDS, "convert rlds", arguments)
     print(f"{convert(config)} episodes in {config.out}")

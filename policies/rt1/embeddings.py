@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.arrays import write_arrays
-from real2sim.episodes.rlds import read_rlds
+from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.policies.rt1.instructions import add_embedding
 from real2sim.policies.rt1.saved_model import import_tensorflow
 
@@ -44,7 +44,7 @@ def convert_embeddings(config: ConvertEmbeddings) -> int:
         raise ValueError("name an RLDS dataset, or an --encoder and its --instructions")
     vectors: dict[str, np.ndarray] = {}
     if config.data is not None:
-        vectors = collect_embeddings(tqdm(read_rlds(config.data, config.split), unit="episode"))
+        vectors = collect_embeddings(tqdm(dataset_embeddings(config.data, config.split), unit="episode"))
         if not vectors:
             raise ValueError(f"split {config.split!r} of {config.data} holds no episode")
     unknown = [text for text in config.instructions if text not in vectors]
@@ -62,18 +62,25 @@ def convert_embeddings(config: ConvertEmbeddings) -> int:
     return len(vectors)
 
 
-def collect_embeddings(episodes: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Instruction -> vector of RLDS episodes, the first one of each instruction."""
+def dataset_embeddings(folder: Path, split: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Instruction and embedding (512,) of each episode of an RLDS dataset; no frame is read.
+
+    Raises ValueError for a dataset without embeddings.
+    """
+    episodes = RLDSEpisodes(folder, split)
+    if episodes.layout.embedding is None:
+        raise ValueError(f"{folder} has no feature natural_language_embedding; expected RT-1's features")
+    for number in range(len(episodes)):
+        tables = episodes.tables(number)
+        assert tables.embedding is not None
+        yield tables.instruction, tables.embedding
+
+
+def collect_embeddings(episodes: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Instruction -> vector of several episodes, the first one of each instruction."""
     vectors: dict[str, np.ndarray] = {}
-    for episode in episodes:
-        observation = episode["steps"]["observation"]
-        if "natural_language_embedding" not in observation:
-            raise ValueError(
-                "the dataset has no feature natural_language_embedding; expected RT-1's features"
-            )
-        text = np.asarray(observation["natural_language_instruction"]).reshape(-1)[0]
-        name = text.decode("utf-8") if isinstance(text, bytes) else str(text)
-        add_embedding(vectors, name, np.asarray(observation["natural_language_embedding"], np.float32)[0])
+    for instruction, vector in episodes:
+        add_embedding(vectors, instruction, vector)
     return vectors
 
 

@@ -19,6 +19,11 @@ COMPRESSION_LEVEL = 1
 """Camera frames hardly get smaller at higher levels, which take several times as long."""
 
 
+def episode_path(folder: Path, number: int) -> Path:
+    """Where an episode of a dataset folder lies."""
+    return folder / f"{number:06d}.npz"
+
+
 def open_record(folder: Path, asked: Mapping[str, Any]) -> None:
     """Make a dataset folder for a conversion, or make sure that what lies there was converted in the same way.
 

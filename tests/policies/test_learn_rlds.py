@@ -1,4 +1,4 @@
-"""From RT-1's dataset format to a trained policy, and the encoder of its sentences; needs the extra 'tf'."""
+"""From RT-1's dataset format to a trained policy, and the encoder of its sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from real2sim.actions import ActionBounds
 from real2sim.episodes.npz import dataset_files, read_npz
-from real2sim.episodes.rlds import ConvertRLDS, convert_rlds, read_rlds
+from real2sim.episodes.rlds.convert import ConvertRLDS, convert_rlds
+from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, load_demonstrations
 from real2sim.policies.rt1.embeddings import ConvertEmbeddings, convert_embeddings
@@ -19,9 +20,6 @@ from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.policies.rt1.train import PolicyTraining, train_policy
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="reading RLDS needs the extra 'tf'"
-)
 DATA = Path(__file__).parents[1] / "data/fractal_tiny/fractal20220817_data/0.1.0"
 NETWORK = replace(RT1Config.tiny(), embedding=512, history=2, camera_size=(256, 320), bounds=ActionBounds())
 
@@ -36,10 +34,11 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embeddings_of_the_dataset() -> dict[str, np.ndarray]:
     """The sample's numbers are made up: each step has another vector, and the first one counts."""
     found: dict[str, np.ndarray] = {}
-    for episode in read_rlds(DATA):
-        observation = episode["steps"]["observation"]
-        name = observation["natural_language_instruction"][0].decode()
-        found.setdefault(name, observation["natural_language_embedding"][0])
+    episodes = RLDSEpisodes(DATA)
+    for number in range(len(episodes)):
+        tables = episodes.tables(number)
+        assert tables.embedding is not None
+        found.setdefault(tables.instruction, tables.embedding)
     return found
 
 
@@ -68,6 +67,12 @@ def test_the_step_that_ends_an_episode_is_learned(converted: Path) -> None:
         assert demonstration.tokens[:, 0].tolist() == [1] * (len(demonstration.tokens) - 1) + [0]
 
 
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None,
+    reason="an encoder is a SavedModel, which needs the extra 'tf'",
+)
+
+
 def write_encoder(folder: Path, known: dict[str, np.ndarray], shift: float = 0.0) -> None:
     """A text encoder with the call of the Universal Sentence Encoder that knows some texts by heart."""
     import tensorflow as tf
@@ -84,6 +89,7 @@ def write_encoder(folder: Path, known: dict[str, np.ndarray], shift: float = 0.0
     tf.saved_model.save(Encoder(), str(folder))
 
 
+@needs_tensorflow
 def test_an_encoder_adds_instructions_that_the_dataset_lacks(tmp_path: Path) -> None:
     known = embeddings_of_the_dataset()
     write_encoder(tmp_path / "encoder", known)
@@ -99,6 +105,7 @@ def test_an_encoder_adds_instructions_that_the_dataset_lacks(tmp_path: Path) -> 
     assert convert_embeddings(alone) == 1
 
 
+@needs_tensorflow
 def test_another_encoder_than_the_datasets_is_refused(tmp_path: Path) -> None:
     write_encoder(tmp_path / "encoder", embeddings_of_the_dataset(), shift=0.01)
     with pytest.raises(ValueError, match="not the one that made the dataset's embeddings"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from real2sim.cli import main
 from real2sim.episodes.arrays import write_arrays
-from real2sim.episodes.rlds import ConvertRLDS, convert_rlds
+from real2sim.episodes.rlds.convert import ConvertRLDS, convert_rlds
 from real2sim.model_folder import config_to_dict
 from real2sim.training.loop import Optimisation
 from real2sim.vid2world.network.unet import CausalUNet
@@ -398,9 +397,6 @@ def test_windows_longer_than_the_model_sees_are_refused(start: Path, data: Path,
         train_released(training(start, data, tmp_path, optimisation=replace(QUICK, frames=17)))
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="reading RLDS needs the extra [tf]"
-)
 def test_training_from_rlds_equals_training_from_its_conversion(tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", replace(TINY, image_size=(256, 320)))
     convert_rlds(ConvertRLDS(RLDS, tmp_path / "npz"))
@@ -408,9 +404,3 @@ def test_training_from_rlds_equals_training_from_its_conversion(tmp_path: Path) 
         train_released(training(start, data, tmp_path / name, optimisation=replace(QUICK, steps=2)))
     direct, converted = weights(tmp_path / "direct"), weights(tmp_path / "converted")
     assert all(torch.equal(tensor, converted[name]) for name, tensor in direct.items())
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
-def test_rlds_without_tensorflow_names_the_extra(start: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImportError, match=r"real2sim\[tf\]"):
-        train_released(training(start, RLDS, tmp_path))

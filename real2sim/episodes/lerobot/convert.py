@@ -14,11 +14,13 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from real2sim.episodes.conversion import episode_file, open_record
+from real2sim.episodes.bounds import action_bounds
+from real2sim.episodes.conversion import episode_file, episode_path, open_record
 from real2sim.episodes.lerobot.dataset import LeRobotDataset
-from real2sim.episodes.lerobot.robot import action_bounds, describe_robot, frame_stride
+from real2sim.episodes.lerobot.robot import describe_robot
 from real2sim.episodes.outcomes_file import read_outcomes
 from real2sim.episodes.selection import episode_numbers, instruction_pattern
+from real2sim.episodes.subsampling import frame_actions, frame_stride
 from real2sim.robot import Robot, read_robot
 
 LOG = logging.getLogger(__name__)
@@ -125,7 +127,7 @@ def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[li
                 f"{config.data}: no instruction of these episodes matches {config.instructions!r}; the dataset's are "
                 f"{', '.join(map(repr, texts[:8]))}{' ...' if len(texts) > 8 else ''}"
             )
-    stride = frame_stride(dataset.layout, config.hz)
+    stride = frame_stride(str(config.data), dataset.layout.fps, config.hz)
     kept = [number for number in numbers if dataset.entries[number].length > stride]
     if not kept:
         rate = config.hz or dataset.layout.fps
@@ -141,7 +143,7 @@ def make_plan(dataset: LeRobotDataset, config: ConvertLeRobot) -> Plan:
         raise ValueError(
             f"{config.data} has no camera that can be used; expected features of dtype video or image"
         )
-    stride = frame_stride(layout, config.hz)
+    stride = frame_stride(str(config.data), layout.fps, config.hz)
     for camera in cameras:
         if config.size and abs(config.size[1] * camera.height / (config.size[0] * camera.width) - 1) > 0.05:
             LOG.info(
@@ -178,11 +180,6 @@ def check_tables(
     return low, high
 
 
-def episode_path(folder: Path, number: int) -> Path:
-    """Where an episode of a dataset folder lies."""
-    return folder / f"{number:06d}.npz"
-
-
 def write_episode(
     dataset: LeRobotDataset, plan: Plan, number: int, path: Path, success: bool | None = None
 ) -> int:
@@ -210,18 +207,6 @@ def canvases(dataset: LeRobotDataset, plan: Plan, number: int, kept: Sequence[in
     films = [dataset.frames(number, camera, kept, plan.size) for camera in cameras]
     for pictures in zip(*films, strict=True):
         yield plan.robot.canvas({c.name: picture for c, picture in zip(cameras, pictures, strict=True)})
-
-
-def frame_actions(actions: np.ndarray, stride: int) -> np.ndarray:
-    """Actions (t k n) of each kept frame, or (t n) where a frame has one; from all actions (l n).
-
-    The last frame may have fewer than ``stride`` actions; its last one fills the rest.  It leads to no frame.
-    """
-    if stride == 1:
-        return actions
-    frames = -(-len(actions) // stride)
-    filled = np.concatenate([actions, np.repeat(actions[-1:], frames * stride - len(actions), axis=0)])
-    return filled.reshape(frames, stride, -1)
 
 
 def _asked(dataset: LeRobotDataset, config: ConvertLeRobot, outcomes: dict[int, bool]) -> dict[str, Any]:

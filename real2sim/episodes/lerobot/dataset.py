@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from real2sim.episodes.images import resized
 from real2sim.episodes.lerobot.layout import Camera, Vector, read_layout
 from real2sim.episodes.lerobot.metadata import Entry, check_files, check_rows, read_entries, read_tasks
 from real2sim.episodes.lerobot.rows import TIMESTAMP_TOLERANCE, RowReader, Rows, check_size
@@ -83,17 +84,6 @@ class LeRobotDataset:
         known = {vector.key for vector in self.layout.vectors}
         named = [name for name in ("observation.state", "state") if name in known]
         return self.layout.vector(named[0]) if named else None
-
-
-def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture uint8 (h w 3) at another size, by averaging over areas where it gets smaller."""
-    if picture.shape[:2] == size:
-        return picture
-    from PIL import Image
-
-    smaller = size[0] <= picture.shape[0] and size[1] <= picture.shape[1]
-    method = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(picture).resize(size[::-1], method))
 
 
 def _where(entry: Entry) -> str:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from real2sim import robot as robots
-from real2sim.episodes.lerobot.layout import Camera, Layout
+from real2sim.episodes.lerobot.layout import Camera
 
 if TYPE_CHECKING:
     from real2sim.episodes.lerobot.dataset import LeRobotDataset
-
-MARGIN = 0.1
-"""Share of the recorded range by which the bounds of an action number go beyond it on either side."""
-
-
-def frame_stride(layout: Layout, hz: float | None) -> int:
-    """Source frames per kept frame; ValueError unless it is a whole number."""
-    if hz is None:
-        return 1
-    stride = round(layout.fps / hz)
-    if stride < 1 or abs(layout.fps / hz - stride) > 1e-6 * stride:
-        possible = [layout.fps / k for k in range(1, 61) if (layout.fps / k).is_integer()]
-        raise ValueError(
-            f"{layout.folder} has {layout.fps:g} frames per second, of which {hz:g} cannot be kept evenly; "
-            f"choose one of {', '.join(f'{rate:g}' for rate in possible) or f'{layout.fps:g}'}"
-        )
-    return stride
 
 
 def describe_robot(
@@ -70,31 +50,3 @@ def describe_robot(
         state=numbers,
         state_from=None if not numbers else "action" if commanded else "model",
     )
-
-
-def action_bounds(
-    numbers: Sequence[robots.ActionNumber],
-    low: np.ndarray,
-    high: np.ndarray,
-    found: robots.Robot | None = None,
-) -> tuple[robots.ActionNumber, ...]:
-    """The numbers with bounds around what was recorded, ``low`` to ``high`` (n,), and around those of ``found``.
-
-    They go beyond the recorded range by a tenth of it, so that a policy may command a little more than was shown.
-    """
-    bounded = []
-    for i, number in enumerate(numbers):
-        margin = MARGIN * float(high[i] - low[i]) or 1.0
-        lower, upper = _rounded(float(low[i]) - margin, -1), _rounded(float(high[i]) + margin, 1)
-        if found is not None and found.action_names == tuple(item.name for item in numbers):
-            lower, upper = min(lower, found.action[i].low), max(upper, found.action[i].high)
-        bounded.append(robots.ActionNumber(number.name, lower, upper, number.unit, number.used))
-    return tuple(bounded)
-
-
-def _rounded(value: float, direction: int) -> float:
-    """``value`` to three digits, away from the middle."""
-    if value == 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
-    return float(f"{(math.ceil if direction > 0 else math.floor)(value / step) * step:.10g}")

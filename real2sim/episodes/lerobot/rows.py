@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.episodes.images import decoded
 from real2sim.episodes.lerobot.files import open_parquet, whole_numbers
 from real2sim.episodes.lerobot.layout import BOOKKEEPING, Camera, Layout, Vector
 from real2sim.episodes.lerobot.metadata import Entry
@@ -94,8 +94,6 @@ class RowReader:
             row += count
 
     def _image(self, entry: Entry, camera: Camera, frame: int, value: Any) -> np.ndarray:
-        from PIL import Image, UnidentifiedImageError
-
         where = f"{_place(entry)}, frame {frame}: {camera.key}"
         data = value.get("bytes") if isinstance(value, dict) else value
         if data is None and isinstance(value, dict) and value.get("path"):
@@ -105,10 +103,7 @@ class RowReader:
             data = path.read_bytes()
         if not isinstance(data, bytes):
             raise ValueError(f"{where} holds no encoded image; expected its bytes or a path")
-        try:
-            picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(f"{where} cannot be read as an image ({error})") from error
+        picture = decoded(data, where)
         check_size(where, camera, picture.shape[0], picture.shape[1])
         return picture
 

@@ -59,7 +59,7 @@ class TrainReleased:
     released: Path
     """Folder written by ``real2sim convert vid2world`` or ``convert dynamicrafter``, where the weights begin."""
     data: Path
-    """Dataset folder with one npz per episode, or one version of an RLDS dataset (extra [tf])."""
+    """Dataset folder with one npz per episode, or one version of an RLDS dataset."""
     out: Path
     """Folder of the training: checkpoint, log and the finished model in ``model/``."""
     split: str = "train"

@@ -11,7 +11,7 @@ import torch
 
 from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.npz import dataset_files, read_dataset
-from real2sim.episodes.rlds import RLDSEpisodes
+from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.vid2world.training.diffusion_forcing import Window
 from real2sim.vid2world.world_model import WorldModel
 
@@ -81,7 +81,7 @@ class EpisodeFolder:
 
 
 def open_episodes(folder: Path, split: str = "train") -> Episodes:
-    """A dataset folder, or a split of an RLDS dataset (extra [tf]) if the folder has a ``features.json``."""
+    """A dataset folder, or a split of an RLDS dataset if the folder has a ``features.json``."""
     return RLDSEpisodes(folder, split) if (folder / "features.json").is_file() else EpisodeFolder(folder)
 
 

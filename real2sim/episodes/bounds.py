@@ -1,0 +1,41 @@
+"""Bounds of action numbers from what was recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from real2sim.robot import ActionNumber, Robot
+
+MARGIN = 0.1
+"""Share of the recorded range by which the bounds of an action number go beyond it on either side."""
+
+
+def action_bounds(
+    numbers: Sequence[ActionNumber],
+    low: np.ndarray,
+    high: np.ndarray,
+    found: Robot | None = None,
+) -> tuple[ActionNumber, ...]:
+    """The numbers with bounds around what was recorded, ``low`` to ``high`` (n,), and around those of ``found``.
+
+    They go beyond the recorded range by a tenth of it, so that a policy may command a little more than was shown.
+    """
+    bounded = []
+    for i, number in enumerate(numbers):
+        margin = MARGIN * float(high[i] - low[i]) or 1.0
+        lower, upper = _rounded(float(low[i]) - margin, -1), _rounded(float(high[i]) + margin, 1)
+        if found is not None and found.action_names == tuple(item.name for item in numbers):
+            lower, upper = min(lower, found.action[i].low), max(upper, found.action[i].high)
+        bounded.append(ActionNumber(number.name, lower, upper, number.unit, number.used))
+    return tuple(bounded)
+
+
+def _rounded(value: float, direction: int) -> float:
+    """``value`` to three digits, away from the middle."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 2)
+    return float(f"{(math.ceil if direction > 0 else math.floor)(value / step) * step:.10g}")

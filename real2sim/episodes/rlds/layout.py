@@ -1,0 +1,182 @@
+"""Which features of an RLDS dataset are the frames, the actions, the state, the instruction and the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from real2sim.episodes.rlds.dataset import RLDSDataset
+from real2sim.episodes.rlds.features import STEPS, Feature
+from real2sim.wording import did_you_mean
+
+INSTRUCTIONS = (
+    "steps/observation/natural_language_instruction",
+    "steps/language_instruction",
+    "steps/language_instruction_2",
+    "steps/language_instruction_3",
+    "steps/observation/language_instruction",
+    "steps/natural_language_instruction",
+    "steps/observation/instruction",
+    "language_instruction",
+    "natural_language_instruction",
+)
+"""Where Open X-Embodiment's datasets keep what the robot was told; the first one that is not empty counts."""
+EMBEDDINGS = ("steps/observation/natural_language_embedding", "steps/language_embedding")
+EMBEDDING_WIDTH = 512
+OUTCOMES = (("aspects/success", "aspects/has_aspects"), ("episode_metadata/success", ""), ("success", ""))
+"""Where an outcome stands, and what says whether it was recorded at all."""
+COMMON_IMAGES = ("image", "image_0", "rgb", "front_rgb", "exterior_image_1_left")
+"""Cameras that are taken without asking where a dataset has several."""
+PARTS = {
+    "base_displacement_vector": ("x", "y"),
+    "rotation_delta": ("x", "y", "z"),
+    "terminate_episode": ("terminate", "move_arm", "move_base"),
+    "world_vector": ("x", "y", "z"),
+}
+"""Names of the numbers of RT-1's and Bridge's action fields."""
+
+
+@dataclass(frozen=True)
+class RLDSLayout:
+    """The features that are read, and the names of the numbers in them."""
+
+    images: tuple[Feature, ...]
+    action: tuple[Feature, ...]
+    action_names: tuple[str, ...]
+    state: tuple[Feature, ...] = ()
+    state_names: tuple[str, ...] = ()
+    instructions: tuple[str, ...] = ()
+    """Paths, in the order in which they are tried."""
+    embedding: str | None = None
+    outcome: tuple[str, str] | None = None
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        return tuple(feature.path.rsplit("/", 1)[1] for feature in self.images)
+
+
+def choose_layout(
+    dataset: RLDSDataset,
+    image: Sequence[str] = (),
+    action: Sequence[str] = (),
+    state: Sequence[str] = (),
+    instruction: str | None = None,
+) -> RLDSLayout:
+    """The layout of a dataset, where ``image``, ``action`` and ``state`` name features by the end of their paths.
+
+    ``action`` may hold names for the numbers of a flat action instead.  Raises ValueError, with what there is to
+    choose from, if a feature is missing or more than one could be meant.
+    """
+    pictures = dataset.paths("image")
+    images = tuple(_among(dataset, pictures, name, "camera") for name in image) or _default_images(dataset)
+    features, names = _action(dataset, action)
+    observed = dataset.paths("number", f"{STEPS}/observation/")
+    states = tuple(item for name in state for item in _vectors(dataset, observed, name))
+    texts = {**dataset.paths("text", ""), **_number_texts(dataset)}
+    told = [path for path in INSTRUCTIONS if path in texts]
+    if instruction is not None:
+        told = [_among(dataset, texts, instruction, "text").path]
+    embedding = [path for path in EMBEDDINGS if path in dataset.features]
+    outcomes = [pair for pair in OUTCOMES if pair[0] in dataset.features]
+    return RLDSLayout(
+        images=images,
+        action=features,
+        action_names=names,
+        state=states,
+        state_names=_number_names(states),
+        instructions=tuple(told),
+        embedding=next((path for path in embedding if dataset.features[path].width == EMBEDDING_WIDTH), None),
+        outcome=outcomes[0] if outcomes else None,
+    )
+
+
+def _default_images(dataset: RLDSDataset) -> tuple[Feature, ...]:
+    found = {
+        path: item
+        for path, item in dataset.paths("image").items()
+        if "depth" not in path and item.dtype == "uint8"
+    }
+    if not found:
+        raise ValueError(f"{dataset.folder} has no camera: none of its features under {STEPS}/ is an image")
+    for name in COMMON_IMAGES:
+        path = f"{STEPS}/observation/{name}"
+        if path in found:
+            return (found[path],)
+    if len(found) > 1:
+        raise ValueError(
+            f"{dataset.folder} has several cameras, {', '.join(_short(path) for path in found)}; choose with --image"
+        )
+    return tuple(found.values())
+
+
+def _action(dataset: RLDSDataset, words: Sequence[str]) -> tuple[tuple[Feature, ...], tuple[str, ...]]:
+    # Names such as joint_position often stand under the action and under the observation.
+    numbers = {path: item for path, item in dataset.paths("number").items() if "/observation/" not in path}
+    known = {path for path in numbers if any(_ends(path, word) for word in words)}
+    inside = {path for path in numbers if any(f"/{word.strip('/')}/" in path for word in words)}
+    if words and not known and not inside:
+        # Words that name no feature are names for the numbers of a flat action.
+        features = _vectors(dataset, numbers, "action")
+        width = sum(feature.width for feature in features)
+        if len(features) == 1 and len(words) == width:
+            if len(set(words)) != width:
+                raise ValueError(f"--action names two numbers alike: {' '.join(words)}")
+            return features, tuple(words)
+        raise ValueError(
+            f"{dataset.folder}: --action {' '.join(words)} names no feature, and its {len(words)} words cannot name "
+            f"the numbers of the action, which are {width}; features of numbers are "
+            f"{', '.join(_short(path) for path in numbers if 'action' in path) or 'none'}"
+        )
+    chosen = tuple(item for word in words or ("action",) for item in _vectors(dataset, numbers, word))
+    return chosen, _number_names(chosen)
+
+
+def _vectors(dataset: RLDSDataset, numbers: dict[str, Feature], word: str) -> tuple[Feature, ...]:
+    """The features of numbers that a word means: one of that name, or all inside of it in alphabetical order."""
+    inner = [
+        path for path in sorted(numbers) if f"/{word.strip('/')}/" in f"{path}/" and not _ends(path, word)
+    ]
+    exact = [path for path in numbers if _ends(path, word)]
+    if len(exact) == 1 or not inner:
+        return (_among(dataset, numbers, word, "feature of numbers"),)
+    return tuple(numbers[path] for path in inner)
+
+
+def _among(dataset: RLDSDataset, found: dict[str, Feature], word: str, what: str) -> Feature:
+    hits = [path for path in found if _ends(path, word)]
+    if len(hits) != 1:
+        said = "no" if not hits else "more than one"
+        names = [_short(path) for path in found]
+        raise ValueError(
+            f"{dataset.folder} has {said} {what} called {word!r}{did_you_mean(word, names)}; "
+            f"it has {', '.join(hits or names) or 'none'}"
+        )
+    return found[hits[0]]
+
+
+def _ends(path: str, word: str) -> bool:
+    return f"/{path}".endswith(f"/{word.strip('/')}")
+
+
+def _short(path: str) -> str:
+    return path.removeprefix(f"{STEPS}/").removeprefix("observation/")
+
+
+def _number_names(features: Sequence[Feature]) -> tuple[str, ...]:
+    """One name per number: the feature's, with a part where it has several numbers."""
+    names: list[str] = []
+    for feature in features:
+        short = feature.path.rsplit("/", 1)[1]
+        if not feature.shape or feature.width == 1:
+            names.append(short)
+            continue
+        parts = PARTS.get(short, ())
+        chosen = parts if len(parts) == feature.width else tuple(map(str, range(feature.width)))
+        names += [f"{short}.{part}" for part in chosen]
+    return tuple(names)
+
+
+def _number_texts(dataset: RLDSDataset) -> dict[str, Feature]:
+    """Instructions that are stored as the numbers of their letters."""
+    numbers = dataset.paths("number", "")
+    return {path: numbers[path] for path in INSTRUCTIONS if path in numbers and numbers[path].width > 16}
