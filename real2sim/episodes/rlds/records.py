@@ -76,7 +76,8 @@ class Records:
 def _positions(path: Path) -> np.ndarray:
     """Start and length (n, 2) of the data of every record of a file."""
     size = path.stat().st_size
-    found, position = [], 0
+    found: list[tuple[int, int]] = []
+    position = 0
     with path.open("rb") as file:
         while position < size:
             file.seek(position)
