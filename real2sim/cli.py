@@ -169,9 +169,12 @@ def metrics(arguments: Sequence[str]) -> None:
 
     config = _parse(MetricsConfig, "metrics", arguments)
     rows = measure(config)
-    last = rows[rows["frame"] == rows["frame"].max()]
-    print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
-    print(f"\nall frames: {config.out / 'metrics.csv'}, {config.out / 'metrics.png'}")
+    last = rows[rows["frame"] == rows["frame"].max()] if "frame" in rows else rows
+    print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="not measured"))
+    if "frame" in rows:
+        print(f"\nall frames: {config.out / 'metrics.csv'}, {config.out / 'metrics.png'}")
+    else:
+        print(f"\ntable: {config.out / 'metrics.csv'}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {

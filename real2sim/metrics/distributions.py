@@ -72,6 +72,41 @@ def fvd(recorded: np.ndarray, predicted: np.ndarray, network: Path | None) -> np
     return values
 
 
+class FrechetDistance:
+    """A Frechet distance of samples that are added one after the other."""
+
+    def __init__(self, extractor: nn.Module, per_frame: bool) -> None:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        self._metric = FrechetInceptionDistance(feature=extractor)
+        self._per_frame = per_frame
+
+    @torch.inference_mode()
+    def add(self, recorded: np.ndarray, predicted: np.ndarray) -> None:
+        """Videos uint8 (n t h w 3): each frame is a sample, or each video."""
+        check_alike(recorded, predicted)
+        for videos, real in ((recorded, True), (predicted, False)):
+            samples = _images(videos)
+            if self._per_frame:
+                samples = samples.transpose(1, 2).flatten(0, 1)
+            for first in range(0, len(samples), BATCH):
+                self._metric.update(samples[first : first + BATCH], real=real)
+
+    def value(self) -> float:
+        """The distance of all samples so far."""
+        return float(self._metric.compute())
+
+
+def frame_distance(network: Path | None) -> FrechetDistance:
+    """FID over all frames pooled; ``network`` as in `fid`."""
+    return FrechetDistance(Inception(_network(network, "FID", "Inception v3", "--inception")), per_frame=True)
+
+
+def video_distance(network: Path | None) -> FrechetDistance:
+    """FVD over whole videos; ``network`` as in `fvd`."""
+    return FrechetDistance(I3D(_network(network, "FVD", "I3D", "--i3d")), per_frame=False)
+
+
 @torch.inference_mode()
 def _distance(extractor: nn.Module, recorded: Tensor, predicted: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance

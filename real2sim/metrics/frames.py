@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,11 +39,16 @@ def ssim(recorded: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return _per_frame(recorded, predicted, compare, 0.0, 1.0)
 
 
-def lpips(recorded: np.ndarray, predicted: np.ndarray, network: Path | None = None) -> np.ndarray:
+def lpips(
+    recorded: np.ndarray,
+    predicted: np.ndarray,
+    network: Path | None = None,
+    net: Literal["alex", "vgg"] = "alex",
+) -> np.ndarray:
     """Learned perceptual distance (n t), 0 for equal frames (Zhang et al. 2018).
 
     ``network`` is a TorchScript file that gives n distances of two batches of images (n 3 h w) in [-1, 1].
-    Without one torchmetrics' AlexNet is used, which needs torchvision and its weights.
+    Without one torchmetrics' AlexNet or VGG is used, which needs torchvision and its weights.
     """
     if network is not None:
         script = load_script(network, "LPIPS", "--lpips")
@@ -52,10 +57,10 @@ def lpips(recorded: np.ndarray, predicted: np.ndarray, network: Path | None = No
     try:
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        metric: Any = LearnedPerceptualImagePatchSimilarity(net_type="alex", reduction="none")
+        metric: Any = LearnedPerceptualImagePatchSimilarity(net_type=net, reduction="none")
     except (ImportError, OSError) as error:
         raise ImportError(
-            "LPIPS needs torchvision and its AlexNet weights, which are not here; install torchvision, "
+            "LPIPS needs torchvision and its weights, which are not here; install torchvision, "
             "or name a TorchScript file of the network with --lpips"
         ) from error
     return _per_frame(recorded, predicted, lambda a, b: metric(a, b).flatten(), -1.0, 1.0)

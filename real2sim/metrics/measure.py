@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from real2sim.model_folder import read_kind
 LOG = logging.getLogger(__name__)
 
 Metric = Literal["psnr", "ssim", "lpips", "fid", "fvd", "action_following"]
+Prediction = Literal["autoregressive", "single_step", "together", "still"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,26 @@ class MetricsConfig:
     """Instead of a model: dataset folder with predicted episodes under the names of the recorded ones."""
     metrics: tuple[Metric, ...] = ("psnr", "action_following")
     """PSNR and action following need no further package; the others need the extra [metrics]."""
+    predictions: tuple[Prediction, ...] = ("autoregressive", "still")
+    """What is compared: ``autoregressive`` (each frame from the model's own past), ``single_step`` (each from the
+    recorded frame before it), ``together`` (released models: all frames of a window denoised at once), ``still``
+    (the start frame repeated), which a useful model has to beat."""
+    protocol: Literal["horizon", "vid2world"] = "horizon"
+    """``horizon``: every metric frame by frame.  ``vid2world``: as the paper's Table 1, one number per metric: windows
+    of 16 frames with frame 0, at random places of 1,024 episodes, pictures with their black bars, through an mp4, LPIPS
+    of VGG, FID over all frames, FVD over windows (docs/checkpoints.md)."""
     horizon: int = 15
     """Frames that are compared; shorter episodes are left out."""
-    episodes: int = 64
-    """Episodes that are compared, the first by name."""
+    episodes: int | None = None
+    """Episodes that are compared: by default the first 64 by name, with ``--protocol vid2world`` 1,024 at random."""
+    frames: int = 16
+    """``--protocol vid2world``: frames per window; RECON's published windows have 20."""
+    first_frames: int = 1
+    """``--protocol vid2world``: recorded frames that a window begins with; 4 for CS:GO and RECON."""
+    lpips_net: Literal["vgg", "alex"] = "vgg"
+    """``--protocol vid2world``: network of LPIPS; RECON's published numbers use alex."""
+    picture_size: tuple[int, int] | None = None
+    """``--protocol vid2world`` with ``--predicted``: height and width of the picture, bars included, e.g. 320 512."""
     batch: int = 16
     """Episodes that are drawn together."""
     seed: int = 0
@@ -68,20 +85,33 @@ class MetricsConfig:
             )
         if not self.metrics:
             raise ValueError("name at least one metric")
-        for name in ("horizon", "episodes", "batch"):
+        for name in ("horizon", "batch", "frames", "first_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"episodes must be at least 1, got {self.episodes}")
+        if self.first_frames >= self.frames:
+            raise ValueError(
+                f"first_frames is {self.first_frames} and a window has {self.frames} frames; at least one must be drawn"
+            )
+        if self.protocol == "vid2world" and "action_following" in self.metrics:
+            raise ValueError(
+                "action following is not part of the published protocol; leave it out of --metrics"
+            )
+        if not self.predictions:
+            raise ValueError("name at least one prediction")
 
 
 def measure(config: MetricsConfig) -> pd.DataFrame:
     """Write ``metrics.csv`` and ``metrics.png``; give the rows of the former.
 
     Columns: metric, prediction, frame (1 is the first predicted one), value, low and high (95 %), episodes.
-    Predictions are ``autoregressive``, ``single_step`` (each frame from the recorded one before it),
-    ``still`` (the start frame repeated), which a useful model has to beat, and for released models ``together``
-    (all frames denoised at once).
+    With ``protocol="vid2world"`` one row per metric: protocol, metric, value, low, high, episodes, frames.
     """
-    chosen, images, actions = _read(dataset_files(config.data), config.horizon, config.episodes)
+    if config.protocol == "vid2world":
+        return _measure_published(config)
+    count = 64 if config.episodes is None else config.episodes
+    chosen, images, actions = _read(dataset_files(config.data), config.horizon, count)
     recorded = images[:, 1:]
     still = np.repeat(images[:, :1], config.horizon, axis=1)
     curves: list[pd.DataFrame] = []
@@ -92,7 +122,7 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
             raise FileNotFoundError(
                 f"{absent[0]} does not exist; every recorded episode needs a predicted one"
             )
-        others = _read(files, config.horizon, config.episodes)[1]
+        others = _read(files, config.horizon, count)[1]
         if others.shape != images.shape:
             raise ValueError(
                 f"{config.predicted} holds episodes {others.shape}, {config.data} {images.shape}"
@@ -100,12 +130,11 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
         predictions = {"autoregressive": others[:, 1:], "still": still}
     else:
         model = open_model(config.model, config.device)
-        drawn = predict_rollouts(model, images, actions, config.seed, config.batch)
-        single = predict_single_steps(model, images, actions, config.seed, config.batch)
-        predictions = {"autoregressive": drawn, "single_step": single, "still": still}
-        if hasattr(model, "draw_together"):
-            predictions["together"] = predict_together(model, images, actions, config.seed, config.batch)
+        predictions = _predictions(config, model, images, actions, still)
         if "action_following" in config.metrics:
+            drawn = predictions.get("autoregressive")
+            if drawn is None:
+                drawn = predict_rollouts(model, images, actions, config.seed, config.batch)
             from real2sim.metrics.frames import squared_error
 
             misled = predict_rollouts(
@@ -119,6 +148,39 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
     rows = pd.concat(curves, ignore_index=True)
     write_text(config.out / "metrics.csv", rows.to_csv(index=False))
     _write_figure(config.out / "metrics.png", rows)
+    return rows
+
+
+def _predictions(
+    config: MetricsConfig, model: Any, images: np.ndarray, actions: np.ndarray, still: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Only what is asked for is drawn."""
+    if "together" in config.predictions and not hasattr(model, "draw_together"):
+        raise ValueError(
+            f"{config.model} cannot draw all frames of a window together; leave 'together' out of --predictions"
+        )
+    arguments = (model, images, actions, config.seed, config.batch)
+    predictions = {}
+    for name in config.predictions:
+        if name == "autoregressive":
+            predictions[name] = predict_rollouts(*arguments)
+        elif name == "single_step":
+            predictions[name] = predict_single_steps(*arguments)
+        elif name == "together":
+            predictions[name] = predict_together(*arguments)
+        else:
+            predictions[name] = still
+    return predictions
+
+
+def _measure_published(config: MetricsConfig) -> pd.DataFrame:
+    from real2sim.metrics.published_protocol import Recordings, measure_published
+
+    if config.episodes is None:
+        config = replace(config, episodes=1024)
+    model = None if config.predicted is not None else open_model(config.model, config.device)
+    rows = measure_published(config, Recordings(config.data, config.predicted), model)
+    write_text(config.out / "metrics.csv", rows.to_csv(index=False))
     return rows
 
 

@@ -217,7 +217,13 @@ def recorded(tmp_path: Path) -> Path:
 def test_a_world_model_is_measured_into_a_table_and_a_figure(recorded: Path, tmp_path: Path) -> None:
     WorldModel(WorldModelConfig.tiny()).save(tmp_path / "model", "# Tiny")
     config = MetricsConfig(
-        recorded, tmp_path / "out", model=tmp_path / "model", horizon=3, episodes=4, batch=3
+        recorded,
+        tmp_path / "out",
+        model=tmp_path / "model",
+        predictions=("autoregressive", "single_step", "still"),
+        horizon=3,
+        episodes=4,
+        batch=3,
     )
     rows = measure(config)
     assert set(rows["metric"]) == {"psnr", "action_following"}
@@ -239,12 +245,31 @@ def test_models_that_draw_whole_windows_are_measured_so_too(
             return np.repeat(frames[:, None], actions.shape[1], axis=1)
 
     monkeypatch.setattr("real2sim.metrics.measure.open_model", lambda folder, device: Whole())
-    rows = measure(
-        MetricsConfig(recorded, tmp_path / "out", model=tmp_path, metrics=("psnr",), horizon=3, batch=2)
+    config = MetricsConfig(
+        recorded,
+        tmp_path / "out",
+        model=tmp_path,
+        metrics=("psnr",),
+        predictions=("autoregressive", "together", "still"),
+        horizon=3,
+        batch=2,
     )
+    rows = measure(config)
     values = rows.set_index(["prediction", "frame"])["value"]
     assert np.array_equal(values["together"], values["still"])
     assert np.isinf(values["autoregressive"]).all()
+
+
+def test_only_the_predictions_that_are_asked_for_are_drawn(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Counter()
+    monkeypatch.setattr("real2sim.metrics.measure.open_model", lambda folder, device: model)
+    rows = measure(MetricsConfig(recorded, tmp_path / "out", model=tmp_path, metrics=("psnr",), horizon=3))
+    assert set(rows["prediction"]) == {"autoregressive", "still"}
+    assert model.resets == 1
+    with pytest.raises(ValueError, match="cannot draw all frames of a window together"):
+        measure(MetricsConfig(recorded, tmp_path / "x", model=tmp_path, predictions=("together",), horizon=3))
 
 
 def test_predicted_episodes_are_matched_by_name(recorded: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_cs_go_checkpoint_has_51_distinct_actions(tmp_path: Path) -> None:
     out = ConvertVid2World(checkpoint, tmp_path / "model", heads=HEADS).run()
     config = read_config(out, KIND, Vid2WorldConfig)
     assert (config.unet.action_dim, config.unet.discrete_actions) == (51, True)
-    assert config.image_size == config.picture_size
+    assert (config.image_size, config.picture_size, config.history) == ((150, 280), config.picture_size, 9)
 
 
 ACTIONS = "model.diffusion_model.action_emb_proj.0.weight"
@@ -126,7 +126,7 @@ def changed(name: str, tensor: Tensor) -> Callable[[Tensors], Tensors]:
         (without("image_proj_model.latents"), "'image_proj_model.latents' is missing"),
         (changed(CONV, torch.zeros(3, 3)), "has shape (3, 3), expected (32, 32, 3, 1, 1)"),
         (changed("model.diffusion_model.extra", torch.zeros(1)), "'model.diffusion_model.extra' is unknown"),
-        (changed(ACTIONS, torch.zeros(32, 7)), "takes 7 numbers per action, expected 13"),
+        (changed(ACTIONS, torch.zeros(32, 7)), "takes 7 numbers per action, expected 13 or 3"),
         (changed("model.diffusion_model.out.2.weight", torch.zeros(1)), "use real2sim convert dynamicrafter"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +49,19 @@ def test_predictions_outside_the_range_are_clamped() -> None:
     assert (pixels_to_frames(pixels, (256, 320)) == 255).all()
 
 
-def test_frames_that_would_be_cropped_are_refused() -> None:
-    with pytest.raises(ValueError, match="would be cropped"):
-        frames_to_pixels(torch.zeros(1, 200, 400, 3, dtype=torch.uint8))
+def test_the_games_frames_get_bars_above_and_below() -> None:
+    frames = torch.full((1, 150, 280, 3), 255, dtype=torch.uint8)
+    pixels = frames_to_pixels(frames)
+    assert content_size((150, 280), (320, 512)) == (275, 512)
+    assert (pixels[..., :22, :] == -1).all()
+    assert (pixels[..., 22 + 275 :, :] == -1).all()
+    torch.testing.assert_close(pixels[..., 22 : 22 + 275, :], torch.ones(1, 3, 275, 512), rtol=0, atol=1e-6)
+    assert (pixels_to_frames(pixels, (150, 280)) == 255).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(height=st.integers(1, 700), width=st.integers(1, 700))
+def test_no_frame_is_cropped_and_one_side_fills_the_picture(height: int, width: int) -> None:
+    content = content_size((height, width), (320, 512))
+    assert content[0] <= 320 and content[1] <= 512
+    assert content[0] == 320 or content[1] == 512

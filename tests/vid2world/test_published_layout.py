@@ -35,7 +35,7 @@ def test_full_size_base_model_has_exactly_the_tensors_of_dynamicrafter() -> None
     assert {name: shape for name, shape in layout.items() if "action_emb_proj" not in name} == causal
 
 
-def test_cs_go_model_embeds_one_of_51_actions() -> None:
+def test_cs_go_model_has_a_table_of_51_rows() -> None:
     config = Vid2WorldConfig()
     game = replace(config, unet=replace(config.unet, action_dim=51, discrete_actions=True))
     layout, robot = published_layout(game), published_layout(config)

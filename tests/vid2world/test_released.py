@@ -261,17 +261,66 @@ def test_weights_can_be_loaded_in_another_precision(folder: Path, model: Vid2Wor
     assert np.abs(drawn - exact).mean() < 12
 
 
-def test_cs_go_model_is_told_action_numbers(tmp_path: Path) -> None:
+def test_cs_go_model_hears_every_key_that_is_held(tmp_path: Path) -> None:
     tiny = Vid2WorldConfig.tiny()
     game = replace(tiny, unet=replace(tiny.unet, action_dim=51, discrete_actions=True))
     model = Vid2World.from_pretrained(convert(game, tmp_path / "model"), sampler=QUICK)
     state = model.reset(frames(2), [0, 0])
-    drawn, _ = model.step(state, np.array([3, 50]))
-    other, _ = model.step(state, np.array([4, 50]))
+    held = np.zeros((2, 51), np.float32)
+    held[:, [3, 20]] = 1
+    drawn, _ = model.step(state, held)
+    held[0, 40] = 1
+    other, _ = model.step(state, held)
     assert not np.array_equal(drawn[0], other[0])
     assert np.array_equal(drawn[1], other[1])
-    with pytest.raises(ValueError, match="whole numbers below 51"):
-        model.step(state, np.array([3, 51]))
+    held[0, 40] = 0.5
+    with pytest.raises(ValueError, match=r"entry 0\.5; this model's actions are zeros and ones"):
+        model.step(state, held)
+
+
+def test_several_first_frames_begin_the_window_that_drawing_them_would_have_begun(model: Vid2World) -> None:
+    past_actions = actions(2, HISTORY - 1)
+    state = model.reset(frames(2), [7, 8])
+    for action in past_actions:
+        _, state = model.step(state, action)
+    pictures = np.stack([frames(2) // (i + 1) for i in range(HISTORY)], axis=1)
+    given = (pictures[:, :-1], past_actions.swapaxes(0, 1))
+    begun = model.reset(pictures[:, -1], [7, 8], *given)
+    assert begun.latents.shape == state.latents.shape
+    assert begun.frames == state.frames == (HISTORY, HISTORY)
+    assert torch.equal(begun.actions, state.actions)
+    assert torch.equal(begun.context, state.context)
+    assert torch.equal(begun.latents[:, :, 0], state.latents[:, :, 0])
+    action = actions(2, 1)[0]
+    drawn, _ = model.step(begun, action)
+    alone = model.reset(pictures[1:, -1], [8], *(part[1:] for part in given))
+    assert np.abs(drawn[1].astype(int) - model.step(alone, action[1:])[0][0].astype(int)).max() <= 1
+    # What lies in the past is seen: other past frames, another next frame.
+    other = model.reset(pictures[:, -1], [7, 8], 255 - given[0], given[1])
+    assert not np.array_equal(model.step(other, action)[0], drawn)
+
+
+def test_only_as_many_first_frames_as_the_history_holds_are_kept(model: Vid2World) -> None:
+    past = np.stack([frames(1)] * 6, axis=1)
+    state = model.reset(frames(1), [0], past, np.zeros((1, 6, 13), np.float32))
+    assert state.latents.shape[2] == model.config.history
+
+
+def test_history_can_be_fed_back_unclamped(folder: Path) -> None:
+    model = Vid2World.from_pretrained(folder, sampler=QUICK)
+    _, clamped = model.step(model.reset(frames(1), [0]), actions(1, 1)[0])
+    model.config = replace(model.config, clamp_history=False)
+    _, free = model.step(model.reset(frames(1), [0]), actions(1, 1)[0])
+    assert float(clamped.pictures.abs().max()) <= 1
+    torch.testing.assert_close(free.pictures.clamp(-1, 1), clamped.pictures)
+
+
+def test_the_unconditional_branch_keeps_four_of_five_actions_when_frames_are_drawn_together(
+    model: Vid2World,
+) -> None:
+    kept = model._kept_actions(list(range(500)), 16)
+    assert 0.78 < float(kept.mean()) < 0.82
+    assert torch.equal(kept[7:8], model._kept_actions([7], 16))
 
 
 @pytest.mark.parametrize(
@@ -280,6 +329,11 @@ def test_cs_go_model_is_told_action_numbers(tmp_path: Path) -> None:
         (lambda m: m.reset(frames(1)[:, 1:], [0]), "start frames are"),
         (lambda m: m.reset(frames(1).astype(np.float32), [0]), "expected uint8"),
         (lambda m: m.reset(frames(2), [0]), "each lane needs one"),
+        (lambda m: m.reset(frames(1), [0], frames(1)), "past frames are uint8"),
+        (
+            lambda m: m.reset(frames(1), [0], frames(1)[None], np.zeros((1, 2, 13), np.float32)),
+            "past actions have shape (1, 2, 13), expected (1, 1, 13)",
+        ),
         (lambda m: m.step(m.reset(frames(1), [0]), np.zeros((1, 7), np.float32)), "expects (1, 13)"),
         (
             lambda m: m.step(m.reset(frames(1), [0]), np.full((1, 13), np.nan, np.float32)),

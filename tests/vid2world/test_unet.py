@@ -412,13 +412,26 @@ def test_untrained_model_predicts_zero() -> None:
     assert torch.equal(out, torch.zeros_like(out))
 
 
-def test_discrete_actions_select_embeddings_and_negative_means_none() -> None:
+def test_an_action_of_zeros_and_ones_is_the_sum_of_its_rows() -> None:
+    config = dataclasses.replace(CAUSAL, action_dim=51, discrete_actions=True)
+    unet = randomised(config)
+    table = unet.action_emb_preprocess.weight
+    actions = torch.zeros(1, 2, 51)
+    actions[0, 1, [3, 11, 50]] = 1
+    embedded = unet.action_emb_preprocess(actions)
+    assert torch.equal(embedded[0, 0], torch.zeros(table.shape[1]))
+    torch.testing.assert_close(embedded[0, 1], table[3] + table[11] + table[50])
+
+
+def test_every_key_that_is_held_changes_the_prediction() -> None:
     config = dataclasses.replace(CAUSAL, action_dim=51, discrete_actions=True)
     unet, arguments = randomised(config), example(config, frames=3)
     arguments["action_mask"][:] = 1
     outputs = []
-    for action in (-1, 0, 50):
+    for held in ([], [0], [0, 50]):
+        actions = torch.zeros(2, 3, 51)
+        actions[..., held] = 1
         with torch.no_grad():
-            outputs.append(unet(**{**arguments, "actions": torch.full((2, 3), action)}))
+            outputs.append(unet(**{**arguments, "actions": actions}))
     assert not torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[1], outputs[2])

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def sinusoid(values: Tensor, width: int) -> Tensor:
@@ -25,16 +24,15 @@ def embedding_mlp(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
 
 
-class DiscreteAction(nn.Embedding):
-    """One vector per action number; a negative number, "no action", gives zeros.
+class ActionTable(nn.Embedding):
+    """One vector per action (b t n -> b t width): the sum of the rows whose entry is 1.
 
-    Name and shape of the weight are those of the CS:GO model. That an action is *one* number, and what the first
-    frame is told, are assumptions; see docs/checkpoints.md.
+    The layer of the CS:GO model.  An action is a vector of zeros and ones, several of them one (keys held, buttons,
+    one step of the mouse per axis), and the table is multiplied by it.
     """
 
     def forward(self, actions: Tensor) -> Tensor:
-        known = F.embedding(actions.clamp(min=0), self.weight)
-        return known * (actions >= 0).unsqueeze(-1).to(known.dtype)
+        return actions.to(self.weight.dtype) @ self.weight
 
 
 def action_mlp(actions: int, channels: int, width: int) -> nn.Sequential:

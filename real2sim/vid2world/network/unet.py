@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from real2sim.vid2world.network.compiled import compiled
 from real2sim.vid2world.network.conditions import Conditions, split_context
-from real2sim.vid2world.network.embedding import DiscreteAction, action_mlp, embedding_mlp, sinusoid
+from real2sim.vid2world.network.embedding import ActionTable, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.network.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.network.norm import FrameNorm
 from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample
@@ -47,7 +47,7 @@ class CausalUNet(nn.Module):
         if config.fps_condition:
             self.fps_embedding = embedding_mlp(channels, width)
         if config.action_dim is not None and config.discrete_actions:
-            self.action_emb_preprocess = DiscreteAction(config.action_dim, channels)
+            self.action_emb_preprocess = ActionTable(config.action_dim, channels)
             self.action_emb_proj = embedding_mlp(channels, width)
         elif config.action_dim is not None:
             self.action_emb_proj = action_mlp(config.action_dim, channels, width)
@@ -111,8 +111,7 @@ class CausalUNet(nn.Module):
         """Prediction (b out t h w) for all frames of ``x`` (b in t h w) at once, in the precision of ``x``.
 
         ``timesteps`` (b) or (b t) are noise levels, integer or real, on the scale of 1000 diffusion steps.
-        ``actions`` (b t action_dim), or (b t) if discrete, are already shifted: ``actions[:, i]`` led to
-        frame i.
+        ``actions`` (b t action_dim) are already shifted: ``actions[:, i]`` led to frame i.
         ``action_mask`` (b t) multiplies the embedded actions. ``fps`` (b) is the frame rate.
 
         ``context`` (b tokens dim) holds the text tokens, then image tokens. By default each frame

@@ -90,9 +90,9 @@ class UNetConfig:
     image_tokens_per_frame: int = 16
 
     action_dim: int | None = 13
-    """Numbers per action, or the count of actions if ``discrete_actions``; None leaves actions out."""
+    """Numbers per action; None leaves actions out."""
     discrete_actions: bool = False
-    """Actions are integers below ``action_dim`` (negative: no action) instead of vectors."""
+    """Actions are zeros and ones that a table of vectors is multiplied by first, as in the CS:GO model."""
     fps_condition: bool = True
     default_fps: int = 3
     """Frame rate assumed when a call does not name one."""
@@ -137,7 +137,7 @@ class UNetConfig:
                         f"does not divide {width}"
                     )
         if self.discrete_actions and self.action_dim is None:
-            raise ValueError("discrete_actions needs action_dim, the count of distinct actions")
+            raise ValueError("discrete_actions needs action_dim, the number of zeros and ones")
 
     def check_input(self, shape: tuple[int, ...]) -> None:
         """Raises ValueError if the network cannot take an input of this shape (b c t h w)."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, config_to_dict
@@ -33,6 +29,7 @@ from real2sim.vid2world.released.layout import (
     config_of,
     published_layout,
 )
+from real2sim.vid2world.released.published_files import read_checkpoint
 from real2sim.vid2world.released.weight_transfer import causal_name, transfer_weights
 
 KIND = "vid2world"
@@ -42,6 +39,9 @@ CAPTION_FILE = "empty_caption.safetensors"
 CAPTION = "tokens"
 
 ACTION_EMBEDDING = f"{UNET}action_emb_proj."
+
+RT1_ACTIONS, RECON_ACTIONS, CSGO_ACTIONS = 13, 3, 51
+"""Numbers per action of the published models."""
 
 
 def convert_vid2world(settings: ConvertVid2World) -> Path:
@@ -63,8 +63,9 @@ def convert_vid2world(settings: ConvertVid2World) -> Path:
     config = config_of(shapes, where, settings.heads)
     check_actions(config, settings.action_width, where)
     check_layout(shapes, published_layout(config), where)
-    size = settings.image_size or (config.picture_size if config.unet.discrete_actions else config.image_size)
-    config = replace(config, image_size=size)
+    config = as_published(config)
+    if settings.image_size is not None:
+        config = replace(config, image_size=settings.image_size)
     about = f"Vid2World checkpoint `{settings.checkpoint.name}`"
     card = model_card("Vid2World", about, settings.source, settings.licence, config, "")
     return _write(settings.out, config, tensors, card, settings.dtype)
@@ -116,52 +117,29 @@ def untrained_action_embedding(actions: int, channels: int, seed: int) -> dict[s
     return weights
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors file or a Lightning .ckpt, the latter without running code from it."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is no file; expected a published checkpoint")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is no archive as torch.save writes it, it may be truncated; copy it again")
-    try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds more than tensors and plain values, and reading it could run foreign code; "
-            "expected a checkpoint that torch.load(weights_only=True) accepts"
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path} cannot be read as a checkpoint, it may be truncated; copy it again ({first})"
-        ) from error
-    return _state_dict(content, path)
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    values = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(values, Mapping) or not values:
-        raise ValueError(f"{path} holds no tensors by name; expected a checkpoint with a state_dict")
-    for name, value in values.items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{path}: {name!r} is {type(value).__name__}, expected a tensor for every name")
-    return dict(values)
-
-
 def check_actions(config: Vid2WorldConfig, expected: int | None, where: str) -> None:
-    """Refuse a checkpoint whose actions are not the expected ones."""
+    """Refuse a checkpoint whose actions are neither those of a published model nor the expected ones."""
     found, discrete = config.unet.action_dim, config.unet.discrete_actions
-    wanted = expected if expected is not None else (51 if discrete else 13)
-    if found != wanted:
-        kind = "distinguishes {} actions" if discrete else "takes {} numbers per action"
-        raise ValueError(
-            f"{where}: the checkpoint {kind.format(found)}, expected {wanted}; "
-            f"if it was trained on another robot, say so with --action-width {found}"
-        )
+    published = (CSGO_ACTIONS,) if discrete else (RT1_ACTIONS, RECON_ACTIONS)
+    if found in ((expected,) if expected is not None else published):
+        return
+    kind = "takes {} zeros and ones per action" if discrete else "takes {} numbers per action"
+    wanted = str(expected) if expected is not None else " or ".join(map(str, published))
+    raise ValueError(
+        f"{where}: the checkpoint {kind.format(found)}, expected {wanted}; "
+        f"if it was trained on another robot, say so with --action-width {found}"
+    )
+
+
+def as_published(config: Vid2WorldConfig) -> Vid2WorldConfig:
+    """The frames and histories of the published model with these actions; RT-1's for every other one."""
+    if config.unet.discrete_actions:
+        return replace(config, image_size=(150, 280), history=min(9, config.unet.window - 1))
+    if config.unet.action_dim == RECON_ACTIONS:
+        window = max(config.unet.window, 20)
+        unet = replace(config.unet, window=window)
+        return replace(config, unet=unet, image_size=(320, 320), picture_size=(320, 320), history=window - 1)
+    return config
 
 
 def check_layout(found: Shapes, expected: Shapes, where: str) -> None:
@@ -194,7 +172,7 @@ def empty_caption(config: Vid2WorldConfig, tensors: Mapping[str, Tensor]) -> Ten
 def model_card(title: str, about: str, source: str, licence: str, config: Vid2WorldConfig, note: str) -> str:
     """The README.md of a converted folder."""
     unet = config.unet
-    actions = f"one of {unet.action_dim} actions" if unet.discrete_actions else f"{unet.action_dim} numbers"
+    actions = f"{unet.action_dim} {'zeros and ones' if unet.discrete_actions else 'numbers'}"
     return f"""# {title}
 
 Converted by `real2sim convert` from the {about}.
@@ -245,7 +223,8 @@ def _write(
 def _stored(tensor: Tensor, dtype: StoredType) -> Tensor:
     if dtype != "keep" and tensor.is_floating_point():
         tensor = tensor.to(getattr(torch, dtype))
-    return tensor.detach().contiguous()
+    # A copy: two names may share one storage, which safetensors refuses.
+    return tensor.detach().contiguous().clone()
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

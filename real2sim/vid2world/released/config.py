@@ -27,6 +27,8 @@ class Vid2WorldConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig.reference)
     history: int = 15
     """Past frames that the model looks at; its window holds one frame more."""
+    clamp_history: bool = True
+    """Clamp drawn frames to [-1, 1] before they become history; published long rollouts of the game model do not."""
 
     def __post_init__(self) -> None:
         latents = self.autoencoder.latent_channels

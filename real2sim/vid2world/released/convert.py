@@ -29,9 +29,10 @@ class ConvertVid2World:
     out: Path
     """Folder to write; it must not exist yet."""
     action_width: int | None = None
-    """Numbers per action; by default 13 (RT-1), or 51 if there is an embedding of actions (CS:GO)."""
+    """Numbers per action; by default those of the published models: 13 (RT-1), 3 (RECON) or, where the checkpoint
+    has a table of actions, 51 (CS:GO)."""
     image_size: tuple[int, int] | None = None
-    """Height and width of camera frames; by default 256 320 (RT-1), for an embedding of actions 320 512."""
+    """Height and width of camera frames; by default 256 320 (RT-1), 320 320 (RECON) or 150 280 (CS:GO)."""
     dtype: StoredType = "keep"
     """Number format of the stored weights; float16 halves the folder."""
     source: str = ""

@@ -224,7 +224,7 @@ def _resampler_config(sizes: _Sizes, head_channels: int, frames: int) -> Resampl
     base = ResamplerConfig()
     width = sizes.size(f"{RESAMPLER}latents", 2)
     if width == base.width:
-        return base
+        return replace(base, frames=sizes.size(f"{RESAMPLER}latents", 1) // base.tokens_per_frame)
     inner = sizes.size(f"{RESAMPLER}layers.0.0.to_q.weight", 0)
     return ResamplerConfig(
         width=width,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,16 +12,16 @@ from torch.nn import functional
 def content_size(frame_size: tuple[int, int], model_size: tuple[int, int]) -> tuple[int, int]:
     """Height and width that a camera frame has inside the model's picture, bars left out.
 
-    The frame's shorter side becomes the model's shorter side.  Frames whose other side does not fit are
-    refused: they would be cropped, and what is cut off cannot be given back.
+    The frame's shorter side becomes the model's shorter side: RT-1's 256 x 320 become 320 x 400 of 320 x 512.  Where
+    the other side does not fit then, it becomes the model's other side and bars stand above and below: the game's
+    150 x 280 become 275 x 512, rounded up as published.
     """
     scale = min(model_size) / min(frame_size)
     height, width = (int(side * scale) for side in frame_size)
-    if height > model_size[0] or width > model_size[1]:
-        raise ValueError(
-            f"frames of {frame_size[0]} x {frame_size[1]} pixels become {height} x {width} in a picture of "
-            f"{model_size[0]} x {model_size[1]} and would be cropped; crop them to a narrower shape first"
-        )
+    if width > model_size[1]:
+        height, width = math.ceil(frame_size[0] * model_size[1] / frame_size[1]), model_size[1]
+    if height > model_size[0]:
+        height, width = model_size[0], math.ceil(frame_size[1] * model_size[0] / frame_size[0])
     return height, width
 
 

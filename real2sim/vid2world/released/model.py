@@ -27,6 +27,8 @@ from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
 
 ENCODING = CONTEXT + 1
 """Address of the noise with which the latent of a picture is sampled."""
+KEPT_ACTIONS = 0x6B65
+"""Address of the actions that the unconditional branch keeps when frames are drawn together."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Vid2WorldState(LaneState):
     pictures: Tensor
     """Decoded frames (b t 3 H W) in [-1, 1]."""
     actions: Tensor
-    """The action that led to each frame (b t a), or its number (b t); none for the window's first."""
+    """The action that led to each frame (b t a); zeros for the window's first."""
     context: Tensor
     """Caption and image tokens of the window's first frame (b tokens d)."""
     unconditional_context: Tensor
@@ -125,8 +127,18 @@ class Vid2World(nn.Module):
         return self._sampler().frame_passes(self.config.history)
 
     @torch.inference_mode()
-    def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Vid2WorldState:
-        """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each."""
+    def reset(
+        self,
+        frames: np.ndarray,
+        seeds: Sequence[int],
+        past: np.ndarray | None = None,
+        past_actions: np.ndarray | None = None,
+    ) -> Vid2WorldState:
+        """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each.
+
+        ``past`` uint8 (b p h w 3) are the p frames before, oldest first, and ``past_actions`` (b p a) what led from
+        each of them to the next.  Published runs of the CS:GO and RECON models begin with four frames (p = 3).
+        """
         expected = (*self.config.image_size, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
             raise ValueError(
@@ -135,27 +147,30 @@ class Vid2World(nn.Module):
         if len(seeds) != len(frames):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         lanes = tuple(int(seed) for seed in seeds)
-        given = torch.from_numpy(np.ascontiguousarray(frames)).to(self.empty_caption.device)
-        pictures = frames_to_pixels(given, self.config.picture_size)
-        encoded = self._encode(pictures, lanes, (0,) * len(lanes))
-        context, unconditional = self._contexts(pictures, encoded)
+        windows, actions = self._first_window(frames, past, past_actions)
+        given = torch.from_numpy(np.ascontiguousarray(windows)).to(self.empty_caption.device)
+        pictures = torch.stack(
+            [frames_to_pixels(given[:, i], self.config.picture_size) for i in range(given.shape[1])], dim=1
+        )
+        encoded = torch.stack(
+            [self._encode(pictures[:, i], lanes, (i,) * len(lanes)) for i in range(given.shape[1])],
+            dim=2,
+        )
+        context, unconditional = self._contexts(pictures[:, 0], encoded[:, :, 0])
         return Vid2WorldState(
-            latents=encoded[:, :, None],
-            encoded=encoded[:, :, None],
-            pictures=pictures[:, None],
-            actions=self._no_action(len(frames)),
+            latents=encoded,
+            encoded=encoded,
+            pictures=pictures,
+            actions=torch.cat([self._no_action(len(frames)), actions], dim=1),
             context=context,
             unconditional_context=unconditional,
             seeds=lanes,
-            frames=(1,) * len(lanes),
+            frames=(given.shape[1],) * len(lanes),
         )
 
     @torch.inference_mode()
     def step(self, state: Vid2WorldState, actions: np.ndarray) -> tuple[np.ndarray, Vid2WorldState]:
-        """The next frames uint8 (b h w 3) after ``actions`` (b a), and the state with them in it.
-
-        For a model that embeds distinct actions these are numbers (b) instead.
-        """
+        """The next frames uint8 (b h w 3) after ``actions`` (b a), and the state with them in it."""
         scaled_actions = self._checked(actions, state)
         state = self._moved_on(state)
         scene = Scene(
@@ -174,7 +189,9 @@ class Vid2World(nn.Module):
         noises = [noise(place, CONTEXT) for place in range(past)]
         history = sampler.as_history(state.latents, torch.stack(noises, dim=2))
         latent = sampler.draw_frame(history, scene, past, noise)
-        pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float().clamp(-1, 1)
+        pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float()
+        if self.config.clamp_history:
+            pictures = pictures.clamp(-1, 1)
         encoded = self._encode(pictures, state.seeds, state.frames)[:, :, None]
         after = replace(
             state,
@@ -190,7 +207,9 @@ class Vid2World(nn.Module):
     def draw_together(self, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
         """Frames uint8 (b t h w 3) after start frames (b h w 3), all denoised at once from actions (b t a).
 
-        The published non-autoregressive mode; start frame and drawn frames must fit the U-Net's window.
+        The published non-autoregressive mode; start frame and drawn frames must fit the U-Net's window.  Guidance
+        compares with a branch that keeps each action with a probability of ``sampler.keep_action``, drawn once per
+        frame and episode.
         """
         state = self.reset(frames, seeds)
         total, window = actions.shape[1] + 1, self.config.unet.window
@@ -202,6 +221,7 @@ class Vid2World(nn.Module):
             actions=torch.cat([state.actions, *scaled_actions], dim=1),
             context=state.context,
             unconditional_context=state.unconditional_context,
+            unconditional_mask=self._kept_actions(state.seeds, total),
         )
         latents = self._sampler().together(
             scene, total, lambda frame, draw: self._noise(state.seeds, (frame,) * len(seeds), draw)
@@ -254,26 +274,50 @@ class Vid2World(nn.Module):
 
     def _no_action(self, lanes: int) -> Tensor:
         """What the first frame of a window is given as its action (b 1 a)."""
-        device, unet = self.empty_caption.device, self.config.unet
-        if unet.discrete_actions:
-            return torch.full((lanes, 1), -1, device=device)
-        return torch.zeros(lanes, 1, unet.action_dim or 0, device=device)
+        return torch.zeros(lanes, 1, self.config.unet.action_dim or 0, device=self.empty_caption.device)
+
+    def _kept_actions(self, seeds: Sequence[int], frames: int) -> Tensor:
+        """Which actions the unconditional branch keeps when frames are drawn together (b t), 0 or 1."""
+        draws = [np.random.default_rng([KEPT_ACTIONS, seed]).random(frames) for seed in seeds]
+        kept = np.stack(draws) < self.config.sampler.keep_action
+        return torch.from_numpy(kept.astype(np.float32)).to(self.empty_caption.device)
+
+    def _first_window(
+        self, frames: np.ndarray, past: np.ndarray | None, past_actions: np.ndarray | None
+    ) -> tuple[np.ndarray, Tensor]:
+        """Frames (b p+1 h w 3) that a window begins with, and the actions between them (b p a)."""
+        lanes, width = len(frames), self.config.unet.action_dim or 0
+        if past is None:
+            past = np.empty((lanes, 0, *frames.shape[1:]), np.uint8)
+        if past_actions is None:
+            past_actions = np.empty((lanes, 0, width), np.float32)
+        if past.dtype != np.uint8 or past.ndim != 5 or (len(past), *past.shape[2:]) != frames.shape:
+            raise ValueError(
+                f"past frames are {past.dtype} {past.shape}, expected uint8 ({lanes}, p, "
+                f"{', '.join(map(str, frames.shape[1:]))})"
+            )
+        if past_actions.shape != (lanes, past.shape[1], width):
+            raise ValueError(
+                f"past actions have shape {past_actions.shape}, expected {(lanes, past.shape[1], width)}: one "
+                "after each past frame"
+            )
+        kept = min(past.shape[1], self.config.history - 1)
+        past, past_actions = past[:, past.shape[1] - kept :], past_actions[:, past.shape[1] - kept :]
+        if not np.isfinite(past_actions).all():
+            raise ValueError("past actions are not finite; check the suite's start frames")
+        actions = torch.from_numpy(np.asarray(past_actions, np.float32)).to(self.empty_caption.device)
+        return np.concatenate([past, frames[:, None]], axis=1), actions
 
     def _checked(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
         unet, lanes = self.config.unet, len(state.seeds)
-        expected = (lanes,) if unet.discrete_actions else (lanes, unet.action_dim)
+        expected = (lanes, unet.action_dim)
         if actions.shape != expected:
             raise ValueError(f"actions have shape {actions.shape}, this model expects {expected}")
         state.check_finite(actions)
-        if unet.discrete_actions:
-            if not np.issubdtype(actions.dtype, np.integer) or (actions >= (unet.action_dim or 0)).any():
-                raise ValueError(
-                    f"actions must be whole numbers below {unet.action_dim}, got {actions.tolist()}"
-                )
-            scaled_actions = torch.from_numpy(actions.astype(np.int64))
-        else:
-            scaled_actions = torch.from_numpy(np.asarray(actions, np.float32))
-        return scaled_actions[:, None].to(self.empty_caption.device)
+        if unet.discrete_actions and not np.isin(actions, (0, 1)).all():
+            bad = actions[~np.isin(actions, (0, 1))][0]
+            raise ValueError(f"an action has the entry {bad:g}; this model's actions are zeros and ones")
+        return torch.from_numpy(np.asarray(actions, np.float32))[:, None].to(self.empty_caption.device)
 
     def _sampler(self) -> Sampler:
         return Sampler(self.unet, self.config.sampler)

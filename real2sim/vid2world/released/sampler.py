@@ -1,4 +1,4 @@
-"""SamplingOverrides frames with a Vid2World U-Net: DDIM with a noise level per frame, and guidance by the action."""
+"""Drawing frames with a Vid2World U-Net: DDIM with a noise level per frame, and guidance by the action."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ class SamplerConfig:
     unconditional_image: Literal["decoded", "original"] = "decoded"
     """Image whose tokens the unconditional branch sees: the first frame after a round trip through the
     autoencoder, as published, or the one that the conditional branch sees."""
+    keep_action: float = 0.8
+    """When a whole window is drawn at once: probability that the unconditional branch keeps a frame's action, as
+    published."""
     history: Literal["exact", "cached"] = "exact"
     """``"exact"`` passes over the whole window in every denoising step, as published, because its norms pool over
     time. ``"cached"`` passes over the new frame and reads what the history left in the last pass over the whole
@@ -70,6 +73,8 @@ class SamplerConfig:
             raise ValueError(f"context_level must be between 0 and 999, got {self.context_level}")
         if self.whole_window_every < 1:
             raise ValueError(f"whole_window_every must be at least 1, got {self.whole_window_every}")
+        if not 0 <= self.keep_action <= 1:
+            raise ValueError(f"keep_action must be between 0 and 1, got {self.keep_action}")
         for name, known in (
             ("rescale_over", ("window", "frame")),
             ("context_form", ("switch", "all", "own")),

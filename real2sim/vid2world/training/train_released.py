@@ -112,7 +112,7 @@ class LatentTraining:
             raise ValueError(
                 f"windows of {frames} frames do not fit the model's window of {shape.unet.window}"
             )
-        action = () if shape.unet.discrete_actions else (shape.unet.action_dim or 0,)
+        action = (shape.unet.action_dim or 0,)
         episodes = open_episodes(config.data, config.split)
         self.windows = EpisodeWindows(episodes, frames, shape.image_size, action)
 
@@ -139,7 +139,7 @@ class LatentTraining:
             torch.cat([x, condition], dim=1),
             levels,
             context,
-            shifted(torch.from_numpy(actions), self.model.config.unet.discrete_actions).to(device),
+            shifted(torch.from_numpy(actions)).to(device),
             action_mask,
             gradient_checkpointing=optimisation.gradient_checkpointing,
         )
@@ -169,13 +169,11 @@ class LatentTraining:
         return torch.cat([model.empty_caption * said[:, None, None], image], dim=1)
 
 
-def shifted(actions: Tensor, discrete: bool) -> Tensor:
-    """Per frame the action that led to it, from recorded ones (b t ...) of which each leads to the next frame.
+def shifted(actions: Tensor) -> Tensor:
+    """Per frame the action that led to it (b t a), from recorded ones of which each leads to the next frame.
 
-    The first frame has none: zeros, or -1 where actions are numbers (b t).
+    The first frame has none: zeros.
     """
-    if discrete:
-        return F.pad(actions.long()[:, :-1], (1, 0), value=-1)
     return F.pad(actions.float()[:, :-1], (0, 0, 1, 0))
 
 
