@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,7 +160,7 @@ def _predictions(
             f"{config.model} cannot draw all frames of a window together; leave 'together' out of --predictions"
         )
     arguments = (model, images, actions, config.seed, config.batch)
-    predictions = {}
+    predictions: dict[str, np.ndarray] = {}
     for name in config.predictions:
         if name == "autoregressive":
             predictions[name] = predict_rollouts(*arguments)
@@ -176,8 +176,6 @@ def _predictions(
 def _measure_published(config: MetricsConfig) -> pd.DataFrame:
     from real2sim.metrics.published_protocol import Recordings, measure_published
 
-    if config.episodes is None:
-        config = replace(config, episodes=1024)
     model = None if config.predicted is not None else open_model(config.model, config.device)
     rows = measure_published(config, Recordings(config.data, config.predicted), model)
     write_text(config.out / "metrics.csv", rows.to_csv(index=False))

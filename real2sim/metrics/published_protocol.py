@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 COLUMNS = ("protocol", "metric", "value", "low", "high", "episodes", "frames")
 CRF = "10"
 """Constant rate factor of the mp4 that DynamiCrafter's evaluation scripts write."""
+EPISODES = 1024
+"""Windows of the published numbers."""
 HIGHEST_PSNR = 100.0
 """Decibels that equal frames count as; their true value is infinite."""
 
@@ -58,8 +60,8 @@ def through_mp4(frames: np.ndarray) -> np.ndarray:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     content.seek(0)
-    with av.open(content) as container:
-        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    with av.open(content, "r") as film:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     return np.stack(decoded)[:, :height, :width]
 
 
@@ -78,7 +80,7 @@ def measure_published(config: MetricsConfig, episodes: Recordings, model: Any) -
 
     Means over episodes carry Student's 95 % interval; FID and FVD belong to all windows together and have none.
     """
-    chosen = windows(episodes.lengths(), config.frames, config.episodes, config.seed)
+    chosen = windows(episodes.lengths(), config.frames, config.episodes or EPISODES, config.seed)
     if not chosen:
         raise ValueError(
             f"{episodes.folder} has no episode with {config.frames} frames; choose fewer --frames"
