@@ -59,6 +59,13 @@ def report(arguments: Sequence[str]) -> None:
     print(f"\nreport: {config.out / 'report.html'}")
 
 
+def plan(arguments: Sequence[str]) -> None:
+    """Say how many episodes, real trials and policies a difference takes."""
+    from real2sim.report.planning import PlanConfig, make_plan, plan_lines
+
+    print(plan_lines(make_plan(_parse(PlanConfig, "plan", arguments))))
+
+
 def collect(arguments: Sequence[str]) -> None:
     """Record physics episodes of scripted controllers, or of policies, as training data."""
     from real2sim.drawer.collect import Collect
@@ -182,6 +189,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "rollout": rollout,
     "score": score,
     "report": report,
+    "plan": plan,
     "collect": collect,
     "train world-model": train_world_model,
     "train policy": train_policy,
