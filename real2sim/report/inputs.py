@@ -13,6 +13,7 @@ import pandas as pd
 
 from real2sim.report.several_runs import each_episode_once, one_judge, one_set_per_world, same_weights
 from real2sim.report.wording import listing
+from real2sim.spreadsheets import read_measurements
 
 EPISODE_COLUMNS = ("policy", "task", "success")
 DEFAULT_SET = "policies"
@@ -24,12 +25,19 @@ def _frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
     path = Path(table)
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; give the path of a CSV file")
-    try:
-        return pd.read_csv(path)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    return pd.DataFrame(read_measurements(path, what))
+
+
+def _numbers(frame: pd.DataFrame, column: str, what: str) -> pd.Series:
+    """A column of numbers; ValueError names the row of one that is something else."""
+    numbers = pd.to_numeric(frame[column], errors="coerce")
+    wrong = frame[(numbers.isna() & frame[column].notna()) | numbers.isin([np.inf, -np.inf])]
+    if len(wrong):
         raise ValueError(
-            f"{path} was expected to hold {what} as CSV and cannot be read as such: {error}"
-        ) from error
+            f"{what}: {column} of {wrong['policy'].iloc[0]} on {wrong['task'].iloc[0]} is "
+            f"{wrong[column].iloc[0]!r}, expected a number"
+        )
+    return numbers
 
 
 def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
@@ -111,12 +119,11 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return frame.reset_index(drop=True), remarks
 
 
-def _from_published(frame: pd.DataFrame) -> pd.DataFrame:
+def _from_published(frame: pd.DataFrame, what: str) -> pd.DataFrame:
     """Counts from a table of rates (columns success_rate or rate, n_trials or episodes)."""
     frame = frame.rename(columns={"success_rate": "rate", "n_trials": "episodes"})
-    frame["rate"] = pd.to_numeric(frame["rate"], errors="coerce")
-    episodes = frame["episodes"] if "episodes" in frame else pd.Series(np.nan, index=frame.index)
-    frame["episodes"] = pd.to_numeric(episodes, errors="coerce")
+    frame["rate"] = _numbers(frame, "rate", what)
+    frame["episodes"] = _numbers(frame, "episodes", what) if "episodes" in frame else np.nan
     frame["successes"] = (frame["rate"] * frame["episodes"]).round()
     return frame
 
@@ -141,13 +148,18 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
         frame = frame[frame["subtask"] == "all"].copy()
     if "successes" in frame and "episodes" in frame:
         for column in ("successes", "episodes"):
-            frame[column] = pd.to_numeric(frame[column], errors="coerce")
-        if "rate" in frame:
-            frame["rate"] = pd.to_numeric(frame["rate"], errors="coerce")
-        else:
-            frame["rate"] = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
+            frame[column] = _numbers(frame, column, what)
+            broken = frame[frame[column].notna() & (frame[column] % 1 != 0)]
+            if len(broken):
+                row = broken.iloc[0]
+                raise ValueError(
+                    f"{what}: {column} of {row['policy']} on {row['task']} is {row[column]:g}, "
+                    "expected a whole number"
+                )
+        counted = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
+        frame["rate"] = _numbers(frame, "rate", what).fillna(counted) if "rate" in frame else counted
     elif "success_rate" in frame or "rate" in frame:
-        frame = _from_published(frame)
+        frame = _from_published(frame, what)
     else:
         require(frame, ("policy", "task", "successes", "episodes"), f"the table of {what}")
     frame["policy"], frame["task"] = frame["policy"].astype(str), frame["task"].astype(str)

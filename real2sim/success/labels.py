@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.files import write_text
+from real2sim.spreadsheets import read_table
 
 LABELS = {"success": 1.0, "failure": 0.0, "unclear": float("nan")}
 """What a person may write, and the probability it stands for; an empty label is one not given yet."""
@@ -46,28 +47,24 @@ class HumanLabels:
 
 
 def read_labels(path: Path) -> list[dict[str, str]]:
-    """Rows of a label CSV; ValueError names the line of a label that is not allowed or given twice."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; expected a CSV with the columns episode and label")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"episode", "label"} <= set(reader.fieldnames or ()):
-            found = ", ".join(reader.fieldnames or ()) or "none"
-            raise ValueError(f"{path} has the columns {found}; expected at least episode and label")
-        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
+    """Rows of a label CSV; ValueError names the row of a label that is not allowed or given twice."""
+    table = read_table(path, "labels", ("episode", "label"))
     seen: set[str] = set()
-    for number, row in enumerate(rows, start=2):
+    for index, row in enumerate(table.rows):
         row["label"] = row["label"].lower()
         if row["label"] and row["label"] not in LABELS:
             raise ValueError(
-                f"{path}, line {number}: label {row['label']!r}, expected success, failure, unclear or none"
+                f"{table.where(index, 'label')} is {row['label'][:60]!r}, "
+                "expected success, failure, unclear or nothing"
             )
+        if not row["episode"]:
+            raise ValueError(f"{table.where(index, 'episode')} is empty; expected the id of an episode")
         if row["episode"] in seen:
             raise ValueError(
-                f"{path}, line {number}: episode {row['episode']!r} is there twice; keep one of the rows"
+                f"{path}, row {table.numbers[index]}: episode {row['episode']!r} is there twice; keep one of the rows"
             )
         seen.add(row["episode"])
-    return rows
+    return list(table.rows)
 
 
 def write_labels(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -153,8 +153,8 @@ def test_unclear_labels_are_counted_and_left_out(run: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("episode,label\ne0,maybe\n", "line 2: label 'maybe'"),
-        ("episode,label\ne0,success\ne0,failure\n", "line 3: episode 'e0' is there twice"),
+        ("episode,label\ne0,maybe\n", "row 2, column label is 'maybe'"),
+        ("episode,label\ne0,success\ne0,failure\n", "row 3: episode 'e0' is there twice"),
         ("name,verdict\ne0,success\n", "columns name, verdict"),
     ],
 )

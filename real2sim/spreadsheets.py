@@ -1,0 +1,194 @@
+"""Tables as spreadsheets write them: CSV with commas, semicolons or tabs, read as text; errors name row and column.
+
+Rows are numbered as a spreadsheet shows them: the headings are row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from real2sim.files import decode, read_bytes
+
+MOST = 10**9
+"""Largest count of episodes that is believed."""
+COUNTS = ("successes", "episodes", "n_trials")
+RATES = ("rate", "success_rate")
+NAMES = ("policy", "task", "start")
+OUTCOMES = ("true", "false", "1", "0", "1.0", "0.0", "success", "failure", "unclear", "")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of a CSV file, as text without spaces around them; rows without any text are left out."""
+
+    path: Path
+    headings: tuple[str, ...]
+    """In lower case, with ``_`` for spaces."""
+    rows: tuple[dict[str, str], ...]
+    numbers: tuple[int, ...]
+    """Number of each row in the file."""
+
+    def where(self, index: int, column: str) -> str:
+        """The place of a cell, for errors."""
+        return f"{self.path}, row {self.numbers[index]}, column {column}"
+
+
+def read_table(path: Path, what: str, required: Sequence[str] = ()) -> Table:
+    """The cells of a CSV file.
+
+    Raises FileNotFoundError, or ValueError where the file is no CSV, has no row, lacks a ``required`` column, or
+    holds text in a column without a heading.
+    """
+    path = Path(path)
+    records = _records(path, what)
+    headings = [re.sub(r"\s+", "_", cell.strip().lower()) for cell in records[0]]
+    twice = [name for name in headings if name and headings.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path} has two columns {twice[0]!r}; remove one of them")
+    missing = [name for name in required if name not in headings]
+    if missing:
+        found = ", ".join(filter(None, headings)) or "none"
+        raise ValueError(
+            f"{path} has no column {missing[0]}; it has the columns {found}, "
+            f"expected {' and '.join(required)}"
+        )
+    rows, numbers = [], []
+    for number, record in enumerate(records[1:], start=2):
+        cells = [cell.strip() for cell in record]
+        if not any(cells):
+            continue
+        for place, cell in enumerate(cells):
+            if cell and (place >= len(headings) or not headings[place]):
+                raise ValueError(
+                    f"{path}, row {number}, column {place + 1} holds {cell[:60]!r} and has no heading; "
+                    "name the column or empty it"
+                )
+        cells += [""] * (len(headings) - len(cells))
+        rows.append({name: cell for name, cell in zip(headings, cells, strict=False) if name})
+        numbers.append(number)
+    if not rows:
+        raise ValueError(f"{path} holds headings and no row; expected {what} below them")
+    return Table(path, tuple(filter(None, headings)), tuple(rows), tuple(numbers))
+
+
+def read_measurements(path: Path, what: str) -> dict[str, list[str | float]]:
+    """Columns of a table of rates or outcomes: counts and rates as numbers (NaN where empty), all else as text.
+
+    Names keep their spelling.  ``90%`` and ``0,9`` are 0.9.  ValueError names row and column of a name that is
+    missing, a count that is no whole number, a rate outside [0, 1] or one that contradicts its counts, and an
+    outcome that is neither true nor false.
+    """
+    table = read_table(path, what)
+    columns: dict[str, list[str | float]] = {name: [] for name in table.headings}
+    for index, row in enumerate(table.rows):
+        values: dict[str, float] = {}
+        for name, cell in row.items():
+            where = table.where(index, name)
+            if name in NAMES and not cell:
+                raise ValueError(f"{where} is empty; expected the name of a {name}, or an empty row")
+            if name == "success" and cell.lower() not in OUTCOMES:
+                raise ValueError(
+                    f"{where} is {cell[:60]!r}, expected true, false or nothing where it is unclear"
+                )
+            if name in COUNTS:
+                values[name] = read_count(cell, where)
+            elif name in RATES:
+                values[name] = read_rate(cell, where)
+            columns[name].append(values.get(name, cell))
+        _check_counts(row, values, table, index)
+    return columns
+
+
+def read_count(cell: str, where: str) -> float:
+    """A whole number of episodes; NaN for an empty cell."""
+    if not cell:
+        return math.nan
+    if not re.fullmatch(r"\+?\d+(\.0*)?", cell):
+        hint = (
+            "write it without a separator" if re.fullmatch(r"\d+([,.' ]\d{3})+", cell) else "correct the cell"
+        )
+        raise ValueError(f"{where} is {cell[:60]!r}, expected a whole number; {hint}")
+    if len(cell) > 300 or float(cell) > MOST:
+        raise ValueError(f"{where} is {cell[:60]!r}, expected at most {MOST} episodes; correct the cell")
+    return float(cell)
+
+
+def read_rate(cell: str, where: str) -> float:
+    """A rate between 0 and 1, also written as a percentage or with a decimal comma; NaN for an empty cell."""
+    if not cell:
+        return math.nan
+    found = re.fullmatch(r"(\+?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(%?)", cell)
+    if not found or len(cell) > 300:
+        raise ValueError(f"{where} is {cell[:60]!r}, expected a rate such as 0.9 or 90%")
+    value = float(found[1].replace(",", ".")) / (100 if found[2] else 1)
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"{where} is {cell[:60]!r}, a rate must lie between 0 and 1; write 90% or 0.9, not 90"
+        )
+    return value
+
+
+def _check_counts(row: dict[str, str], values: dict[str, float], table: Table, index: int) -> None:
+    successes = values.get("successes", math.nan)
+    episodes = values.get("episodes", values.get("n_trials", math.nan))
+    if successes > episodes:
+        raise ValueError(
+            f"{table.where(index, 'successes')} is {successes:g}, more than the {episodes:g} episodes; "
+            "a rate must lie between 0 and 1"
+        )
+    if "successes" in values and "episodes" in values and math.isnan(successes) != math.isnan(episodes):
+        empty = "successes" if math.isnan(successes) else "episodes"
+        raise ValueError(
+            f"{table.where(index, empty)} is empty; give successes and episodes, or neither of them"
+        )
+    for name in RATES:
+        rate = values.get(name, math.nan)
+        if math.isnan(rate) or math.isnan(episodes) or not episodes:
+            continue
+        slack = 0.5 * _last_digit(row[name]) + 1e-9
+        nearest = round(rate * episodes) if math.isnan(successes) else successes
+        possible = [nearest + step for step in ((-1, 0, 1) if math.isnan(successes) else (0,))]
+        if all(abs(count / episodes - rate) > slack for count in possible):
+            said = f"{successes:g} of" if not math.isnan(successes) else "no whole number of successes in"
+            raise ValueError(
+                f"{table.where(index, name)} is {row[name]}, which is {said} {episodes:g} episodes; "
+                "correct the rate or the counts"
+            )
+
+
+def _last_digit(cell: str) -> float:
+    """What one unit of the last digit of a rate is worth."""
+    number, *exponent = re.sub(r"[%\s]", "", cell).replace(",", ".").lower().split("e")
+    digits = len(number.partition(".")[2])
+    return 10.0 ** (int(exponent[0]) if exponent else 0) / 10**digits / (100 if "%" in cell else 1)
+
+
+def _records(path: Path, what: str) -> list[list[str]]:
+    content = read_bytes(path, f"{what} as CSV")
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise ValueError(f"{path} is a spreadsheet's own format, not CSV; export {what} as CSV (UTF-8)")
+    text = decode(content, str(path))
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ValueError(f"{path}, row {line} holds a NUL character; export {what} as CSV again")
+    lines = text.splitlines()
+    if not any(line.strip() for line in lines):
+        raise ValueError(f"{path} is empty; expected {what} as CSV")
+    heading = next(line for line in lines if line.strip())
+    delimiter = max(",;\t", key=heading.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        records = list(reader)
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, row {reader.line_num} is not valid CSV ({error}); is a quote missing?"
+        ) from error
+    while records and not any(cell.strip() for cell in records[0]):
+        records.pop(0)
+    return records

@@ -1,0 +1,126 @@
+"""CSV files as spreadsheets write them are read right, or refused with row and column."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from real2sim.report.inputs import read_rates, read_real_episodes
+from real2sim.success.labels import read_labels
+
+COUNTS = "policy,task,successes,episodes\nalpha,close,9,10\nbeta,close,5,10\n"
+RATES = "policy,task,success_rate,n_trials\nalpha,close,{},10\nbeta,close,{},10\n"
+
+
+def table(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "real.csv"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        COUNTS,
+        "\ufeff" + COUNTS,
+        COUNTS.replace("\n", "\r\n"),
+        COUNTS.replace(",", ";"),
+        COUNTS.replace(",", "\t"),
+        COUNTS + "\n,,,\n\n",
+        "\n" + COUNTS.replace("beta", "\nbeta"),
+        COUNTS.replace("policy,task,successes", "Policy, Task ,SUCCESSES"),
+        COUNTS.replace("alpha,close", " alpha , close"),
+        COUNTS.replace("\n", ",\n"),
+        COUNTS.replace("9,10", "9.0,10"),
+        RATES.format("90%", "50 %"),
+        RATES.format('"0,9"', '"0,5"'),
+        RATES.format("0.9", ".50").replace("success_rate", "Success rate"),
+        RATES.format("9e-1", "5E-1"),
+        "policy,task,successes,episodes,rate\nalpha,close,9,10,0.9\nbeta,close,5,10,\n".replace(",0.9", ",0.90"),
+    ],
+)  # fmt: skip
+def test_the_same_rates_are_read_however_they_are_written(tmp_path: Path, content: str) -> None:
+    rates, _ = read_rates(table(tmp_path, content))
+    assert rates[["policy", "task", "successes", "episodes", "rate"]].values.tolist() == [
+        ["alpha", "close", 9, 10, 0.9],
+        ["beta", "close", 5, 10, 0.5],
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["005000", "1e5", "007", "None", "NA", "nan", "null", "-", "1.0", "TRUE", "Zoë"]
+)
+def test_names_keep_their_spelling(tmp_path: Path, name: str) -> None:
+    rates, _ = read_rates(table(tmp_path, f"policy,task,successes,episodes\n{name},{name},1,2\n"))
+    assert rates["policy"].tolist() == rates["task"].tolist() == [name]
+    episodes, _ = read_real_episodes(table(tmp_path, f"policy,task,start,success\n{name},t,{name},true\n"))
+    assert episodes["policy"].tolist() == episodes["start"].tolist() == [name]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (COUNTS.replace("9,10", "9.5,10"), "row 2, column successes is '9.5', expected a whole number"),
+        (COUNTS.replace("5,10", "many,10"), "row 3, column successes is 'many', expected a whole number"),
+        (COUNTS.replace("9,10", '"1,000","1,000"'), "row 2, column successes is '1,000', expected a whole number; wr"),
+        (COUNTS.replace("9,10", "9,1e308"), "row 2, column episodes is '1e308'"),
+        (COUNTS.replace("9,10", f"9,{10**400}"), "row 2, column episodes is '1000"),
+        (COUNTS.replace("9,10", "-1,10"), "row 2, column successes is '-1'"),
+        (COUNTS.replace("9,10", "11,10"), "row 2, column successes is 11, more than the 10 episodes"),
+        (COUNTS.replace("9,10", ",10"), "row 2, column successes is empty"),
+        (COUNTS + "Total,,14,20\n", "row 4, column task is empty"),
+        (RATES.format("90", "50"), "row 2, column success_rate is '90', a rate must lie between 0 and 1"),
+        (RATES.format("good", "0.5"), "row 2, column success_rate is 'good', expected a rate"),
+        (RATES.format("0.85", "0.5"), "row 2, column success_rate is 0.85, which is no whole number of successes"),
+        ("policy,task,successes,episodes,rate\na,b,1,10,0.9\n", "row 2, column rate is 0.9, which is 1 of 10 episodes"),
+        (COUNTS.replace("9,10", "9,10,7"), "row 2, column 5 holds '7' and has no heading"),
+        ("policy,task,policy\na,b,c\n", "has two columns 'policy'"),
+        ("policy,task,successes,episodes\n", "holds headings and no row"),
+        ("", "is empty"),
+        (" \n\n", "is empty"),
+        (COUNTS.replace("alpha", "a\0"), "row 2 holds a NUL character"),
+        (COUNTS.replace("alpha", '"alpha'), "is not valid CSV"),
+        (COUNTS.replace("alpha", "a" * 200_000), "is not valid CSV"),
+        (b"PK\x03\x04rest", "is a spreadsheet's own format"),
+        (COUNTS.replace("alpha", "Zoë").encode("latin-1"), "is not UTF-8 text (byte 33 is 0xeb)"),
+        (COUNTS.encode("utf-16"), "it looks like UTF-16"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_with_its_place(
+    tmp_path: Path, content: str | bytes, complaint: str
+) -> None:
+    path = table(tmp_path, content)
+    with pytest.raises(ValueError) as refused:
+        read_rates(path)
+    assert str(refused.value).startswith(str(path))
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_rate_may_be_rounded_to_the_digits_it_has(tmp_path: Path) -> None:
+    rates, _ = read_rates(table(tmp_path, "policy,task,rate,episodes\na,b,0.85,27\nb,b,33%,3\n"))
+    assert rates["successes"].tolist() == [23, 1]
+
+
+def test_outcomes_of_real_episodes_are_checked_with_their_row(tmp_path: Path) -> None:
+    path = table(tmp_path, "policy,task,start,success\na,b,s,TRUE\na,b,r,yes\n")
+    with pytest.raises(ValueError, match="row 3, column success is 'yes'"):
+        read_real_episodes(path)
+
+
+def test_labels_without_a_row_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds headings and no row"):
+        read_labels(table(tmp_path, "episode,label\n"))
+
+
+@pytest.mark.skipif("REAL2SIM_CASES" not in os.environ, reason="REAL2SIM_CASES names a folder with CSV files")
+def test_files_from_elsewhere_are_read_or_refused() -> None:
+    for path in sorted(Path(os.environ["REAL2SIM_CASES"]).glob("*.csv")):
+        try:
+            rates, _ = read_rates(path)
+        except ValueError as error:
+            assert str(path) in str(error)
+        else:
+            assert rates["rate"].tolist() == [0.9, 0.5, 0.1], path
