@@ -31,16 +31,16 @@ def axis_angle_from_rpy(rpy: np.ndarray) -> np.ndarray:
 def widowx_actions(actions: np.ndarray) -> np.ndarray:
     """RT-1's actions (... 13) as the WidowX robot executes them.
 
-    World vector and rotation are rescaled and clipped, roll-pitch-yaw becomes axis-angle, and the gripper, for
-    which RT-1 says +1 to open this robot, becomes +1 or -1 with +1 closing.
+    World vector and rotation are rescaled and clipped, roll-pitch-yaw becomes axis-angle, and the gripper becomes +1
+    or -1.  RT-1's +1 closes, as ours does; SIMPLER flips the sign because its WidowX opens on +1.
     """
     result = np.array(actions, dtype=np.float32)
     for name, trained in WIDOWX_TRAINED.items():
         limit = WIDOWX_EXECUTED[name]
         result[..., FIELDS[name]] = np.clip(result[..., FIELDS[name]] / trained * limit, -limit, limit)
     result[..., FIELDS["rotation_delta"]] = axis_angle_from_rpy(result[..., FIELDS["rotation_delta"]])
-    opens = result[..., FIELDS["gripper_closedness_action"]] > 0
-    result[..., FIELDS["gripper_closedness_action"]] = np.where(opens, -1.0, 1.0)
+    closes = result[..., FIELDS["gripper_closedness_action"]] > 0
+    result[..., FIELDS["gripper_closedness_action"]] = np.where(closes, 1.0, -1.0)
     return result
 
 

@@ -6,6 +6,7 @@ section 5.1, and Tan & Le 2019 for EfficientNet.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,12 +33,24 @@ def letterbox(frames: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = size
     if tuple(frames.shape[1:3]) == (height, width):
         return frames
-    ratio = max(frames.shape[1] / height, frames.shape[2] / width)
-    inner = (int(frames.shape[1] / ratio), int(frames.shape[2] / ratio))
+    inner, (top, left) = letterbox_place((frames.shape[1], frames.shape[2]), size)
     scaled = F.interpolate(frames.movedim(-1, 1).float(), size=inner, mode="bilinear", align_corners=False)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     boxed = F.pad(scaled, (left, width - inner[1] - left, top, height - inner[0] - top))
     return boxed.clamp(0, 255).to(torch.uint8).movedim(1, -1)
+
+
+def letterbox_place(frame: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of the scaled frame inside ``size``, and its top left corner.
+
+    TensorFlow rounds the padding of the *unrounded* frame down, in float32, so the bars can differ by one pixel more than
+    the rounded frame would ask for.
+    """
+    sides = np.asarray(frame, np.float32)
+    box = np.asarray(size, np.float32)
+    exact = sides / (sides / box).max()
+    corner = np.floor((box - exact) / np.float32(2)).astype(int)
+    inner = np.floor(exact).astype(int)
+    return (int(inner[0]), int(inner[1])), (max(0, int(corner[0])), max(0, int(corner[1])))
 
 
 class Film(nn.Module):

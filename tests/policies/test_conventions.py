@@ -40,8 +40,8 @@ def test_widowx_moves_five_centimetres_at_most() -> None:
     np.testing.assert_allclose(action[FIELDS["rotation_delta"]], [0, 0.25, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize(("said", "done"), [(0.3, -1.0), (-0.3, 1.0)])
-def test_widowx_gripper_is_binary_and_plus_one_meant_open(said: float, done: float) -> None:
+@pytest.mark.parametrize(("said", "done"), [(0.3, 1.0), (-0.3, -1.0)])
+def test_widowx_gripper_is_binary_and_plus_one_closes(said: float, done: float) -> None:
     action = widowx_actions(pack({"gripper_closedness_action": [said]}))
     assert action[FIELDS["gripper_closedness_action"]] == done
 
