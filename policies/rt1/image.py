@@ -42,8 +42,8 @@ def letterbox(frames: Tensor, size: tuple[int, int]) -> Tensor:
 def letterbox_place(frame: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Height and width of the scaled frame inside ``size``, and its top left corner.
 
-    TensorFlow rounds the padding of the *unrounded* frame down, in float32, so the bars can differ by one pixel more than
-    the rounded frame would ask for.
+    TensorFlow rounds the padding of the *unrounded* frame down, in float32, so the bars can differ by one pixel
+    from what the rounded frame would ask for.
     """
     sides = np.asarray(frame, np.float32)
     box = np.asarray(size, np.float32)
