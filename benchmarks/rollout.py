@@ -103,8 +103,8 @@ class Scenes:
 
     def actions(self, lanes: int) -> np.ndarray:
         """The same actions float32 (b 13) for every step."""
-        bounds, rng = self.suite.bounds, np.random.default_rng(0)
-        drawn = rng.uniform(bounds.low, bounds.high, (lanes, WIDTH)) * self.suite.used
+        robot, rng = self.suite.robot, np.random.default_rng(0)
+        drawn = rng.uniform(robot.low, robot.high, (lanes, WIDTH)) * robot.used
         drawn[:, 7:10] = 0
         return drawn.astype(np.float32)
 

@@ -28,6 +28,7 @@ from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.policies.rt1.train import PolicyTraining, checkpoint_folder, train_policy
+from real2sim.simulation.observation import observe_frames
 
 SCREENING_FILE, TIME_FILE = "screening.json", "cpu_seconds.txt"
 SCREENING_SEED = 977
@@ -184,7 +185,7 @@ def screen(folder: Path, episodes: int) -> dict[str, list[int]]:
             policy.seed([index])
             policy.reset([instruction])
             for _ in range(HORIZON):
-                frame = physics.step(policy.act(frame[None])[0])
+                frame = physics.step(policy.act(observe_frames(frame[None]))[0])
             successes += int(is_success(task, physics.drawer))
         counts[task] = [successes, episodes]
     physics.close()

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from real2sim.actions import WIDTH
-from real2sim.simulation.lanes import Lanes, World
+from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
+from real2sim.simulation.contracts import World
+from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Start, Suite
 from real2sim.wording import did_you_mean
 
@@ -58,14 +58,16 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         task: str | None = None,
         judge: Judge | None = None,
         render_mode: str | None = None,
+        normalized_actions: bool = False,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is not offered; use None or 'rgb_array'")
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self.metadata = {**self.metadata, "render_fps": suite.config.control_hz}
-        self.single_observation_space = spaces.Box(0, 255, (*suite.config.image_size, 3), np.uint8)
-        self.single_action_space = action_space(suite)
+        self._robot, self._normalized = suite.robot, normalized_actions
+        self.metadata = {**self.metadata, "render_fps": self._robot.frame_hz}
+        self.single_observation_space = observation_space(self._robot)
+        self.single_action_space = action_space(self._robot, normalized_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._suite, self._judge = suite, judge
@@ -80,8 +82,8 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """First frames uint8 (lanes h w 3), and the episodes that begin."""
+    ) -> tuple[Any, dict[str, Any]]:
+        """First observations, and the episodes that begin."""
         options = dict(options or {})
         unknown = sorted(set(options) - set(OPTIONS))
         if unknown:
@@ -99,17 +101,16 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         infos: dict[str, Any] = {}
         for lane in lanes:
             infos = self._add_info(infos, self._description(lane), lane)
-        return self._lanes.frames.copy(), infos
+        return observed(self._robot, self._lanes.observe()), infos
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Next frames, rewards (lanes,), terminated, truncated and infos, for actions (lanes 13)."""
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Next observations, rewards (lanes,), terminated, truncated and infos, for actions (lanes n), or
+        (lanes K n) where the robot takes K actions per frame."""
         if any(start is None for start in self._starts):
             raise ResetNeeded("call reset before step")
         if not self._lanes.running.any():
             raise ResetNeeded("every episode has ended; call reset before the next step")
-        moment = self._lanes.step(actions)
+        moment = self._lanes.step(from_normalized(self._robot, actions) if self._normalized else actions)
         self._terminated |= moment.terminated
         self._truncated |= moment.truncated
         rewards = np.zeros(self.num_envs)
@@ -123,10 +124,11 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
                 info |= self._verdict(lane, known)
                 rewards[lane] = float(info.get("success", False))
             infos = self._add_info(infos, info, lane)
-        return moment.frames, rewards, self._terminated.copy(), self._truncated.copy(), infos
+        seen = observed(self._robot, self._lanes.observe())
+        return seen, rewards, self._terminated.copy(), self._truncated.copy(), infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
-        """The camera's frames, one per lane."""
+        """The canvas with the cameras' frames, one per lane."""
         if self.render_mode is None:
             gymnasium.logger.warn(
                 "render was called without a render_mode; make the environment with 'rgb_array'"
@@ -233,23 +235,24 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """First frame uint8 (h w 3), and the episode that begins."""
+    ) -> tuple[Any, dict[str, Any]]:
+        """First observation, and the episode that begins."""
         super().reset(seed=seed)
         self._lanes._generators[0] = self.np_random
-        frames, infos = self._lanes.reset(options=options)
-        return frames[0], _first(infos)
+        seen, infos = self._lanes.reset(options=options)
+        return _first_lane(seen), _first(infos)
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Next frame, reward, terminated, truncated and info, for an action (13,)."""
-        action = np.asarray(action)
-        if action.shape != (WIDTH,):
-            raise ValueError(f"the action has shape {action.shape}, expected ({WIDTH},)")
-        frames, rewards, terminated, truncated, infos = self._lanes.step(action[None])
-        return frames[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Next observation, reward, terminated, truncated and info, for an action (n,), or (K n) where the robot
+        takes K actions per frame."""
+        action, expected = np.asarray(action), self.action_space.shape
+        if action.shape != expected:
+            raise ValueError(f"the action has shape {action.shape}, expected {expected}")
+        seen, rewards, terminated, truncated, infos = self._lanes.step(action[None])
+        return _first_lane(seen), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The camera's frame, uint8 (h w 3)."""
+        """The canvas with the cameras' frames, uint8 (h w 3)."""
         frames = self._lanes.render()
         return None if frames is None else frames[0]
 
@@ -258,15 +261,8 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
         self._lanes.close()
 
 
-def action_space(suite: Suite) -> spaces.Box:
-    """The suite's actions, float32 (13,).
-
-    A field that the robot ignores gets the bounds -1 to 1, whatever its unit would be: Gymnasium's checker
-    asks for bounds inside that range, and the values do not matter.
-    """
-    low = np.where(suite.used, suite.bounds.low, np.maximum(suite.bounds.low, -1)).astype(np.float32)
-    high = np.where(suite.used, suite.bounds.high, np.minimum(suite.bounds.high, 1)).astype(np.float32)
-    return spaces.Box(low, high, dtype=np.float32)
+def _first_lane(seen: Any) -> Any:
+    return {name: _first_lane(part) for name, part in seen.items()} if isinstance(seen, dict) else seen[0]
 
 
 def _first(infos: Mapping[str, Any]) -> dict[str, Any]:

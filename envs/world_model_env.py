@@ -29,26 +29,34 @@ class WorldModelVectorEnv(LaneVectorEnv):
         device: str = "cpu",
         render_mode: str | None = None,
         sampling: SamplingOverrides | None = None,
+        normalized_actions: bool = False,
     ) -> None:
         found = load_suite(suite)
         world = open_world(str(world_model), found, device, sampling)
-        super().__init__(world, found, num_envs, task, _open_judge(judge, found, device), render_mode)
+        opened = _open_judge(judge, found, device)
+        super().__init__(world, found, num_envs, task, opened, render_mode, normalized_actions)
 
 
 class WorldModelEnv(LaneEnv):
     """A task of a suite inside a learned world model (``-v0``).
 
-    *Observation*: the camera's frame, uint8 (h, w, 3); 64 x 64 in the drawer suite.
+    *Observation*: for a robot with one camera and no state the camera's frame, uint8 (h, w, 3); 64 x 64 in the drawer
+    suite.  Else a dictionary, ``pixels`` with a frame by camera, and ``agent_pos``, float32 (m,), for a robot with a
+    state.
 
-    *Action*: 13 float32 numbers, the fields of RT-1 in alphabetical order (`real2sim.actions`,
+    *Action*: float32 (n,), the action numbers of the suite's robot (``robot.json``, ``docs/robot.md``) in their units,
+    or (K, n) where the robot takes K actions per frame.  A value outside the space or NaN is an error.  With
+    ``normalized_actions`` each number lies between -1 (its lower bound) and 1 (its upper one).
+
+    The drawer robot has 13 numbers, the fields of RT-1 in alphabetical order (`real2sim.actions`,
     ``docs/actions.md``): base displacement in metres [0:2], base rotation in radians [2], gripper [3] (-1
     open, +1 closed), hand rotation in radians [4:7], terminate_episode [7:10] (terminate, move arm, move
-    base), hand displacement in metres [10:13]. The drawer robot obeys the gripper, terminate_episode, and
-    hand displacements of up to 0.06 m per axis and step; the other fields are ignored.  One step lasts 1/3 s.
-    A value outside the space or NaN is an error.
+    base), hand displacement in metres [10:13]. It obeys the gripper, terminate_episode, and hand displacements of up
+    to 0.06 m per axis and step; the other fields are ignored.  One step lasts 1/3 s.
 
-    *End*: ``terminated`` when the largest of terminate_episode's three numbers is the first one and above 0
-    (after the step has been drawn); ``truncated`` at the task's horizon (20 steps in the drawer suite).
+    *End*: ``terminated`` when the action asks to end the episode (after the step has been drawn), if the robot's can;
+    for RT-1 when the largest of terminate_episode's three numbers is the first one and above 0;
+    ``truncated`` at the task's horizon (20 steps in the drawer suite).
 
     *Reward*: 0 until the episode ends, then 1 if the judge calls the episode a success, else 0.  The last
     ``info`` holds ``success`` and ``success_probability``.  Every ``info`` holds ``instruction``, ``task``,
@@ -73,8 +81,11 @@ class WorldModelEnv(LaneEnv):
         device: str = "cpu",
         render_mode: str | None = None,
         sampling: SamplingOverrides | None = None,
+        normalized_actions: bool = False,
     ) -> None:
-        lanes = WorldModelVectorEnv(1, suite, task, world_model, judge, device, render_mode, sampling)
+        lanes = WorldModelVectorEnv(
+            1, suite, task, world_model, judge, device, render_mode, sampling, normalized_actions
+        )
         super().__init__(lanes)
 
 

@@ -6,24 +6,28 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from real2sim.policies.policy import check_frames
+from real2sim.policies.policy import Observation, Requirements, check_frames
 
 
 class CallablePolicy:
-    """Calls ``function(frames, instructions) -> actions`` at each step; it keeps no state of its own.
+    """Calls ``function(observation) -> actions`` at each step; it keeps no state of its own.
 
-    ``frames`` are uint8 (b h w 3), ``instructions`` the b strings given to `reset`, the result (b 13).
+    ``observation`` has frames, images by camera, state and instructions; the result is (lanes K n), or (lanes n)
+    where K is 1.  ``requires`` may say what the function needs of the robot.
     """
 
-    def __init__(self, function: Callable[[np.ndarray, Sequence[str]], np.ndarray]) -> None:
+    def __init__(
+        self, function: Callable[[Observation], np.ndarray], requires: Requirements | None = None
+    ) -> None:
         self._function = function
-        self._instructions: tuple[str, ...] = ()
+        self._lanes = 0
+        self.requires = requires or Requirements()
 
     def reset(self, instructions: Sequence[str]) -> None:
-        """Keep the instructions for the calls to come."""
-        self._instructions = tuple(instructions)
+        """Nothing is remembered but the number of lanes."""
+        self._lanes = len(instructions)
 
-    def act(self, frames: np.ndarray) -> np.ndarray:
+    def act(self, observation: Observation) -> np.ndarray:
         """Whatever the function returns, as float32."""
-        check_frames(frames, len(self._instructions))
-        return np.asarray(self._function(frames, self._instructions), dtype=np.float32)
+        check_frames(observation.frames, self._lanes)
+        return np.asarray(self._function(observation), dtype=np.float32)

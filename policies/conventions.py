@@ -10,6 +10,8 @@ from scipy.spatial.transform import Rotation
 
 from real2sim.actions import FIELDS, MOVE_ARM, WIDTH, pack
 
+OWN_LAYOUT = "real2sim"
+"""The action numbers of the robot's own layout, as they are."""
 WIDOWX_TRAINED = {"world_vector": 1.75, "rotation_delta": 1.4}
 """RT-1 names WidowX actions in plus or minus these ranges (SIMPLER, widowx_bridge)."""
 WIDOWX_EXECUTED = {"world_vector": 0.05, "rotation_delta": 0.25}
@@ -75,9 +77,10 @@ class StickyGripper:
 class Convention:
     """What the numbers of a foreign action mean."""
 
-    width: int
+    width: int | None
+    """Numbers per action; None for as many as the robot has."""
     begin: Callable[[], Callable[[np.ndarray], np.ndarray]]
-    """Begins an episode: gives a function from each action (width,) to ours (13,)."""
+    """Begins an episode: gives a function from each action (width,) to the robot's."""
 
 
 def find_convention(name: str) -> Convention:
@@ -104,7 +107,7 @@ def _sticky() -> Callable[[np.ndarray], np.ndarray]:
 
 
 CONVENTIONS: Mapping[str, Convention] = {
-    "real2sim": Convention(WIDTH, lambda: lambda action: action),
+    OWN_LAYOUT: Convention(None, lambda: lambda action: action),
     "rt1-widowx": Convention(WIDTH, lambda: widowx_actions),
     "xyz-rpy-opening": Convention(
         7, lambda: lambda action: _hand(action, closedness_from_opening(action[6:]))

@@ -1,36 +1,22 @@
-"""What every policy offers."""
+"""What a policy's author needs: the contract, and the check of what it is given."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 
+from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, StochasticPolicy
+from real2sim.simulation.observation import Observation, observe, observe_frames
 
-@runtime_checkable
-class Policy(Protocol):
-    """Acts on a batch of camera frames, one lane per episode."""
-
-    def reset(self, instructions: Sequence[str]) -> None:
-        """Forget the past; one instruction per lane."""
-
-    def act(self, frames: np.ndarray) -> np.ndarray:
-        """Actions (b 13) float32, laid out as in `real2sim.actions`, for uint8 frames (b h w 3).
-
-        Called once per step with the lanes given to `reset`, in the same order.
-        """
-
-
-@runtime_checkable
-class StochasticPolicy(Policy, Protocol):
-    """A policy that draws random numbers and can be told from which seeds."""
-
-    def seed(self, seeds: Sequence[int]) -> None:
-        """One seed per lane for the episodes that the next `reset` begins.
-
-        An episode then has the same actions whatever lane or batch it runs in.
-        """
+__all__ = [
+    "Observation",
+    "Policy",
+    "PolicyWithRequirements",
+    "Requirements",
+    "StochasticPolicy",
+    "check_frames",
+    "observe",
+    "observe_frames",
+]
 
 
 def check_frames(frames: np.ndarray, lanes: int) -> None:

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from real2sim.actions import FIELDS, MOVE_ARM, WIDTH, ActionBounds
-from real2sim.policies.policy import check_frames
+from real2sim.policies.policy import Observation, check_frames
+from real2sim.robot import Robot
 
 
 class RandomPolicy:
-    """Uniform actions inside ``bounds``; never asks to end the episode.
+    """Uniform actions inside the robot's bounds; never asks to end the episode.
 
     Each lane has its own stream: lane i of the first reset draws from (seed, 0, i), of the second from
     (seed, 1, i).  `seed` replaces this by one seed per episode.
     """
 
-    def __init__(self, seed: int = 0, bounds: ActionBounds | None = None) -> None:
-        self._seed = seed
-        self._bounds = bounds or ActionBounds.drawer()
+    def __init__(self, robot: Robot, seed: int = 0) -> None:
+        self._robot, self._seed = robot, seed
         self._resets = 0
         self._next_seeds: list[int] | None = None
         self._streams: list[np.random.Generator] = []
@@ -43,12 +42,16 @@ class RandomPolicy:
         self._next_seeds = None
         self._resets += 1
 
-    def act(self, frames: np.ndarray) -> np.ndarray:
-        """Actions (b 13) float32 for uint8 frames (b h w 3)."""
-        check_frames(frames, len(self._streams))
-        low, high = self._bounds.low, self._bounds.high
-        actions = np.stack([stream.uniform(low, high) for stream in self._streams]).astype(np.float32)
-        choice = np.zeros(3, dtype=np.float32)
-        choice[MOVE_ARM] = 1
-        actions[:, FIELDS["terminate_episode"]] = choice
-        return actions.reshape(-1, WIDTH)
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions float32 (lanes K n), or (lanes n) where K is 1."""
+        robot = self._robot
+        check_frames(observation.frames, len(self._streams))
+        shape = (robot.actions_per_frame, robot.action_width)
+        drawn = [stream.uniform(robot.low, robot.high, shape) for stream in self._streams]
+        actions = np.array(drawn, dtype=np.float32).reshape(-1, *shape)
+        if robot.terminate is not None:
+            places = [robot.action_names.index(name) for name in robot.terminate]
+            # The second place of a one-hot choice goes on (RT-1's moves the arm); a single number ends above 0.5.
+            goes_on = np.eye(len(places), dtype=np.float32)[1] if len(places) > 1 else np.zeros(1, np.float32)
+            actions[..., places] = np.clip(goes_on, robot.low[places], robot.high[places])
+        return robot.recorded(actions)

@@ -6,14 +6,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from real2sim.actions import WIDTH
-from real2sim.policies.conventions import find_convention
-from real2sim.policies.policy import check_frames
-from real2sim.policies.servers.policy_wire import IMAGE_KEY, PROMPT_KEY, pack_message, unpack_message
+from real2sim.actions import rt1_robot
+from real2sim.policies.chunks import ChunkBuffer
+from real2sim.policies.conventions import OWN_LAYOUT, find_convention
+from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.servers.policy_wire import (
+    IMAGE_KEY,
+    OBSERVATION,
+    PROMPT_KEY,
+    STATE_KEY,
+    pack_message,
+    unpack_message,
+)
+from real2sim.robot import Robot
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -38,18 +47,19 @@ class _Lane:
     instruction: str
     seed: int | None
     connection: ClientConnection | None = None
-    seen: list[np.ndarray] = field(default_factory=list)
-    waiting: list[np.ndarray] = field(default_factory=list)
+    seen: list[dict[str, np.ndarray]] = field(default_factory=list)
     convert: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class RemotePolicy:
     """Asks a policy server for actions, one connection per lane.
 
-    Each step sends ``{image_key: frame uint8 (h w 3), "prompt": instruction}`` and reads ``actions`` (n w) or (w,).
-    ``convention`` says what their numbers mean (`real2sim.policies.conventions`); without it the server's
-    greeting does, and one that says nothing must answer in our layout.  Of n actions the first ``execute`` are
-    played (all, if it is None) before the server is asked again.  A server whose greeting says ``"stateful":
+    Each frame sends ``{image_key: frame uint8 (h w 3), "prompt": instruction}`` and reads ``actions`` (m n) or (n,).
+    The frame is the first camera's; a robot with several sends each as ``observation/<camera>``, one with a state
+    sends it as ``observation/state``.  ``convention`` says what the numbers of an action mean
+    (`real2sim.policies.conventions`); without it the server's greeting does, and one that says nothing must answer in
+    the layout of ``robot`` (RT-1's by default).  Of m actions the first ``execute`` are executed (all, if it is None;
+    by default those of one frame) before the server is asked again.  A server whose greeting says ``"stateful":
     True`` (as `serve-policy` does) is shown every frame and begins an episode when ``"reset"`` is true, with
     ``"seed"`` if there is one.
 
@@ -63,8 +73,9 @@ class RemotePolicy:
     def __init__(
         self,
         address: str,
+        robot: Robot | None = None,
         *,
-        execute: int | None = 1,
+        execute: int | Literal["frame"] | None = "frame",
         image_key: str = IMAGE_KEY,
         prompt_key: str = PROMPT_KEY,
         convention: str | None = None,
@@ -80,7 +91,9 @@ class RemotePolicy:
             "answer_within": answer_within,
             "patience": patience,
         } | written
-        self._execute: int | None = given["execute"]
+        self._robot = robot or rt1_robot()
+        per_frame = self._robot.actions_per_frame
+        self._execute: int | None = per_frame if given["execute"] == "frame" else given["execute"]
         self._image_key, self._prompt_key = given["image_key"], given["prompt_key"]
         self._convention: str | None = given["convention"]
         self._answer_within, self._patience = given["answer_within"], given["patience"]
@@ -89,6 +102,7 @@ class RemotePolicy:
         if self._convention is not None:
             find_convention(self._convention)
         self._lanes: list[_Lane] = []
+        self._chunks = ChunkBuffer(0, per_frame, self._execute)
         self._seeds: list[int] | None = None
         self._greeting: dict[str, Any] = {}
 
@@ -109,29 +123,44 @@ class RemotePolicy:
             _Lane(text, seed, connection)
             for text, seed, connection in zip(instructions, seeds, connections, strict=True)
         ]
+        self._chunks = ChunkBuffer(len(self._lanes), self._robot.actions_per_frame, self._execute)
 
-    def act(self, frames: np.ndarray) -> np.ndarray:
-        """Actions (b 13) float32 for uint8 frames (b h w 3)."""
-        check_frames(frames, len(self._lanes))
-        actions = [
-            self._act(index, lane, frame)
-            for index, (lane, frame) in enumerate(zip(self._lanes, frames, strict=True))
-        ]
-        return np.stack(actions) if actions else np.zeros((0, WIDTH), np.float32)
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions float32 (lanes K n), or (lanes n) where K is 1."""
+        check_frames(observation.frames, len(self._lanes))
+        actions = [self._act(index, lane, observation) for index, lane in enumerate(self._lanes)]
+        robot = self._robot
+        shape = (len(actions), robot.actions_per_frame, robot.action_width)
+        return robot.recorded(np.array(actions, np.float32).reshape(shape))
 
     def close(self) -> None:
         """Close all connections."""
         for lane in self._lanes:
             _disconnect(lane)
 
-    def _act(self, index: int, lane: _Lane, frame: np.ndarray) -> np.ndarray:
-        lane.seen.append(frame.copy())
-        if not lane.waiting or self._stateful:
+    def _act(self, index: int, lane: _Lane, observation: Observation) -> np.ndarray:
+        """The lane's next actions (K n)."""
+        lane.seen.append(self._seen(index, observation))
+        if index in self._chunks.needs() or self._stateful:
             where = f"policy server {self.address}, lane {index}, step {len(lane.seen) - 1}"
-            lane.waiting = list(self._ask_patiently(lane, where)[: self._execute])
+            chunk = self._ask_patiently(lane, where)
+            try:
+                self._chunks.put(index, chunk)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from error
         if lane.convert is None:
             lane.convert = find_convention(self._meaning).begin()
-        return lane.convert(lane.waiting.pop(0))
+        return np.stack([lane.convert(action) for action in self._chunks.take(index)])
+
+    def _seen(self, index: int, observation: Observation) -> dict[str, np.ndarray]:
+        """What the server is shown of one lane."""
+        frames = {name: images[index].copy() for name, images in observation.images.items()}
+        shown = {self._image_key: next(iter(frames.values()))}
+        if len(frames) > 1:
+            shown |= {OBSERVATION + name: frame for name, frame in frames.items()}
+        if observation.state is not None:
+            shown[STATE_KEY] = observation.state[index].copy()
+        return shown
 
     @property
     def _stateful(self) -> bool:
@@ -168,10 +197,7 @@ class RemotePolicy:
                 raise ValueError(f"{where}: {error}") from error
 
     def _ask(self, connection: ClientConnection, lane: _Lane, position: int) -> bytes:
-        observation: dict[str, Any] = {
-            self._image_key: lane.seen[position],
-            self._prompt_key: lane.instruction,
-        }
+        observation: dict[str, Any] = {**lane.seen[position], self._prompt_key: lane.instruction}
         if self._stateful:
             observation["reset"] = position == 0
             if lane.seed is not None:
@@ -204,14 +230,32 @@ class RemotePolicy:
         if isinstance(greeting, str):
             raise ValueError("the greeting is text; is this a policy server?")
         self._greeting = unpack_message(greeting)
+        self._check_layout()
         return connection
+
+    def _check_layout(self) -> None:
+        """Whether the server's actions are for this robot, as far as its greeting says."""
+        names, robot = self._robot.action_names, self._robot
+        if self._meaning != OWN_LAYOUT:
+            if names != rt1_robot().action_names:
+                raise ValueError(
+                    f"convention {self._meaning!r} of the server is for robots with RT-1's action, robot "
+                    f"{robot.name!r} has {', '.join(names)}"
+                )
+            return
+        told = self._greeting.get("action_names")
+        if told is not None and tuple(map(str, told)) != names:
+            raise ValueError(
+                f"the server answers with the action numbers {', '.join(map(str, told))}, robot {robot.name!r} "
+                f"has {', '.join(names)}"
+            )
 
     def _actions(self, answer: bytes, where: str) -> np.ndarray:
         """Actions (n w) float32 of a server's answer."""
         message = unpack_message(answer)
         if "actions" not in message:
             raise ValueError(f"the answer has no 'actions' but {', '.join(map(str, message)) or 'nothing'}")
-        width = find_convention(self._meaning).width
+        width = find_convention(self._meaning).width or self._robot.action_width
         actions = np.atleast_2d(np.asarray(message["actions"]))
         if (
             actions.ndim != 2

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from real2sim.actions import WIDTH
-from real2sim.policies.policy import check_frames
+from real2sim.policies.policy import Observation, check_frames
 
 
 class ReplayPolicy:
-    """Plays ``actions`` (b t 13): lane i gets ``actions[i, 0]``, then ``actions[i, 1]``, and so on."""
+    """Plays ``actions`` (lanes t n), or (lanes t K n) for K actions per frame: lane i gets ``actions[i, 0]``, then
+    ``actions[i, 1]``, and so on."""
 
     def __init__(self, actions: np.ndarray) -> None:
         actions = np.asarray(actions, dtype=np.float32)
-        if actions.ndim != 3 or actions.shape[2] != WIDTH:
-            raise ValueError(f"actions have shape {actions.shape}; expected (lanes, steps, {WIDTH})")
+        if actions.ndim not in (3, 4):
+            raise ValueError(
+                f"actions have shape {actions.shape}; expected (lanes, steps, n) or (lanes, steps, K, n)"
+            )
         self._actions = actions
         self._step = 0
 
@@ -28,9 +30,9 @@ class ReplayPolicy:
             )
         self._step = 0
 
-    def act(self, frames: np.ndarray) -> np.ndarray:
-        """The next recorded actions (b 13) float32."""
-        check_frames(frames, len(self._actions))
+    def act(self, observation: Observation) -> np.ndarray:
+        """The next recorded actions float32 (lanes n), or (lanes K n)."""
+        check_frames(observation.frames, len(self._actions))
         if self._step >= self._actions.shape[1]:
             raise ValueError(
                 f"the recording has {self._actions.shape[1]} steps and step {self._step} was asked for; "

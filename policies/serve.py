@@ -6,14 +6,17 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from real2sim.policies.policy import Policy, StochasticPolicy
-from real2sim.policies.servers.policy_wire import serve_forever
+from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
+from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_KEY, serve_forever
+from real2sim.robot import Robot, read_robot
+from real2sim.simulation.suite import load_suite
 
 GREETING = {"stateful": True, "convention": "real2sim"}
-"""Policies of ours may remember frames, and answer in our layout."""
+"""Policies of ours may remember frames, and answer in the robot's layout."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class ServePolicy:
 
     policy: str
     """Folder of a trained policy, folder of RT-1's SavedModel (extra 'tf'), or ``random``."""
+    suite: str = "drawer"
+    """Suite whose robot ``random`` acts for."""
     host: str = "127.0.0.1"
     """Address to listen on; the default is reachable from this machine alone."""
     port: int = 8000
@@ -31,33 +36,50 @@ class ServePolicy:
 
 
 class PolicyLane:
-    """One lane of a policy of ours, as a policy server needs it."""
+    """One lane of a policy of ours, as a policy server needs it; ``robot`` is needed for several cameras."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    def __init__(self, policy: Policy, robot: Robot | None = None) -> None:
+        self._policy, self._robot = policy, robot
+        self._instruction = ""
 
     def reset(self, instruction: str, seed: int | None) -> None:
         """Begin an episode."""
         if seed is not None and isinstance(self._policy, StochasticPolicy):
             self._policy.seed([seed])
+        self._instruction = instruction
         self._policy.reset([instruction])
 
-    def act(self, frame: np.ndarray) -> np.ndarray:
-        """One action (1 13) for a frame uint8 (h w 3)."""
-        return self._policy.act(frame[None])
+    def act(self, observation: dict[str, Any]) -> np.ndarray:
+        """The actions of a frame (K n) for an observation as `RemotePolicy` sends it."""
+        robot, told = self._robot, [self._instruction]
+        if robot is None:
+            return self._policy.act(observe_frames(observation[IMAGE_KEY][None], told))
+        if len(robot.cameras) == 1:
+            canvas = observation[IMAGE_KEY][None]
+        else:
+            missing = [c.name for c in robot.cameras if OBSERVATION + c.name not in observation]
+            if missing:
+                raise ValueError(f"the observation has no {OBSERVATION + missing[0]!r}")
+            canvas = robot.canvas({c.name: observation[OBSERVATION + c.name][None] for c in robot.cameras})
+        state = observation.get(STATE_KEY)
+        actions = self._policy.act(observe(robot, canvas, told, None if state is None else state[None]))
+        return actions.reshape(-1, robot.action_width)
 
 
 def serve_policy(config: ServePolicy) -> None:
     """Serve until the process is stopped."""
-    make = _maker(config)
-    serve_forever(lambda: PolicyLane(make()), GREETING, config.host, config.port)
+    robot = load_suite(config.suite).robot if config.policy == "random" else read_robot(Path(config.policy))
+    make = _maker(config, robot)
+    names = {} if robot is None else {"action_names": list(robot.action_names)}
+    serve_forever(lambda: PolicyLane(make(), robot), GREETING | names, config.host, config.port)
 
 
-def _maker(config: ServePolicy) -> Callable[[], Policy]:
+def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
     if config.policy == "random":
         from real2sim.policies.random_policy import RandomPolicy
 
-        return RandomPolicy
+        assert robot is not None
+        return lambda: RandomPolicy(robot)
     folder = Path(config.policy).expanduser()
     if (folder / "saved_model.pb").is_file():
         from real2sim.policies.rt1.saved_model import SavedModelRT1

@@ -1,4 +1,4 @@
-"""The action that policies, environments and the world model exchange: 13 numbers in alphabetical order.
+"""RT-1's action: 13 numbers in alphabetical order of their fields.
 
 The fields are RT-1's; sorting them by name gives the order in which Vid2World's action-conditioned
 weights expect them.  ``docs/actions.md`` says what each one means on each robot.
@@ -14,6 +14,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from real2sim.robot import ActionNumber, Camera, Robot
+
 FIELDS: Mapping[str, slice] = MappingProxyType(
     {
         "base_displacement_vector": slice(0, 2),
@@ -25,6 +27,27 @@ FIELDS: Mapping[str, slice] = MappingProxyType(
     }
 )
 """Where each field lies in the vector."""
+
+PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "base_displacement_vector": ("x", "y"),
+        "rotation_delta": ("x", "y", "z"),
+        "terminate_episode": ("terminate", "move_arm", "move_base"),
+        "world_vector": ("x", "y", "z"),
+    }
+)
+"""Names of the numbers of a field that has several."""
+
+UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "base_displacement_vector": "m",
+        "base_displacement_vertical_rotation": "rad",
+        "gripper_closedness_action": "",
+        "rotation_delta": "rad",
+        "terminate_episode": "",
+        "world_vector": "m",
+    }
+)
 
 WIDTH = 13
 TERMINATE, MOVE_ARM, MOVE_BASE = range(3)
@@ -97,46 +120,30 @@ def unpack(actions: np.ndarray) -> dict[str, np.ndarray]:
     return {name: actions[..., where].copy() for name, where in FIELDS.items()}
 
 
-def terminates(actions: np.ndarray) -> np.ndarray:
-    """Whether each action (... 13) asks to end the episode, bool (...).
-
-    The three places of ``terminate_episode`` are compared; all zero (a robot without the field) goes on.
-    """
-    choice = np.asarray(actions)[..., FIELDS["terminate_episode"]]
-    return (choice[..., TERMINATE] > 0) & (choice.argmax(axis=-1) == TERMINATE)
-
-
-def check_actions(
-    actions: np.ndarray, bounds: ActionBounds, *, policy: str, step: int, lanes: int | None = None
-) -> np.ndarray:
-    """The same actions (b 13) as float32, once they are known to be finite and inside ``bounds``.
-
-    Values outside by no more than float32 rounding are set to the bound; anything else raises a ValueError
-    that names the policy, the lane and the step.
-    """
-    found = np.asarray(actions)
-    wanted = f"(lanes, {WIDTH})" if lanes is None else f"({lanes}, {WIDTH})"
-    if found.ndim != 2 or found.shape[1] != WIDTH or (lanes is not None and len(found) != lanes):
-        raise ValueError(
-            f"policy {policy!r}, all lanes, step {step}: actions have shape {found.shape}, expected {wanted}"
-        )
-    if not np.issubdtype(found.dtype, np.number):
-        raise ValueError(
-            f"policy {policy!r}, step {step}: actions are of type {found.dtype}, expected numbers"
-        )
-    found = found.astype(np.float32)
-    low, high = bounds.low, bounds.high
-    slack = 1e-6 * (high - low)
-    # Written so that NaN, for which every comparison is false, counts as outside.
-    outside = ~((found >= low - slack) & (found <= high + slack))
-    if outside.any():
-        lane, index = (int(i) for i in np.argwhere(outside)[0])
-        name = next(name for name, where in FIELDS.items() if where.start <= index < where.stop)
-        raise ValueError(
-            f"policy {policy!r}, lane {lane}, step {step}: {name}[{index - FIELDS[name].start}] is "
-            f"{found[lane, index]:g}, allowed is {low[index]:g} to {high[index]:g}"
-        )
-    return np.clip(found, low, high)
+def rt1_robot(
+    name: str = "rt1",
+    bounds: ActionBounds | None = None,
+    used_fields: Sequence[str] = tuple(FIELDS),
+    control_hz: float = 3.0,
+    image_size: tuple[int, int] = (256, 320),
+) -> Robot:
+    """A robot with RT-1's 13 action numbers, one camera and no state, e.g. the Google robot (the defaults)."""
+    bounds = bounds or ActionBounds()
+    numbers = []
+    for field, where in FIELDS.items():
+        low, high = getattr(bounds, field)
+        parts = PARTS[field] if where.stop - where.start > 1 else ("",)
+        for part in parts:
+            full = f"{field}.{part}" if part else field
+            numbers.append(ActionNumber(full, low, high, UNITS[field], used=field in used_fields))
+    return Robot(
+        name=name,
+        action=tuple(numbers),
+        action_kind="delta",
+        terminate=tuple(f"terminate_episode.{part}" for part in PARTS["terminate_episode"]),
+        control_hz=control_hz,
+        cameras=(Camera("image", *image_size),),
+    )
 
 
 def _width(name: str) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from real2sim.model_folder import folder_fingerprint
-from real2sim.simulation.lanes import World
+from real2sim.robot import Robot
+from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import Start, Suite
 from real2sim.vid2world.load import MODEL, SamplingOverrides, load_model
 
@@ -21,8 +22,8 @@ class ModelWorld:
 
     name = MODEL
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, robot: Robot) -> None:
+        self._model, self._robot = model, robot
 
     @property
     def frame_passes_per_frame(self) -> int:
@@ -34,9 +35,16 @@ class ModelWorld:
         return self._model.reset(np.stack([start.frame for start in starts]), [int(seed) for seed in seeds])
 
     def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Next frames uint8 (b h w 3) and state, for actions (b 13)."""
-        frames, state = self._model.step(state, actions)
+        """Next canvases uint8 (b h w 3) and state, after the K actions of a frame (b K n)."""
+        frames, state = self._model.step(state, self._robot.world_actions(actions))
         return np.asarray(frames), state
+
+    def robot_state(self, state: Any) -> np.ndarray | None:
+        """What the model predicts of the robot's state, where the robot's state comes from the model."""
+        if self._robot.state_from != "model":
+            return None
+        predicted: np.ndarray = self._model.robot_state(state)
+        return predicted
 
     def outcomes(self, state: Any) -> None:
         """A world model does not know; a judge has to look."""
@@ -54,13 +62,13 @@ def open_world(
     folder = model_folder(name, suite)
     model = load_model(folder, device, sampling)
     size = model.config.image_size
-    if size != suite.config.image_size:
+    expected = suite.robot.canvas_size
+    if size != expected:
         raise ValueError(
             f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, suite "
-            f"{suite.name!r} has "
-            f"{suite.config.image_size[0]} x {suite.config.image_size[1]}; was it trained on another camera?"
+            f"{suite.name!r} has {expected[0]} x {expected[1]}; was it trained on another camera?"
         )
-    return ModelWorld(model)
+    return ModelWorld(model, suite.robot)
 
 
 def model_folder(name: str, suite: Suite) -> Path:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from real2sim.actions import FIELDS, WIDTH, ActionBounds, check_actions, pack, terminates, unpack
+from real2sim.actions import FIELDS, WIDTH, ActionBounds, pack, rt1_robot, unpack
+from real2sim.simulation.action_checks import check_actions
 
 
 def test_fields_are_in_alphabetical_order_and_fill_the_vector() -> None:
@@ -34,15 +35,15 @@ def test_an_unknown_field_or_a_wrong_width_is_named() -> None:
 
 def test_terminate_is_the_first_of_the_three_modes() -> None:
     modes = pack({"terminate_episode": np.eye(3)})
-    assert terminates(modes).tolist() == [True, False, False]
-    assert not terminates(np.zeros(WIDTH))
+    assert rt1_robot().terminates(modes).tolist() == [True, False, False]
+    assert not rt1_robot().terminates(np.zeros(WIDTH))
 
 
 def test_good_actions_pass_unchanged_and_rounding_is_brought_to_the_bound() -> None:
-    bounds = ActionBounds.drawer()
+    robot = rt1_robot(bounds=ActionBounds.drawer())
     actions = np.zeros((2, WIDTH), np.float32)
     actions[1, 10] = np.nextafter(np.float32(0.06), np.float32(1))
-    checked = check_actions(actions, bounds, policy="p", step=0, lanes=2)
+    checked = check_actions(actions, robot, policy="p", step=0, lanes=2)[:, 0]
     assert checked[1, 10] == np.float32(0.06)
     assert not checked[0].any()
 
@@ -51,10 +52,8 @@ def test_good_actions_pass_unchanged_and_rounding_is_brought_to_the_bound() -> N
 def test_a_bad_number_is_reported_with_policy_lane_and_step(bad: float) -> None:
     actions = np.zeros((4, WIDTH))
     actions[2, 11] = bad
-    with pytest.raises(
-        ValueError, match=r"policy 'mine', lane 2, step 7: world_vector\[1\] is .*-0.06 to 0.06"
-    ):
-        check_actions(actions, ActionBounds.drawer(), policy="mine", step=7)
+    with pytest.raises(ValueError, match=r"policy 'mine', lane 2, step 7: world_vector.y is .*-0.06 to 0.06"):
+        check_actions(actions, rt1_robot(bounds=ActionBounds.drawer()), policy="mine", step=7)
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (13,), (3, 13)])
@@ -62,7 +61,7 @@ def test_a_wrong_shape_is_reported_with_policy_and_step(shape: tuple[int, ...]) 
     with pytest.raises(
         ValueError, match=r"policy 'mine', all lanes, step 3: actions have shape .* expected \(4, 13\)"
     ):
-        check_actions(np.zeros(shape), ActionBounds(), policy="mine", step=3, lanes=4)
+        check_actions(np.zeros(shape), rt1_robot(), policy="mine", step=3, lanes=4)
 
 
 def test_bounds_must_be_ordered() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from real2sim.robot import ActionNumber, Camera, Robot, StateNumber, check_same_robot, read_robot
+from real2sim.robot import ActionNumber, Camera, Robot, StateNumber, read_robot
+from real2sim.robot_match import check_same_robot
 
 JOINTS = (
     "shoulder_pan.pos",

@@ -11,6 +11,7 @@ import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds
 from real2sim.episodes.npz import read_npz
+from real2sim.policies.policy import observe_frames
 from real2sim.policies.rt1.action_tokens import bin_width
 from real2sim.policies.rt1.config import Block, RT1Config, efficientnet_blocks
 from real2sim.policies.rt1.instructions import InstructionTable
@@ -213,7 +214,8 @@ def verify(saved_model: Path, policy: RT1Policy, episode: Path) -> str:
     reference.reset([instruction])
     config, same, steps = policy.network.config, 0, len(recorded["image"])
     for frame in recorded["image"]:
-        difference = np.abs(policy.act(frame[None]) - reference.act(frame[None]))[0]
+        seen = observe_frames(frame[None], [instruction])
+        difference = np.abs(policy.act(seen) - reference.act(seen))[0]
         same += all(difference[where].max() < 0.5 * _bin(config, name) for name, where in FIELDS.items())
     reference.close()
     if same == steps:

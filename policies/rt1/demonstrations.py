@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.actions import FIELDS, WIDTH, ActionBounds, terminates
+from real2sim.actions import FIELDS, WIDTH, ActionBounds, rt1_robot
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.policies.rt1.action_tokens import tokenize
 from real2sim.policies.rt1.config import RT1Config
@@ -163,7 +163,7 @@ def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations) -> dict[str
     if what.labels == "recorded":
         actions = episode["action"]
         # The last action leads to no frame; it counts only if it says that the episode ends.
-        return {str(episode["instruction"]): actions if terminates(actions[-1]) else actions[:-1]}
+        return {str(episode["instruction"]): actions if rt1_robot().terminates(actions[-1]) else actions[:-1]}
     return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.expert_tasks}
 
 

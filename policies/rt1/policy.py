@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.model_folder import WEIGHTS_FILE, load_tensors, read_config, read_tensors, write_folder
-from real2sim.policies.policy import check_frames
+from real2sim.policies.policy import Observation, check_frames
 from real2sim.policies.rt1.action_tokens import detokenize
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.image import FilmEfficientNet, ImageTokenizer, letterbox, prepare_images
@@ -141,9 +141,9 @@ class RT1Policy:
         self._step = 0
 
     @torch.inference_mode()
-    def act(self, frames: np.ndarray) -> np.ndarray:
-        """Actions (b 13) float32 for uint8 frames (b h w 3)."""
-        config = self.network.config
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions float32 (lanes 13) for the canvas."""
+        config, frames = self.network.config, observation.frames
         check_frames(frames, len(self._sentences))
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
         self._history.append(self.network.image_tokens(images, self._sentences))

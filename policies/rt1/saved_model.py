@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.actions import FIELDS, pack
-from real2sim.policies.policy import check_frames
+from real2sim.policies.policy import Observation, check_frames
 from real2sim.policies.rt1.instructions import InstructionTable
 
 IMAGE = "0/observation/image"
@@ -69,10 +69,10 @@ class SavedModelRT1:
         self._sentences = [self.instructions[instruction] for instruction in instructions]
         self._states = [self._initial_state() for _ in instructions]
 
-    def act(self, frames: np.ndarray) -> np.ndarray:
-        """Actions (b 13) float32 for uint8 frames (b h w 3)."""
-        check_frames(frames, len(self._states))
-        images = self._fit(frames)
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions float32 (lanes 13) for the canvas."""
+        check_frames(observation.frames, len(self._states))
+        images = self._fit(observation.frames)
         actions = [self._act(lane, image) for lane, image in enumerate(images)]
         return np.stack(actions)
 

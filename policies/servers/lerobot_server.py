@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
-from policy_wire import serve_forever
+from policy_wire import IMAGE_KEY, serve_forever
 
 
 class LeRobotLane:
@@ -36,20 +36,20 @@ class LeRobotLane:
         self._policy.reset()
 
     @torch.inference_mode()
-    def act(self, frame: np.ndarray) -> np.ndarray:
-        """One action (1 width) for a frame uint8 (h w 3)."""
+    def act(self, observation: dict[str, Any]) -> np.ndarray:
+        """One action (1 width) for an observation with one camera."""
         features = self._policy.config.input_features
-        image = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255
+        image = torch.from_numpy(observation[IMAGE_KEY]).permute(2, 0, 1)[None].float() / 255
         size = features[self._camera].shape[1:]
         image = torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True)
-        observation: dict[str, Any] = {self._camera: image, "task": [self._instruction]}
+        batch: dict[str, Any] = {self._camera: image, "task": [self._instruction]}
         if self._blank:
-            for name in features.keys() - observation.keys():
-                observation[name] = torch.zeros(1, *features[name].shape)
+            for name in features.keys() - batch.keys():
+                batch[name] = torch.zeros(1, *features[name].shape)
         # Networks that draw noise draw it from torch's generators, whatever lane was served before.
         torch.manual_seed(int(np.random.SeedSequence([self._seed, self._step]).generate_state(1)[0]))
         self._step += 1
-        action = self._after(self._policy.select_action(self._before(observation)))
+        action = self._after(self._policy.select_action(self._before(batch)))
         return action.float().cpu().numpy()
 
 

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from octo.model.octo_model import OctoModel
 from PIL import Image
-from policy_wire import serve_forever
+from policy_wire import IMAGE_KEY, serve_forever
 
 FRAMES, PLANS = 2, 4
 
@@ -48,17 +48,19 @@ class OctoLane:
         self._frames.clear()
         self._plans.clear()
 
-    def act(self, frame: np.ndarray) -> np.ndarray:
-        """One action (1 7) for a frame uint8 (h w 3)."""
-        image = Image.fromarray(frame).resize((self._width, self._height), Image.Resampling.LANCZOS)
+    def act(self, observation: dict[str, Any]) -> np.ndarray:
+        """One action (1 7) for an observation with one camera."""
+        image = Image.fromarray(observation[IMAGE_KEY]).resize(
+            (self._width, self._height), Image.Resampling.LANCZOS
+        )
         self._frames.append(np.asarray(image))
         key = jax.random.fold_in(self._random, self._step)
         self._step += 1
-        observation = {
+        inputs = {
             "image_primary": np.stack(self._frames)[None],
             "timestep_pad_mask": np.ones((1, len(self._frames)), bool),
         }
-        plan = np.asarray(self._model.sample_actions(observation, self._task, rng=key))[0]
+        plan = np.asarray(self._model.sample_actions(inputs, self._task, rng=key))[0]
         self._plans.append(plan * self._std + self._mean)
         # A plan made i steps ago has its i-th action for now.
         ages = range(len(self._plans) - 1, -1, -1)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from policy_wire import serve_forever
+from policy_wire import IMAGE_KEY, serve_forever
 from transformers import AutoModelForVision2Seq, AutoProcessor
 
 
@@ -33,9 +33,9 @@ class OpenVLALane:
         self._prompt = f"In: What action should the robot take to {instruction.lower()}?\nOut:"
 
     @torch.inference_mode()
-    def act(self, frame: np.ndarray) -> np.ndarray:
-        """One action (1 7) for a frame uint8 (h w 3)."""
-        inputs = self._processor(self._prompt, Image.fromarray(frame))
+    def act(self, observation: dict[str, Any]) -> np.ndarray:
+        """One action (1 7) for an observation with one camera."""
+        inputs = self._processor(self._prompt, Image.fromarray(observation[IMAGE_KEY]))
         inputs = inputs.to(self._model.device, dtype=self._model.dtype)
         action = self._model.predict_action(**inputs, unnorm_key=self._key, do_sample=False)
         return np.asarray(action, dtype=np.float32).reshape(1, -1)

@@ -18,7 +18,9 @@ import numpy as np
 if TYPE_CHECKING:
     from websockets.sync.server import Server, ServerConnection
 
-IMAGE_KEY, PROMPT_KEY = "observation/image", "prompt"
+OBSERVATION = "observation/"
+"""Begins the name of each camera's frame and of the state."""
+IMAGE_KEY, STATE_KEY, PROMPT_KEY = OBSERVATION + "image", OBSERVATION + "state", "prompt"
 PLAIN_KINDS = "biufSU"
 """Kinds of array that are sent: booleans, integers, floats, byte strings and strings."""
 
@@ -31,8 +33,10 @@ class Lane(Protocol):
     def reset(self, instruction: str, seed: int | None) -> None:
         """Begin an episode; all randomness comes from the seed, where the client gives one."""
 
-    def act(self, frame: np.ndarray) -> np.ndarray:
-        """The next n actions (n width) for a frame uint8 (h w 3)."""
+    def act(self, observation: dict[str, Any]) -> np.ndarray:
+        """The next m actions (m width) for an observation: ``observation/image`` is the frame of the only or first
+        camera, uint8 (h w 3); robots with several cameras or a state send ``observation/<camera>`` and
+        ``observation/state`` too."""
 
 
 def serve_forever(make: Callable[[], Lane], greeting: dict[str, Any], host: str, port: int) -> None:
@@ -112,7 +116,7 @@ def _answer_all(
                 if values.get("reset", False) or asked != prompt:
                     lane.reset(asked, values.get("seed"))
                     prompt = asked
-                actions = lane.act(values[IMAGE_KEY])
+                actions = lane.act(values)
             answer: bytes | str = pack_message({"actions": np.asarray(actions, dtype=np.float32)})
         except Exception as error:
             # As openpi's server does: text instead of bytes is an error. The client decides what to do.
@@ -130,9 +134,10 @@ def _observation(message: str | bytes) -> dict[str, Any]:
             raise ValueError(
                 f"the observation has no {key!r}; it holds {', '.join(map(str, values)) or 'nothing'}"
             )
-    frame = values[IMAGE_KEY] = np.asarray(values[IMAGE_KEY])
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"{IMAGE_KEY} is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
+    for key in [key for key in values if str(key).startswith(OBSERVATION) and key != STATE_KEY]:
+        frame = values[key] = np.asarray(values[key])
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"{key} is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
     return values
 
 

@@ -27,6 +27,7 @@ from real2sim.drawer.experts import (
 from real2sim.drawer.physics import HORIZON, TASKS, DrawerPhysics, DrawerStart, is_success
 from real2sim.episodes.arrays import write_arrays
 from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.simulation.observation import observe_frames
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,12 @@ class PolicyController:
     ) -> None:
         self._policy, self._frames = policy, frames
         policy.seed([int(rng.integers(2**62))])
-        policy.reset([TASKS[task]])
+        self._instruction = TASKS[task]
+        policy.reset([self._instruction])
 
     def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
         """Action (13,) at a step."""
-        action: np.ndarray = self._policy.act(self._frames[-1][None])[0]
+        action: np.ndarray = self._policy.act(observe_frames(self._frames[-1][None], [self._instruction]))[0]
         return action
 
 

@@ -58,14 +58,18 @@ class DrawerWorld:
         return PhysicsLanes(tuple(snapshots), tuple(start.task.name for start in starts), tuple(drawers))
 
     def step(self, state: PhysicsLanes, actions: np.ndarray) -> tuple[np.ndarray, PhysicsLanes]:
-        """Next frames uint8 (b 64 64 3) and state, for actions (b 13)."""
+        """Next frames uint8 (b 64 64 3) and state, for actions (b 1 13)."""
         frames, snapshots, drawers = [], [], []
         for snapshot, action in zip(state.snapshots, actions, strict=True):
             self._physics.restore(snapshot)
-            frames.append(self._physics.step(action))
+            frames.append(self._physics.step(action[0]))
             snapshots.append(self._physics.snapshot())
             drawers.append(self._physics.drawer)
         return np.stack(frames), PhysicsLanes(tuple(snapshots), state.tasks, tuple(drawers))
+
+    def robot_state(self, state: PhysicsLanes) -> None:
+        """The drawer robot's policies are given no state."""
+        return None
 
     def outcomes(self, state: PhysicsLanes) -> np.ndarray:
         """Whether each lane's task is done now, bool (b,)."""

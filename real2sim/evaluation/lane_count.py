@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.simulation.lanes import World
+from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import Suite
 
 FEW, MORE = 1, 4
@@ -50,7 +50,8 @@ def _episode(world: World, suite: Suite, lanes: int) -> None:
     task = suite.tasks[0]
     starts = suite.starts(task.name)
     state = world.reset([starts[lane % len(starts)] for lane in range(lanes)], list(range(lanes)))
-    still = np.zeros((lanes, len(suite.used)), np.float32)
+    robot = suite.robot
+    still = np.zeros((lanes, robot.actions_per_frame, robot.action_width), np.float32)
     for _ in range(task.horizon):
         _, state = world.step(state, still)
 

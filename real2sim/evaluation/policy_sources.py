@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from real2sim.actions import rt1_robot
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint, read_kind
-from real2sim.policies.policy import Policy
+from real2sim.robot import Robot, read_robot
+from real2sim.robot_match import check_same_robot
+from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, check_requirements
 from real2sim.simulation.loop import Job
 from real2sim.simulation.suite import Suite
 from real2sim.wording import did_you_mean
@@ -51,6 +54,10 @@ class PolicySource:
     """Loads it onto a device such as ``"cpu"``."""
     training: Path | None = None
     """Folder of the training run, where the family is named after it."""
+    requires: Requirements | None = None
+    """What it needs of the suite's robot, where it says so."""
+    robot: Robot | None = None
+    """The robot it was trained on, where its folder has a ``robot.json``."""
 
 
 def find_policies(
@@ -78,6 +85,7 @@ def find_policies(
                 "writing name=folder"
             )
         seen.add(source.name)
+        check_fits(source, suite)
     return _distinct_families(sources)
 
 
@@ -123,6 +131,15 @@ def read_name(written: str) -> tuple[str, str, str]:
     return family, name, place
 
 
+def check_fits(source: PolicySource, suite: Suite) -> None:
+    """Raise a ValueError that names both sides unless a policy fits the suite's robot; nothing heavy is loaded."""
+    where = f"suite {suite.name!r}"
+    if source.robot is not None:
+        check_same_robot(source.robot, f"policy {source.name!r}", suite.robot, where)
+    if source.requires is not None:
+        check_requirements(source.requires, suite.robot, source.name, where)
+
+
 def shipped_policies(suite: Suite) -> dict[str, str]:
     """Name -> family of the trained policies that come with a suite."""
     path = suite.folder / POLICIES_FILE
@@ -136,7 +153,7 @@ def shipped_policies(suite: Suite) -> dict[str, str]:
 
 
 def replay_controllers(suite: Suite) -> dict[str, dict[str, np.ndarray]]:
-    """Controller -> task -> scripted actions (starts horizon 13) that come with a suite."""
+    """Controller -> task -> scripted actions (starts horizon n or K n) that come with a suite."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for task in suite.tasks:
         for controller, actions in suite.replays(task.name).items():
@@ -149,7 +166,12 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
     shipped = shipped_policies(suite)
     if name in own:
         policy = own[name]
-        return [PolicySource(name, name, "python", "python", everywhere, lambda device: lambda jobs: policy)]
+        needs = policy.requires if isinstance(policy, PolicyWithRequirements) else None
+        return [
+            PolicySource(
+                name, name, "python", "python", everywhere, lambda device: lambda jobs: policy, requires=needs
+            )
+        ]
     if name == ALL_SHIPPED:
         return [source for item in shipped for source in _find(item, suite, {})]
     if name in shipped:
@@ -160,7 +182,7 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
         return _replays(name, suite)
     family, label, place = read_name(name)
     if place.startswith(("ws://", "wss://")):
-        return [_named(_remote(label, place, everywhere), family)]
+        return [_named(_remote(label, place, suite.robot, everywhere), family)]
     folder = Path(place).expanduser()
     chosen = label or folder.resolve().name
     if (folder / CONFIG_FILE).is_file():
@@ -207,13 +229,17 @@ def _trained(name: str, family: str, folder: Path, tasks: tuple[str, ...]) -> Po
         policy = RT1Policy.from_folder(folder, device=device)
         return lambda jobs: policy
 
-    return PolicySource(name, family, kind, folder_fingerprint(folder), tasks, load)
+    robot = read_robot(folder)
+    requires = Requirements(action=rt1_robot().action) if robot is None else None
+    return PolicySource(
+        name, family, kind, folder_fingerprint(folder), tasks, load, requires=requires, robot=robot
+    )
 
 
 def _random(suite: Suite) -> PolicyMaker:
     from real2sim.policies.random_policy import RandomPolicy
 
-    policy = RandomPolicy(bounds=suite.bounds)
+    policy = RandomPolicy(suite.robot)
     return lambda jobs: policy
 
 
@@ -227,15 +253,16 @@ def _published(name: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         digest.update(path.read_bytes() if path.is_file() else b"")
-    return PolicySource(name, name, "rt1", digest.hexdigest()[:16], tasks, load)
+    requires = Requirements(action=rt1_robot().action)
+    return PolicySource(name, name, "rt1", digest.hexdigest()[:16], tasks, load, requires=requires)
 
 
-def _remote(name: str, written: str, tasks: tuple[str, ...]) -> PolicySource:
+def _remote(name: str, written: str, robot: Robot, tasks: tuple[str, ...]) -> PolicySource:
     """A policy server; how long it is waited for does not make it another policy."""
     from real2sim.policies.remote import WAITING, RemotePolicy, read_address
 
     def load(device: str) -> PolicyMaker:
-        policy = RemotePolicy(written)
+        policy = RemotePolicy(written, robot)
         return lambda jobs: policy
 
     address, options = read_address(written)

@@ -22,8 +22,7 @@ from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.model_folder import config_to_dict
-from real2sim.policies.policy import Policy
-from real2sim.simulation.lanes import World
+from real2sim.simulation.contracts import Policy, World
 from real2sim.simulation.loop import Episode, Job, episode_seed, play
 from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Start, Suite, load_suite
 from real2sim.worlds import open_world, world_fingerprint

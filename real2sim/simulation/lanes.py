@@ -4,44 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from real2sim.actions import check_actions, terminates
+from real2sim.simulation.action_checks import check_actions
+from real2sim.simulation.contracts import World
+from real2sim.simulation.observation import Observation, observe
 from real2sim.simulation.suite import Start, Suite
-
-
-class State(Protocol):
-    """What a world remembers of the episodes it draws."""
-
-    def select(self, indices: Sequence[int]) -> Any:
-        """The state of some of its episodes only."""
-
-    def join(self, other: Any) -> Any | None:
-        """The state of its episodes, then those of the other; None if they cannot be one batch now."""
-
-
-class World(Protocol):
-    """Draws the next camera frame of every episode: a world model, or physics."""
-
-    @property
-    def name(self) -> str:
-        """What rows call it, e.g. ``"world_model"`` or ``"mujoco"``."""
-
-    @property
-    def frame_passes_per_frame(self) -> int:
-        """Passes of the network over one frame that one new frame costs; 0 for physics."""
-
-    def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
-        """A state that stands at the start frames."""
-
-    def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Next frames uint8 (b h w 3) and state, for actions (b 13)."""
-
-    def outcomes(self, state: Any) -> np.ndarray | None:
-        """Whether each episode's task is done, bool (b,), where the world knows; None where a judge must
-        look."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +21,7 @@ class Moment:
     frames: np.ndarray
     """uint8 (lanes h w 3)."""
     actions: np.ndarray
-    """What the world was given, float32 (lanes 13): unused fields are zero."""
+    """What was executed, float32 (lanes K n): numbers that the robot ignores are zero."""
     stepped: np.ndarray
     """bool (lanes,)."""
     terminated: np.ndarray
@@ -82,7 +52,10 @@ class Lanes:
             raise ValueError(f"the number of lanes must be at least 1, got {count}")
         self._world, self._suite, self._policy = world, suite, policy
         self._groups: list[_Group] = []
-        self.frames = np.zeros((count, *suite.config.image_size, 3), dtype=np.uint8)
+        self._robot = suite.robot
+        self.frames = np.zeros((count, *self._robot.canvas_size, 3), dtype=np.uint8)
+        self._instructions = [""] * count
+        self._states = np.zeros((count, len(self._robot.state)), dtype=np.float32)
         self.steps = np.zeros(count, dtype=int)
         self.running = np.zeros(count, dtype=bool)
         self._horizons = np.zeros(count, dtype=int)
@@ -95,13 +68,22 @@ class Lanes:
         state = self._world.reset(starts, seeds)
         self._groups.append(_Group(chosen, state))
         self.frames[chosen] = np.stack([start.frame for start in starts])
+        for lane, start in zip(chosen.tolist(), starts, strict=True):
+            self._instructions[lane] = start.task.instruction
+            if start.robot_state is not None:
+                self._states[lane] = start.robot_state
         self._horizons[chosen] = [start.task.horizon for start in starts]
         self.steps[chosen] = 0
         self.running[chosen] = True
 
+    def observe(self) -> Observation:
+        """What a policy is given now; lanes that have ended keep what they saw last."""
+        state = self._robot_states() if self._robot.state_from is not None else None
+        return observe(self._robot, self.frames.copy(), self._instructions, state)
+
     def step(self, actions: np.ndarray) -> Moment:
-        """Move every running lane by its row of ``actions`` (lanes 13); rows of ended lanes are not looked
-        at."""
+        """Move every running lane by its row of ``actions``, (lanes K n) or (lanes n) where K is 1; rows of ended
+        lanes are not looked at."""
         stepped = self.running.copy()
         if not stepped.any():
             raise RuntimeError("every episode has ended; begin new ones before the next step")
@@ -116,21 +98,37 @@ class Lanes:
                 success = np.zeros(len(stepped), dtype=bool) if success is None else success
                 success[group.lanes] = outcomes
         self.steps[stepped] += 1
-        terminated = stepped & terminates(prepared)
+        if self._robot.state_from == "action":
+            places = [self._robot.action_names.index(name) for name in self._robot.state_names]
+            self._states[stepped] = prepared[stepped][:, -1, places]
+        terminated = stepped & self._robot.terminates(prepared).any(axis=1)
         truncated = stepped & ~terminated & (self.steps >= self._horizons)
         self.running &= ~(terminated | truncated)
         self._drop_ended()
         return Moment(self.frames.copy(), prepared, stepped, terminated, truncated, success)
 
     def _prepare(self, actions: np.ndarray, running: np.ndarray) -> np.ndarray:
-        actions = np.array(actions)
-        if actions.ndim == 2 and len(actions) == len(running):
-            actions[~running] = 0
+        """Actions (lanes K n) as they are executed, zeros for lanes that have ended."""
+        actions, robot = np.array(actions), self._robot
+        if len(actions) == len(running) and actions.shape[-1] == robot.action_width:
+            # Whatever a policy answers for a lane that has ended is replaced by something that is allowed.
+            actions[~running] = robot.low if actions.dtype.kind == "f" else 0
         step = int(self.steps[running].max())
-        checked = check_actions(
-            actions, self._suite.bounds, policy=self._policy, step=step, lanes=len(running)
-        )
-        return np.where(self._suite.used, checked, np.float32(0))
+        checked = check_actions(actions, robot, policy=self._policy, step=step, lanes=len(running))
+        return np.where(running[:, None, None] & robot.used, checked, np.float32(0))
+
+    def _robot_states(self) -> np.ndarray:
+        """Proprioceptive state (lanes m): the world's where it has one, else the last commanded targets."""
+        for group in self._groups:
+            known = self._world.robot_state(group.state)
+            if known is not None:
+                self._states[group.lanes] = known
+            elif self._robot.state_from == "model":
+                raise ValueError(
+                    f"world {self._world.name!r} does not predict the state of robot {self._robot.name!r}, which its "
+                    "policies are given; train the world model with a state, or set state_from to null"
+                )
+        return self._states.copy()
 
     def _join_groups(self) -> None:
         joined: list[_Group] = []

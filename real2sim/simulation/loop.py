@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real2sim.policies.policy import Policy, StochasticPolicy
-from real2sim.simulation.lanes import Lanes, World
+from real2sim.simulation.contracts import Policy, StochasticPolicy, World
+from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Start, Suite
 
 
@@ -33,7 +33,7 @@ class Episode:
     frames: np.ndarray
     """uint8 (t+1 h w 3): the start frame, and one per step."""
     actions: np.ndarray
-    """float32 (t 13), as the world was given them: action i leads from frame i to frame i+1."""
+    """What was executed, float32 (t K n), or (t n) where K is 1: row i leads from frame i to frame i+1."""
     terminated: bool
     """The policy ended it."""
     truncated: bool
@@ -67,7 +67,7 @@ def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Ite
     seconds = np.full(len(jobs), (time.perf_counter() - began) / len(jobs))
     while lanes.running.any():
         began = time.perf_counter()
-        moment = lanes.step(policy.act(lanes.frames.copy()))
+        moment = lanes.step(policy.act(lanes.observe()))
         seconds[moment.stepped] += (time.perf_counter() - began) / moment.stepped.sum()
         for lane in np.flatnonzero(moment.stepped).tolist():
             frames[lane].append(moment.frames[lane])
@@ -76,7 +76,7 @@ def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Ite
                 yield Episode(
                     job=jobs[lane],
                     frames=np.stack(frames[lane]),
-                    actions=np.stack(actions[lane]),
+                    actions=suite.robot.recorded(np.stack(actions[lane])),
                     terminated=bool(moment.terminated[lane]),
                     truncated=bool(moment.truncated[lane]),
                     success=None if moment.success is None else bool(moment.success[lane]),

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.actions import FIELDS, ActionBounds, Range
+from real2sim.actions import FIELDS, ActionBounds, Range, rt1_robot
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
+from real2sim.robot import ROBOT_FILE, Robot, read_robot
 from real2sim.wording import did_you_mean
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -39,23 +40,24 @@ class Task:
 
 @dataclass(frozen=True)
 class SuiteConfig:
-    """The conventions that all tasks of a suite share."""
+    """Tasks, and the robot where it has RT-1's action; any other robot is described by ``robot.json`` beside it, and
+    the four fields on it are left out."""
 
     name: str
     tasks: tuple[Task, ...]
-    image_size: tuple[int, int] = (64, 64)
-    """Height and width of a camera frame in pixels."""
-    control_hz: float = 3.0
-    """Decisions per second."""
-    used_fields: tuple[str, ...] = tuple(FIELDS)
-    """Action fields that this robot obeys; the others are set to zero before the world sees them."""
+    image_size: tuple[int, int] | None = None
+    """Height and width of a camera frame in pixels; 64 x 64 by default."""
+    control_hz: float | None = None
+    """Actions per second; 3 by default."""
+    used_fields: tuple[str, ...] | None = None
+    """RT-1's action fields that this robot obeys, all by default; the others are zero before the world sees them."""
     limits: Mapping[str, Range] = field(default_factory=dict)
     """Smallest and largest value of action fields that differ from RT-1's."""
     real_source: str = "real robot"
     """Where the real rates come from."""
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.used_fields) - set(FIELDS)) + sorted(set(self.limits) - set(FIELDS))
+        unknown = sorted({*(self.used_fields or ()), *self.limits} - set(FIELDS))
         if unknown:
             raise ValueError(
                 f"suite {self.name!r}: unknown action field {unknown[0]!r}; there are {', '.join(FIELDS)}"
@@ -75,6 +77,8 @@ class Start:
     """First camera frame, uint8 (h w 3)."""
     state: np.ndarray | None = None
     """What a physics world needs to build the same scene, where that is known."""
+    robot_state: np.ndarray | None = None
+    """Proprioceptive state of the robot, float32 (m,), where it has one."""
 
 
 class Suite:
@@ -100,17 +104,23 @@ class Suite:
         return self.config.tasks
 
     @cached_property
-    def bounds(self) -> ActionBounds:
-        """Allowed actions."""
-        return ActionBounds(**dict(self.config.limits))
-
-    @cached_property
-    def used(self) -> np.ndarray:
-        """Which of the 13 numbers this robot obeys, bool (13,)."""
-        mask = np.zeros(sum(where.stop - where.start for where in FIELDS.values()), dtype=bool)
-        for name in self.config.used_fields:
-            mask[FIELDS[name]] = True
-        return mask
+    def robot(self) -> Robot:
+        """The robot of ``robot.json``, or one with RT-1's action as ``suite.json`` describes it."""
+        config, robot = self.config, read_robot(self.folder)
+        if robot is None:
+            return rt1_robot(
+                name=config.name,
+                bounds=ActionBounds(**dict(config.limits)),
+                used_fields=tuple(FIELDS) if config.used_fields is None else config.used_fields,
+                control_hz=3.0 if config.control_hz is None else config.control_hz,
+                image_size=(64, 64) if config.image_size is None else config.image_size,
+            )
+        for name in ("image_size", "control_hz", "used_fields", "limits"):
+            if getattr(config, name):
+                raise ValueError(
+                    f"{self.folder / SUITE_FILE} has {name!r}, which {ROBOT_FILE} beside it says too; leave it out"
+                )
+        return robot
 
     def task(self, name: str) -> Task:
         """The task of that name; an unknown one lists those that exist."""
@@ -124,20 +134,26 @@ class Suite:
 
     def starts(self, task: str, count: int | None = None) -> list[Start]:
         """The first ``count`` starts of a task (all of them for None)."""
-        ids, frames, states = self._starts_of(self.task(task))
+        ids, frames, states, robot_states = self._starts_of(self.task(task))
         wanted = len(ids) if count is None else count
         if not 1 <= wanted <= len(ids):
             raise ValueError(
                 f"{wanted} starts were asked for, task {task!r} of suite {self.name!r} has {len(ids)}"
             )
         return [
-            Start(self.task(task), str(ids[i]), frames[i], None if states is None else states[i])
+            Start(
+                self.task(task),
+                str(ids[i]),
+                frames[i],
+                None if states is None else states[i],
+                None if robot_states is None else robot_states[i],
+            )
             for i in range(wanted)
         ]
 
     def replays(self, task: str) -> dict[str, np.ndarray]:
-        """Scripted action sequences (starts horizon 13) by controller, aligned with the starts of the
-        task."""
+        """Scripted action sequences (starts horizon n), or (starts horizon K n), by controller, aligned with the
+        starts of the task."""
         self.task(task)
         if not (self.folder / REPLAYS_FILE).is_file():
             return {}
@@ -162,13 +178,13 @@ class Suite:
     def _start_arrays(self) -> dict[str, np.ndarray]:
         return read_arrays(self.folder / STARTS_FILE)
 
-    def _starts_of(self, task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _starts_of(self, task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]:
         path = self.folder / STARTS_FILE
         try:
             ids, frames = self._start_arrays[f"{task.name}/ids"], self._start_arrays[f"{task.name}/frames"]
         except KeyError as error:
             raise ValueError(f"{path} has no array {error}; the suite lists a task {task.name!r}") from error
-        height, width = self.config.image_size
+        height, width = self.robot.canvas_size
         if frames.dtype != np.uint8 or frames.shape != (len(ids), height, width, 3):
             raise ValueError(
                 f"{path}: {task.name}/frames has shape {frames.shape} and type {frames.dtype}, "
@@ -176,7 +192,20 @@ class Suite:
             )
         if len(set(ids.tolist())) != len(ids):
             raise ValueError(f"{path}: the ids of task {task.name!r} are not all different")
-        return ids, frames, self._start_arrays.get(f"{task.name}/states")
+        robot_states = self._start_arrays.get(f"{task.name}/robot_states")
+        expected = (len(ids), len(self.robot.state))
+        if self.robot.state_from is not None and robot_states is None:
+            raise ValueError(
+                f"{path} has no array '{task.name}/robot_states'; robot {self.robot.name!r} has a state of "
+                f"{expected[1]} numbers, and each start needs one"
+            )
+        if robot_states is not None and (
+            robot_states.shape != expected or not np.isfinite(robot_states).all()
+        ):
+            raise ValueError(
+                f"{path}: {task.name}/robot_states has shape {robot_states.shape}, expected finite numbers {expected}"
+            )
+        return ids, frames, self._start_arrays.get(f"{task.name}/states"), robot_states
 
 
 def load_suite(name: str | Path) -> Suite:
@@ -193,14 +222,21 @@ def load_suite(name: str | Path) -> Suite:
     )
 
 
-def write_suite(folder: Path, config: SuiteConfig, starts: Mapping[str, Sequence[Start]]) -> None:
-    """Write ``suite.json`` and ``start_frames.npz`` so that `Suite.from_folder` reads them back."""
+def write_suite(
+    folder: Path, config: SuiteConfig, starts: Mapping[str, Sequence[Start]], robot: Robot | None = None
+) -> None:
+    """Write ``suite.json``, ``start_frames.npz`` and, if one is given, ``robot.json`` so that `Suite.from_folder`
+    reads them back."""
     arrays: dict[str, np.ndarray] = {}
     for task, items in starts.items():
         arrays[f"{task}/ids"] = np.array([start.id for start in items])
         arrays[f"{task}/frames"] = np.stack([start.frame for start in items])
         if all(start.state is not None for start in items):
             arrays[f"{task}/states"] = np.stack([start.state for start in items])  # type: ignore[misc]
+        if all(start.robot_state is not None for start in items):
+            arrays[f"{task}/robot_states"] = np.stack([start.robot_state for start in items])  # type: ignore[misc]
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder / STARTS_FILE, arrays)
+    if robot is not None:
+        robot.save(folder)
     write_text(folder / SUITE_FILE, json.dumps(config_to_dict(config), indent=2) + "\n")

@@ -1,34 +1,10 @@
-"""What every judge can do, and which judge a path on disk stands for."""
+"""Which judge a path on disk stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-import numpy as np
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """Decides which episodes succeeded."""
-
-    name: str
-    """Written beside every score."""
-
-    @property
-    def digest(self) -> str:
-        """Changes whenever the judge might decide otherwise; scores of an older one are made again."""
-        ...
-
-    def judge(
-        self, episodes: Sequence[str], frames: Sequence[np.ndarray], instructions: Sequence[str]
-    ) -> np.ndarray:
-        """Probability of success (b,) of the named episodes, given as uint8 frames (t h w 3) of any lengths.
-
-        NaN where the judge has no verdict.
-        """
-        ...
+from real2sim.simulation.contracts import Judge
 
 
 def open_judge(path: Path | str) -> Judge:

@@ -38,6 +38,7 @@ from real2sim.drawer.physics import (
 )
 from real2sim.episodes.npz import read_npz
 from real2sim.policies.rt1.policy import RT1Policy
+from real2sim.simulation.observation import observe_frames
 from real2sim.simulation.suite import load_suite
 
 MIDDLE = DrawerStart(0.0, -0.1, (0.0, 0.48, 0.2))
@@ -193,7 +194,7 @@ def test_a_policy_records_the_actions_it_chose_from_the_recorded_frames(
     np.testing.assert_array_equal(written["image"], direct["image"])
     likeliest = RT1Policy.from_folder(folder, temperature=0)
     likeliest.reset([str(written["instruction"])])
-    wanted = np.stack([likeliest.act(frame[None])[0] for frame in written["image"][:-1]])
+    wanted = np.stack([likeliest.act(observe_frames(frame[None]))[0] for frame in written["image"][:-1]])
     # It draws from its bins, so it does nearly the same, and not quite.
     moved, hoped = written["action"][:-1, FIELDS["world_vector"]], wanted[:, FIELDS["world_vector"]]
     assert np.corrcoef(moved.ravel(), hoped.ravel())[0, 1] > 0.5

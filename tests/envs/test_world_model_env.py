@@ -248,7 +248,7 @@ def test_reset_mask_begins_some_lanes_anew_and_leaves_the_others(tiny_suite: Pat
 
 def test_an_environment_can_draw_in_another_way(tiny_suite: Path) -> None:
     drawn = []
-    for more in ({}, {"drawing": None}, {"drawing": real2sim.SamplingOverrides(steps=3)}):
+    for more in ({}, {"sampling": None}, {"sampling": real2sim.SamplingOverrides(steps=3)}):
         env = make(tiny_suite, **more)
         env.reset(seed=0)
         drawn.append(env.step(push())[0])

@@ -34,6 +34,9 @@ class Weighed:
     def step(self, state: SimpleNamespace, actions: np.ndarray) -> tuple[np.ndarray, SimpleNamespace]:
         return np.zeros((len(actions), 16, 16, 3), np.uint8), state
 
+    def robot_state(self, state: SimpleNamespace) -> None:
+        return None
+
     def outcomes(self, state: SimpleNamespace) -> None:
         return None
 

@@ -22,10 +22,12 @@ from real2sim.evaluation.run import rollout
 SERVER = """
 import sys, time
 import numpy as np
-from real2sim.actions import FIELDS
+from real2sim.actions import FIELDS, ActionBounds, rt1_robot
 from real2sim.policies.random_policy import RandomPolicy
 from real2sim.policies.serve import GREETING, PolicyLane
 from real2sim.policies.servers.policy_wire import serve_forever
+
+ROBOT = rt1_robot(bounds=ActionBounds.drawer())
 
 class SlowAndMindful(RandomPolicy):
     '''Draws from the episode's seed, and remembers every frame since its beginning.'''
@@ -34,14 +36,14 @@ class SlowAndMindful(RandomPolicy):
         super().reset(instructions)
         self.seen = 0
 
-    def act(self, frames):
+    def act(self, observation):
         time.sleep(0.02)
-        self.seen = (31 * self.seen + int(frames.sum())) % 1000
-        actions = super().act(frames)
+        self.seen = (31 * self.seen + int(observation.frames.sum())) % 1000
+        actions = super().act(observation)
         actions[:, FIELDS["world_vector"]] *= self.seen / 1000
         return actions
 
-serve_forever(lambda: PolicyLane(SlowAndMindful()), GREETING, "127.0.0.1", int(sys.argv[1]))
+serve_forever(lambda: PolicyLane(SlowAndMindful(ROBOT)), GREETING, "127.0.0.1", int(sys.argv[1]))
 """
 ROOT = Path(real2sim.__file__).parents[1]
 EPISODES = 2 * 6

@@ -9,6 +9,7 @@ import pytest
 from real2sim.evaluation.policy_sources import find_policies
 from real2sim.policies.random_policy import RandomPolicy
 from real2sim.simulation.loop import Job
+from real2sim.simulation.observation import observe_frames
 from real2sim.simulation.suite import Suite
 
 
@@ -39,7 +40,7 @@ def test_a_folder_acts_on_the_frames_of_the_suite(suite: Suite) -> None:
     starts = suite.starts("close_drawer", 2)
     policy = source.load("cpu")([Job("late", start, 0) for start in starts])
     policy.reset([start.task.instruction for start in starts])
-    actions = policy.act(np.stack([start.frame for start in starts]))
+    actions = policy.act(observe_frames(np.stack([start.frame for start in starts])))
     assert actions.shape == (2, 13)
 
 
@@ -48,7 +49,7 @@ def test_recordings_are_aligned_with_their_starts_whatever_the_order(suite: Suit
     starts = suite.starts("open_drawer")[::-1]
     policy = source.load("cpu")([Job(source.name, start, 0) for start in starts])
     policy.reset([start.task.instruction for start in starts])
-    actions = policy.act(np.stack([start.frame for start in starts]))
+    actions = policy.act(observe_frames(np.stack([start.frame for start in starts])))
     np.testing.assert_array_equal(actions, suite.replays("open_drawer")["push"][::-1, 0])
 
 
@@ -58,7 +59,9 @@ def test_a_controller_takes_part_only_in_the_tasks_it_was_recorded_for(suite: Su
 
 
 def test_an_own_object_and_a_server_take_part_by_name(suite: Suite) -> None:
-    own, server = find_policies(["mine", "far=ws://localhost:8000"], suite, {"mine": RandomPolicy()})
+    own, server = find_policies(
+        ["mine", "far=ws://localhost:8000"], suite, {"mine": RandomPolicy(suite.robot)}
+    )
     assert (own.kind, own.name) == ("python", "mine")
     assert (server.kind, server.name, server.fingerprint) == ("remote", "far", "ws://localhost:8000")
 

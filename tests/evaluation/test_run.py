@@ -187,7 +187,7 @@ def test_another_seed_does_not_continue_a_run(tiny_suite: Path, whole: Path) -> 
 
 
 def test_an_own_policy_object_is_rolled_out(tiny_suite: Path, tmp_path: Path) -> None:
-    still = CallablePolicy(lambda frames, instructions: np.zeros((len(frames), 13)))
+    still = CallablePolicy(lambda observation: np.zeros((len(observation), 13)))
     table = rollout(
         config(tiny_suite, tmp_path, policies=("still",), processes=None), {"still": still}, progress=False
     )
@@ -195,7 +195,7 @@ def test_an_own_policy_object_is_rolled_out(tiny_suite: Path, tmp_path: Path) ->
 
 
 def test_an_own_policy_object_cannot_go_to_other_processes(tiny_suite: Path, tmp_path: Path) -> None:
-    still = CallablePolicy(lambda frames, instructions: np.zeros((len(frames), 13)))
+    still = CallablePolicy(lambda observation: np.zeros((len(observation), 13)))
     with pytest.raises(ValueError, match="in this process only"):
         rollout(config(tiny_suite, tmp_path, policies=("still",), processes=2), {"still": still})
 
@@ -237,6 +237,6 @@ def test_a_policy_that_fails_in_a_worker_is_named(tiny_suite: Path, tmp_path: Pa
     arrays = read_arrays(tmp_path / "suite" / "replays.npz")
     arrays["close_drawer/push/actions"][3, 2, 10] = 0.2
     write_arrays(tmp_path / "suite" / "replays.npz", arrays)
-    with pytest.raises(ValueError, match=r"policy 'replay:push', lane 1, step 2: world_vector\[0\] is 0.2"):
+    with pytest.raises(ValueError, match=r"policy 'replay:push', lane 1, step 2: world_vector.x is 0.2"):
         rollout(config(tmp_path / "suite", tmp_path / "run", processes=2), progress=False)
     assert not real2sim.load_run(tmp_path / "run").empty

@@ -27,8 +27,11 @@ def test_a_suite_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (second.id, second.task) == ("b", task)
     np.testing.assert_array_equal(second.frame, frame + 1)
     np.testing.assert_array_equal(second.state, np.ones(3))
-    assert suite.bounds.world_vector == (-0.1, 0.2)
-    assert suite.used.nonzero()[0].tolist() == [10, 11, 12]
+    robot = suite.robot
+    assert robot.low[10:].tolist() == pytest.approx([-0.1] * 3)
+    assert robot.high[10:].tolist() == pytest.approx([0.2] * 3)
+    assert robot.used.nonzero()[0].tolist() == [10, 11, 12]
+    assert (robot.canvas_size, robot.control_hz) == ((8, 8), 5.0)
 
 
 def test_fewer_starts_are_the_first_ones(tiny_suite: Path) -> None:

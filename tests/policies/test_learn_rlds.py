@@ -19,6 +19,7 @@ from real2sim.policies.rt1.embeddings import ConvertEmbeddings, convert_embeddin
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.policies.rt1.train import PolicyTraining, train_policy
+from real2sim.simulation.observation import observe_frames
 
 DATA = Path(__file__).parents[1] / "data/fractal_tiny/fractal20220817_data/0.1.0"
 NETWORK = replace(RT1Config.tiny(), embedding=512, history=2, camera_size=(256, 320), bounds=ActionBounds())
@@ -56,7 +57,7 @@ def test_a_policy_learns_from_rlds_with_the_datasets_own_instructions(
         assert min(np.abs(vector - other).max() for other in said) < 5e-3
     episode = read_npz(dataset_files(converted)[0], ("image", "instruction"))
     policy.reset([str(episode["instruction"])])
-    assert policy.act(episode["image"][:1]).shape == (1, 13)
+    assert policy.act(observe_frames(episode["image"][:1])).shape == (1, 13)
 
 
 def test_the_step_that_ends_an_episode_is_learned(converted: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
-from real2sim.actions import pack
+from real2sim.actions import pack, rt1_robot
 from real2sim.policies.policy import Policy
 from real2sim.policies.random_policy import RandomPolicy
 from real2sim.policies.remote import RemotePolicy, read_address
 from real2sim.policies.serve import GREETING, PolicyLane
 from real2sim.policies.servers.policy_wire import pack_message, policy_server, unpack_message
+from real2sim.simulation.observation import Observation, observe_frames
 
 FRAMES = np.random.default_rng(0).integers(0, 256, size=(5, 2, 8, 8, 3), dtype=np.uint8)
 
@@ -27,7 +28,8 @@ class Counts:
         self.seen = 0
         self.total = 0
 
-    def act(self, frames: np.ndarray) -> np.ndarray:
+    def act(self, observation: Observation) -> np.ndarray:
+        frames = observation.frames
         self.seen += 1
         self.total += int(frames.sum())
         return pack({"world_vector": [[self.seen, self.total % 97, 0.0]]})
@@ -43,7 +45,7 @@ def address(server: Any) -> str:
 
 def roll(policy: Policy, steps: int = 5) -> np.ndarray:
     policy.reset(["close drawer", "open drawer"])
-    return np.stack([policy.act(frames) for frames in FRAMES[:steps]])
+    return np.stack([policy.act(observe_frames(frames)) for frames in FRAMES[:steps]])
 
 
 def expected() -> np.ndarray:
@@ -51,7 +53,7 @@ def expected() -> np.ndarray:
     for lane in range(2):
         policy = Counts()
         policy.reset([""])
-        lanes.append([policy.act(frames[lane : lane + 1])[0] for frames in FRAMES])
+        lanes.append([policy.act(observe_frames(frames[lane : lane + 1]))[0] for frames in FRAMES])
     return np.array(lanes).transpose(1, 0, 2)
 
 
@@ -81,9 +83,9 @@ def test_a_server_that_dies_and_comes_back_is_shown_the_episode_again() -> None:
         port = server.socket.getsockname()[1]
         policy = RemotePolicy(address(server), patience=10)
         policy.reset(["close drawer", "open drawer"])
-        first = [policy.act(frames) for frames in FRAMES[:3]]
+        first = [policy.act(observe_frames(frames)) for frames in FRAMES[:3]]
     with counting_server(port):
-        rest = [policy.act(frames) for frames in FRAMES[3:]]
+        rest = [policy.act(observe_frames(frames)) for frames in FRAMES[3:]]
         policy.close()
     np.testing.assert_array_equal(np.stack(first + rest), expected())
 
@@ -92,9 +94,9 @@ def test_a_server_that_stays_away_gives_one_clear_error() -> None:
     with counting_server() as server:
         policy = RemotePolicy(address(server), patience=0.5)
         policy.reset(["close drawer", "open drawer"])
-        policy.act(FRAMES[0])
+        policy.act(observe_frames(FRAMES[0]))
     with pytest.raises(ConnectionError, match=r"lane 0, step 1: .*refused; finished episodes are kept"):
-        policy.act(FRAMES[1])
+        policy.act(observe_frames(FRAMES[1]))
 
 
 def test_a_slow_server_is_asked_twice_and_not_waited_for_forever() -> None:
@@ -109,7 +111,7 @@ def test_a_slow_server_is_asked_twice_and_not_waited_for_forever() -> None:
         policy = RemotePolicy(place, answer_within=0.3)
         policy.reset(["close drawer"])
         with pytest.raises(ConnectionError, match=r"lane 0, step 0: no answer within 0.3 seconds"):
-            policy.act(FRAMES[0, :1])
+            policy.act(observe_frames(FRAMES[0, :1]))
     assert len(asked) == 2
 
 
@@ -145,7 +147,7 @@ def test_a_malformed_answer_is_named(answer: bytes | str, message: str) -> None:
         policy = RemotePolicy(place)
         policy.reset(["close drawer"])
         with pytest.raises(ValueError, match=message):
-            policy.act(FRAMES[0, :1])
+            policy.act(observe_frames(FRAMES[0, :1]))
         policy.close()
 
 
@@ -161,7 +163,7 @@ def test_a_chunk_of_actions_is_played_before_the_server_is_asked_again() -> None
     with raw_server(answers) as place:
         policy = RemotePolicy(place, execute=2, image_key="image", prompt_key="prompt")
         policy.reset(["close drawer"])
-        moves = [policy.act(frames[:1])[0, 0] for frames in FRAMES[:4]]
+        moves = [policy.act(observe_frames(frames[:1]))[0, 0] for frames in FRAMES[:4]]
         policy.close()
     assert moves == [0, 13, 0, 13]
     assert len(asked) == 2
@@ -186,7 +188,7 @@ def test_what_the_numbers_mean_is_said_by_the_server_or_the_client() -> None:
         moves = {}
         for policy in (without_convention, with_convention):
             policy.reset(["close drawer"])
-            moves[policy] = policy.act(FRAMES[0, :1])
+            moves[policy] = policy.act(observe_frames(FRAMES[0, :1]))
             policy.close()
     expected = pack(
         {
@@ -213,7 +215,7 @@ def test_a_gripper_that_sticks_remembers_its_own_lane_only() -> None:
     with raw_server(answers) as place:
         policy = RemotePolicy(place)
         policy.reset(["close drawer", "open drawer"])
-        grips = [policy.act(seen)[:, 3].tolist() for seen in frames]
+        grips = [policy.act(observe_frames(seen))[:, 3].tolist() for seen in frames]
         policy.close()
     assert grips == [[0, 0], [1, 0]]
 
@@ -234,7 +236,7 @@ def test_options_follow_the_address() -> None:
 
 
 def test_random_numbers_of_a_server_come_from_the_episode_seed() -> None:
-    with policy_server(lambda: PolicyLane(RandomPolicy()), GREETING) as server:
+    with policy_server(lambda: PolicyLane(RandomPolicy(rt1_robot())), GREETING) as server:
         policy = RemotePolicy(address(server))
         rolls = []
         for seeds in ([1, 2], [3, 4], [1, 2]):

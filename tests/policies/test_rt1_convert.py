@@ -17,6 +17,7 @@ from real2sim.policies.rt1.config import RT1Config, efficientnet_blocks
 from real2sim.policies.rt1.convert import ConvertRT1, config_from_variables, convert_rt1
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.policies.rt1.tf_variables import saved_model_keys
+from real2sim.simulation.observation import observe_frames
 
 # TensorFlow is imported where it is used: in one process with Mesa's software renderer it crashes.
 pytestmark = pytest.mark.skipif(
@@ -70,7 +71,7 @@ def test_a_checkpoint_becomes_a_folder_that_acts_as_published(tmp_path: Path) ->
     policy.reset(["a"])
     for step, frame in enumerate(golden["frames"]):
         np.testing.assert_allclose(
-            policy.act(frame[None])[0, FIELDS["world_vector"]],
+            policy.act(observe_frames(frame[None]))[0, FIELDS["world_vector"]],
             golden["a/action/world_vector"][step],
             atol=1e-6,
         )

@@ -22,6 +22,7 @@ from real2sim.policies.rt1.image import prepare_images
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1, RT1Policy
 from real2sim.policies.rt1.tf_variables import COUNT, saved_model_keys, tensors_from_variables, variable_table
+from real2sim.simulation.observation import observe_frames
 
 DATA = Path(__file__).parents[1] / "data/rt1"
 SIZES = RT1Config(
@@ -99,7 +100,7 @@ def test_both_rollouts_in_one_batch_give_equal_tokens(network: RT1, golden: dict
     policy = RT1Policy(network, table)
     policy.reset(["a", "b"])
     for step, frame in enumerate(golden["frames"]):
-        actions = policy.act(np.stack([frame, frame]))
+        actions = policy.act(observe_frames(np.stack([frame, frame])))
         for lane, name in enumerate("ab"):
             fields = unpack(actions[lane])
             for field in FIELDS:

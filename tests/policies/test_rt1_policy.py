@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from real2sim.actions import check_actions
+from real2sim.actions import rt1_robot
 from real2sim.model_folder import config_from_dict, config_to_dict
 from real2sim.policies.policy import StochasticPolicy
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1, RT1Policy, save_rt1
 from real2sim.policies.rt1.transformer import attention_mask
+from real2sim.simulation.action_checks import check_actions
+from real2sim.simulation.observation import observe_frames
 
 TINY = RT1Config.tiny()
 TABLE = InstructionTable.random(["close drawer", "open drawer"], TINY.embedding)
@@ -33,7 +35,7 @@ def roll(policy: RT1Policy, lanes: list[int], seeds: list[int] | None = None) ->
     if seeds is not None:
         policy.seed(seeds)
     policy.reset([INSTRUCTIONS[lane] for lane in lanes])
-    return np.stack([policy.act(frames[lanes]) for frames in FRAMES])
+    return np.stack([policy.act(observe_frames(frames[lanes])) for frames in FRAMES])
 
 
 def test_a_lane_acts_the_same_alone_and_in_a_batch(network: RT1) -> None:
@@ -48,7 +50,7 @@ def test_keeping_image_tokens_gives_what_the_whole_window_gives(network: RT1) ->
     policy.reset([INSTRUCTIONS[0]])
     sentence = torch.from_numpy(TABLE[INSTRUCTIONS[0]])[None]
     for step in range(len(FRAMES)):
-        policy.act(FRAMES[step, :1])
+        policy.act(observe_frames(FRAMES[step, :1]))
         window = torch.from_numpy(FRAMES[max(0, step - TINY.history + 1) : step + 1, :1]).transpose(0, 1)
         with torch.inference_mode():
             whole = network(window, sentence)[:, -1]
@@ -79,13 +81,13 @@ def test_the_instruction_matters(network: RT1) -> None:
     actions = []
     for instruction in TABLE:
         policy.reset([instruction])
-        actions.append(policy.act(FRAMES[0, :1]))
+        actions.append(policy.act(observe_frames(FRAMES[0, :1])))
     assert not np.array_equal(actions[0], actions[1])
 
 
 def test_actions_lie_inside_their_bounds(network: RT1) -> None:
     for actions in roll(RT1Policy(network, TABLE, temperature=5.0), [0, 1, 2]):
-        check_actions(actions, TINY.bounds, policy="tiny", step=0)
+        check_actions(actions, rt1_robot(bounds=TINY.bounds), policy="tiny", step=0)
 
 
 def test_temperature_draws_from_the_seed_of_the_episode(network: RT1) -> None:

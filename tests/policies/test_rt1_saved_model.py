@@ -14,6 +14,7 @@ from real2sim.actions import FIELDS, unpack
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.saved_model import SavedModelRT1
 from real2sim.policies.serve import ServePolicy, _maker
+from real2sim.simulation.observation import observe_frames
 
 # TensorFlow is imported where it is used: in one process with Mesa's software renderer it crashes.
 pytestmark = pytest.mark.skipif(
@@ -30,14 +31,14 @@ def test_each_lane_carries_its_own_state_whatever_it_holds(tmp_path: Path, layou
     policy.reset(BOTH)
     frames = np.stack([np.full((256, 320, 3), value, np.uint8) for value in (10, 20)])
     for step in range(3):
-        got = unpack(policy.act(frames))
+        got = unpack(policy.act(observe_frames(frames)))
         for name in ("world_vector", "terminate_episode", "base_displacement_vector"):
             np.testing.assert_allclose(got[name], np.stack([recorded()[name][step]] * 2), atol=1e-6)
         np.testing.assert_allclose(got["gripper_closedness_action"], [[10], [20]], atol=1e-4)
         np.testing.assert_array_equal(got["base_displacement_vertical_rotation"], 0)
         np.testing.assert_array_equal(got["rotation_delta"], np.stack([TABLE[name][:3] for name in BOTH]))
     policy.reset(["open drawer"])
-    first = policy.act(np.zeros((1, 64, 64, 3), np.uint8))
+    first = policy.act(observe_frames(np.zeros((1, 64, 64, 3), np.uint8)))
     np.testing.assert_allclose(first[0, FIELDS["world_vector"]], recorded()["world_vector"][0], atol=1e-6)
     policy.close()
 
@@ -51,7 +52,7 @@ def test_a_type_that_nobody_registered_stops_the_plain_loader_only(tmp_path: Pat
     np.savez(tmp_path / "model" / "embeddings.npz", **TABLE)
     policy = SavedModelRT1(tmp_path / "model")
     policy.reset(["open drawer"])
-    assert policy.act(np.zeros((1, 256, 320, 3), np.uint8)).shape == (1, 13)
+    assert policy.act(observe_frames(np.zeros((1, 256, 320, 3), np.uint8))).shape == (1, 13)
     policy.close()
 
 
@@ -67,7 +68,7 @@ def test_an_export_of_tf_agents_is_run_without_tf_agents() -> None:
     frames = np.broadcast_to(colours[:, None, None], (2, 256, 320, 3))
     share = colours / 255  # the graph sums 81,920 pixels in float32: three digits are right
     for step in range(5):
-        got = unpack(policy.act(frames))
+        got = unpack(policy.act(observe_frames(frames)))
         np.testing.assert_allclose(got["world_vector"], 0.5 * share * (step + 1) / 6, atol=1e-3)
         np.testing.assert_allclose(got["gripper_closedness_action"], [[0.5], [-1]], atol=1e-6)
         seen = step / 6 * share.mean(axis=1, keepdims=True)
@@ -84,10 +85,10 @@ def test_connections_share_the_graph_and_not_the_state(tmp_path: Path) -> None:
     first, second = make(), make()
     frame = np.full((1, 256, 320, 3), 255, np.uint8)
     first.reset(["close drawer"])
-    first.act(frame)
+    first.act(observe_frames(frame))
     second.reset(["open drawer"])
-    assert unpack(second.act(frame))["world_vector"][0, 0] == pytest.approx(0.5 / 6, abs=2e-4)
-    assert unpack(first.act(frame))["world_vector"][0, 0] == pytest.approx(1 / 6, abs=2e-4)
+    assert unpack(second.act(observe_frames(frame)))["world_vector"][0, 0] == pytest.approx(0.5 / 6, abs=2e-4)
+    assert unpack(first.act(observe_frames(frame)))["world_vector"][0, 0] == pytest.approx(1 / 6, abs=2e-4)
 
 
 def test_a_folder_that_is_no_rt1_is_named(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from websockets.sync.server import ServerConnection
 
 from real2sim.policies.conventions import CONVENTIONS
 from real2sim.policies.remote import RemotePolicy
-from real2sim.policies.servers.policy_wire import policy_server, unpack_message
+from real2sim.policies.servers.policy_wire import IMAGE_KEY, policy_server, unpack_message
+from real2sim.simulation.observation import observe_frames
 
 SERVERS = Path(__file__).parents[2] / "policies/servers"
 SCRIPTS = ("lerobot_server", "openvla_server", "octo_server")
@@ -80,7 +81,7 @@ def test_octo_sees_two_frames_and_the_mean_of_what_its_plans_say_is_sent(server:
     statistics = {"action": {"mean": np.full(7, 0.5), "std": np.full(7, 2.0), "mask": mask}}
     lane = server("octo_server").OctoLane(model, statistics)
     lane.reset("open drawer", 7)
-    sent = [lane.act(FRAME) for _ in range(5)]
+    sent = [lane.act({IMAGE_KEY: FRAME}) for _ in range(5)]
     # Call n plans 10 n + i for i steps later; five steps in, the first plan has no more to say.
     said = [[10], [11, 20], [12, 21, 30], [13, 22, 31, 40], [23, 32, 41, 50]]
     np.testing.assert_allclose([action[0, 0] for action in sent], [2 * np.mean(x) + 0.5 for x in said])
@@ -90,7 +91,7 @@ def test_octo_sees_two_frames_and_the_mean_of_what_its_plans_say_is_sent(server:
     assert [key for _, _, key in model.seen] == [(7, step) for step in range(5)]
     assert model.seen[0][1] == {"language_instruction": ["open drawer"]}
     lane.reset("close drawer", 7)
-    assert lane.act(FRAME)[0, 0] == 2 * 60 + 0.5
+    assert lane.act({IMAGE_KEY: FRAME})[0, 0] == 2 * 60 + 0.5
 
 
 def test_openvla_is_asked_in_its_own_words(server: Any) -> None:
@@ -111,7 +112,7 @@ def test_openvla_is_asked_in_its_own_words(server: Any) -> None:
     model = SimpleNamespace(device="cpu", dtype=torch.float32, predict_action=predict_action)
     lane = server("openvla_server").OpenVLALane(model, processor, "fractal20220817_data")
     lane.reset("Open the top drawer", None)
-    np.testing.assert_array_equal(lane.act(FRAME), [np.arange(7)])
+    np.testing.assert_array_equal(lane.act({IMAGE_KEY: FRAME}), [np.arange(7)])
     assert asked["prompt"] == "In: What action should the robot take to open the top drawer?\nOut:"
     assert (asked["unnorm_key"], asked["do_sample"]) == ("fractal20220817_data", False)
     np.testing.assert_array_equal(asked["pixel_values"], FRAME)
@@ -156,12 +157,12 @@ def test_lanes_of_a_lerobot_policy_share_weights_but_not_queues(server: Any) -> 
     assert lanes[0]._policy.weight is policy.weight
     alone, mixed = [], []
     lanes[0].reset("open drawer", 3)
-    alone = [lanes[0].act(frame) for frame in (FRAME, FRAME // 2, FRAME // 3)]
+    alone = [lanes[0].act({IMAGE_KEY: frame}) for frame in (FRAME, FRAME // 2, FRAME // 3)]
     lanes[0].reset("open drawer", 3)
     lanes[1].reset("close drawer", 4)
     for frame in (FRAME, FRAME // 2, FRAME // 3):
-        mixed.append(lanes[0].act(frame))
-        lanes[1].act(FRAME // 5)
+        mixed.append(lanes[0].act({IMAGE_KEY: frame}))
+        lanes[1].act({IMAGE_KEY: FRAME // 5})
     np.testing.assert_array_equal(mixed, alone)
     batch = lanes[0]._policy.seen[0]
     assert batch["task"] == ["open drawer"]
@@ -179,7 +180,7 @@ def test_a_rollout_reaches_a_lane_of_a_script_through_the_wire(server: Any) -> N
         policy = RemotePolicy("ws://{}:{}".format(*running.socket.getsockname()[:2]))
         policy.seed([7])
         policy.reset(["open drawer"])
-        action = policy.act(FRAME[None])[0]
+        action = policy.act(observe_frames(FRAME[None]))[0]
         policy.close()
     assert action[10] == pytest.approx(0.01)
     assert action[3] == pytest.approx(1 - 2 * 1e-3)
@@ -203,7 +204,7 @@ def test_what_a_real_lerobot_policy_answered_is_understood() -> None:
         policy = RemotePolicy(place)
         policy.seed([7])
         policy.reset(["open drawer"])
-        actions = np.concatenate([policy.act(seen) for seen in frames])
+        actions = np.concatenate([policy.act(observe_frames(seen)) for seen in frames])
         policy.close()
     assert asked == [recorded[f"sent_{step}"] for step in range(3)]
     for step, action in enumerate(actions):

@@ -25,6 +25,7 @@ from real2sim.policies.rt1.train import (
     token_loss,
     train_policy,
 )
+from real2sim.simulation.observation import observe_frames
 
 TINY = RT1Config.tiny()
 
@@ -151,7 +152,7 @@ def test_a_toy_task_is_learned_from_what_the_frames_show(dataset: Path, tmp_path
     frames[0, :, 16:] += 200
     frames[1, :, :16] += 200
     policy.reset(["close drawer", "close drawer"])
-    moves = policy.act(frames)[:, FIELDS["world_vector"]]
+    moves = policy.act(observe_frames(frames))[:, FIELDS["world_vector"]]
     assert moves[0, 0] > 0.04
     assert moves[1, 0] < -0.04
     assert (moves[:, 1] > 0.04).all()

@@ -1,0 +1,43 @@
+"""Whether what a policy answers is what the robot can do."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from real2sim.robot import Robot
+
+
+def check_actions(
+    actions: np.ndarray, robot: Robot, *, policy: str, step: int, lanes: int | None = None
+) -> np.ndarray:
+    """The same actions as float32 (b K n), once they are known to be finite and inside the robot's bounds.
+
+    ``actions`` are (b K n), or (b n) where K is 1.  Values outside by no more than float32 rounding are set to the
+    bound; anything else raises a ValueError that names the policy, the lane and the step.
+    """
+    found, count, width = np.asarray(actions), robot.actions_per_frame, robot.action_width
+    if count == 1 and found.ndim == 2:
+        found = found[:, None]
+    if found.ndim != 3 or found.shape[1:] != (count, width) or (lanes is not None and len(found) != lanes):
+        first = "lanes" if lanes is None else lanes
+        wanted = f"({first}, {width})" if count == 1 else f"({first}, {count}, {width})"
+        raise ValueError(
+            f"policy {policy!r}, all lanes, step {step}: actions have shape {np.shape(actions)}, expected {wanted}"
+        )
+    if not np.issubdtype(found.dtype, np.number):
+        raise ValueError(
+            f"policy {policy!r}, step {step}: actions are of type {found.dtype}, expected numbers"
+        )
+    found = found.astype(np.float32)
+    low, high = robot.low, robot.high
+    slack = 1e-6 * (high - low)
+    # Written so that NaN, for which every comparison is false, counts as outside.
+    outside = ~((found >= low - slack) & (found <= high + slack))
+    if outside.any():
+        lane, place, index = (int(i) for i in np.argwhere(outside)[0])
+        which = "" if count == 1 else f", action {place} of {count}"
+        raise ValueError(
+            f"policy {policy!r}, lane {lane}, step {step}{which}: {robot.action_names[index]} is "
+            f"{found[lane, place, index]:g}, allowed is {low[index]:g} to {high[index]:g}"
+        )
+    return np.clip(found, low, high)
