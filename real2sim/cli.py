@@ -15,6 +15,10 @@ from real2sim.wording import did_you_mean
 
 Config = TypeVar("Config")
 EXIT_ERROR, EXIT_STOPPED = 2, 130
+INTERRUPTED = (
+    "Interrupted. Finished episodes and checkpoints are saved; run the same command again to resume."
+)
+UNFINISHED = "The time is over; the training in {} is not finished. Run the same command again to resume."
 
 
 def demo(arguments: Sequence[str]) -> None:
@@ -90,7 +94,7 @@ def train_world_model(arguments: Sequence[str]) -> None:
 
         small = _parse(TrainWorldModel, "train world-model", arguments)
         out, folder = small.out, train(small)
-    print(f"world model: {folder}" if folder else f"not finished; the same command continues in {out}")
+    print(f"world model: {folder}" if folder else UNFINISHED.format(out))
 
 
 def train_policy(arguments: Sequence[str]) -> None:
@@ -98,8 +102,11 @@ def train_policy(arguments: Sequence[str]) -> None:
     from real2sim.policies.rt1.train import PolicyTraining
     from real2sim.policies.rt1.train import train_policy as train
 
-    for folder in train(_parse(PolicyTraining, "train policy", arguments)):
-        print(f"policy: {folder}")
+    config = _parse(PolicyTraining, "train policy", arguments)
+    folders = train(config)
+    print("\n".join(f"policy: {folder}" for folder in folders))
+    if len(folders) < len(config.save_at):
+        print(UNFINISHED.format(config.out))
 
 
 def train_classifier(arguments: Sequence[str]) -> None:
@@ -109,8 +116,8 @@ def train_classifier(arguments: Sequence[str]) -> None:
     from real2sim.success.train_classifier import train_classifier as train
 
     config = _parse(ClassifierTraining, "train classifier", arguments)
-    train(config, drawer_goals())
-    print(f"judge: {config.out / 'model'}")
+    judge = train(config, drawer_goals())
+    print(f"judge: {config.out / 'model'}" if judge else UNFINISHED.format(config.out))
 
 
 def convert_vid2world(arguments: Sequence[str]) -> None:
@@ -213,7 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command, rest = _choose(arguments)
         command(rest)
     except KeyboardInterrupt:
-        print("\nstopped; what was finished is kept, the same command continues", file=sys.stderr)
+        print(
+            "\nInterrupted. Finished episodes and checkpoints are saved; run the same command again to resume.",
+            file=sys.stderr,
+        )
         sys.exit(EXIT_STOPPED)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone.

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
-from safetensors import safe_open
-from safetensors.torch import save_file
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
-from real2sim.files import read_json, write_text
-from real2sim.model_folder import config_to_dict
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1, save_rt1
+from real2sim.training.loop import run_training
+from real2sim.training.optimisation import Optimisation
 
-STATE_FILE, LOG_FILE, CONFIG_FILE = "state.safetensors", "log.jsonl", "training.json"
+FREE_SETTINGS = ("out", "keep_every", "max_minutes", "device")
+"""Settings that may change when a training is continued."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class PolicyTraining:
     steps: int = 1500
     """Optimiser steps."""
     batch: int = 48
-    """Windows of ``network.history`` frames per step, over all processes."""
+    """Windows of ``network.history`` frames per step and process."""
     learning_rate: float = 2e-3
     """Peak; it rises over the first 5 % of the steps and falls to zero along a half cosine."""
     weight_decay: float = 0.01
@@ -62,11 +58,12 @@ class PolicyTraining:
     save_at: tuple[float, ...] = (1.0,)
     """Shares of the training at which the policy is saved as OUT/at-<percent>."""
     keep_every: int = 100
-    """Steps between two training states on disk."""
-    max_minutes: float | None = None
-    """Stop after this time; running the same command again goes on."""
+    """Steps between checkpoints from which a stopped training continues."""
+    max_minutes: float = math.inf
+    """Stop after this time; run the same command again to resume."""
     seed: int = 0
-    device: str = "cpu"
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to train; ``auto`` takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.keep_every < 1:
@@ -78,76 +75,85 @@ class PolicyTraining:
                 "smoothing, shift, blur and noise must not be negative, brightness lies between 0 and 1"
             )
 
+    @property
+    def optimisation(self) -> Optimisation:
+        """The settings of the training loop."""
+        warmup = max(1, self.steps // 20)
+        return Optimisation(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup=warmup,
+            decay_from=warmup / self.steps,
+            betas=(0.9, 0.999),
+            weight_decay=self.weight_decay,
+            ema=0.0,
+            seed=self.seed,
+            device=self.device,
+            checkpoint_every=self.keep_every,
+            log_every=1,
+        )
+
 
 def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
     """Train, and give the policy folders that exist so far, in the order of ``save_at``.
 
-    A run that is stopped and started again ends with the same weights as one that was not.
+    A training that is stopped and run again ends with the same weights as one that was not.
     """
-    accelerator = Accelerator(cpu=training.device == "cpu")
-    book = load_demonstrations(training.data, training.network)
-    table = _instructions(training, book)
-    _same_training(training, accelerator.is_main_process)
+    task = BehaviourCloning(training)
+    run_training(task, training.optimisation, training.out, training.max_minutes, task.save)
+    folders = [checkpoint_folder(training.out, share) for share in training.save_at]
+    return tuple(folder for folder in folders if folder.is_dir())
 
-    torch.manual_seed(training.seed)
-    # Batches are few, so the running statistics must follow faster than Keras' 1 % per batch.
-    network = RT1(training.network, norm_momentum=0.05)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), training.learning_rate, weight_decay=training.weight_decay
-    )
-    begun = _load_state(training.out / STATE_FILE, network, optimizer)
-    model, optimizer = accelerator.prepare(network, optimizer)
-    saves = {max(1, round(share * training.steps)): share for share in training.save_at}
-    deadline = math.inf if training.max_minutes is None else time.monotonic() + 60 * training.max_minutes
 
-    spread = target_spread(training.network, training.smoothing).to(accelerator.device)
-    model.train()
-    bar = tqdm(
-        range(begun, training.steps),
-        initial=begun,
-        total=training.steps,
-        disable=not accelerator.is_main_process,
-    )
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, training.steps, training.learning_rate)
-        frames, sentences, tokens = _batch(book, table, training, step, accelerator)
-        logits = model(frames, sentences)
-        loss = token_loss(logits, tokens, spread)
-        optimizer.zero_grad()
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+class BehaviourCloning:
+    """An RT-1 network and the demonstrations it learns from, for the training loop."""
 
-        done = step + 1
-        if accelerator.is_main_process:
-            right = (logits.detach().argmax(-1) == tokens).float().mean()
-            row = {"step": done, "loss": round(loss.item(), 5), "tokens_right": round(right.item(), 4)}
-            bar.set_postfix(loss=row["loss"])
-            _append(training.out / LOG_FILE, row)
-            if done in saves:
-                _save(training, network, table, saves[done], done, book)
-            if done % training.keep_every == 0 or done in saves or time.monotonic() > deadline:
-                _save_state(training.out / STATE_FILE, network, optimizer.optimizer, done)
-        if time.monotonic() > deadline:
-            break
-    accelerator.wait_for_everyone()
-    return tuple(
-        folder for share in training.save_at if (folder := checkpoint_folder(training.out, share)).is_dir()
-    )
+    extra_modules: Mapping[str, nn.Module] = MappingProxyType({})
+    fixed_settings = tuple(item.name for item in fields(PolicyTraining) if item.name not in FREE_SETTINGS)
+
+    def __init__(self, training: PolicyTraining) -> None:
+        self.training = training
+        self.demonstrations = load_demonstrations(training.data, training.network)
+        self.table = _instructions(training, self.demonstrations)
+        torch.manual_seed(training.seed)
+        # Batches are few, so the running statistics must follow faster than Keras' 1 % per batch.
+        self.model = RT1(training.network, norm_momentum=0.05)
+        self._spread = target_spread(training.network, training.smoothing)
+
+    @property
+    def trained(self) -> RT1:
+        return self.model
+
+    def settings(self) -> Mapping[str, Any]:
+        return {name: getattr(self.training, name) for name in self.fixed_settings}
+
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        training = self.training
+        frames, instructions, tokens = self.demonstrations.windows(
+            rng, training.batch, training.network.history
+        )
+        sentences = np.stack([self.table[instruction] for instruction in instructions])
+        device = self.model.mask.device
+        images, vectors, targets = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(device)
+            for array in (augment(frames, rng, training), sentences, tokens)
+        )
+        logits = network(images, vectors)
+        right = (logits.detach().argmax(-1) == targets).float().mean()
+        return {"loss": token_loss(logits, targets, self._spread.to(device)), "tokens_right": right}
+
+    def save(self, step: int) -> None:
+        """Write the policy folder where ``step`` is one of the shares at which it is wanted."""
+        for share in self.training.save_at:
+            if step == max(1, round(share * self.training.steps)):
+                card = _card(self.training, self.demonstrations, self.table, self.model, share, step)
+                folder = checkpoint_folder(self.training.out, share)
+                save_rt1(folder, self.model, self.table, card, half=True)
 
 
 def checkpoint_folder(out: Path, share: float) -> Path:
     """Where the policy saved after this share of a training lies."""
     return out / f"at-{100 * share:g}"
-
-
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear rise over the first twentieth, then half a cosine to zero."""
-    rise = max(1, steps // 20)
-    if step < rise:
-        return peak * (step + 1) / rise
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 def token_loss(logits: Tensor, tokens: Tensor, spread: Tensor) -> Tensor:
@@ -203,110 +209,38 @@ def augment(frames: np.ndarray, rng: np.random.Generator, training: PolicyTraini
     return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
 
 
-def _instructions(training: PolicyTraining, book: DemonstrationSet) -> InstructionTable:
+def _instructions(training: PolicyTraining, demonstrations: DemonstrationSet) -> InstructionTable:
     width = training.network.embedding
-    if training.embeddings is None and not book.embeddings:
-        return InstructionTable.random(book.instructions, width)
+    if training.embeddings is None and not demonstrations.embeddings:
+        return InstructionTable.random(demonstrations.instructions, width)
     known = (
-        InstructionTable(book.embeddings, width)
+        InstructionTable(demonstrations.embeddings, width)
         if training.embeddings is None
         else InstructionTable.from_npz(training.embeddings, width)
     )
-    return InstructionTable({name: known[name] for name in book.instructions}, width)
+    return InstructionTable({name: known[name] for name in demonstrations.instructions}, width)
 
 
-def _batch(
-    book: DemonstrationSet,
+def _card(
+    training: PolicyTraining,
+    demonstrations: DemonstrationSet,
     table: InstructionTable,
-    training: PolicyTraining,
-    step: int,
-    accelerator: Accelerator,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """This process's share of the batch of a step; the batch depends on seed and step alone."""
-    rng = np.random.default_rng([training.seed, step])
-    frames, instructions, tokens = book.windows(rng, training.batch, training.network.history)
-    frames = augment(frames, rng, training)
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    sentences = np.stack([table[instruction] for instruction in instructions[mine]])
-    arrays = (frames[mine], sentences, tokens[mine])
-    images, vectors, targets = (
-        torch.from_numpy(np.ascontiguousarray(a)).to(accelerator.device) for a in arrays
-    )
-    return images, vectors, targets
-
-
-def _save(
-    training: PolicyTraining,
     network: RT1,
-    table: InstructionTable,
     share: float,
     step: int,
-    book: DemonstrationSet,
-) -> None:
-    """Write the policy folder of a checkpoint."""
-    what = training.data
+) -> str:
+    data = training.data
+    tasks = ", ".join(data.tasks) or "all"
     size, history = sum(p.numel() for p in network.parameters()), training.network.history
-    card = f"""# RT-1 policy, {100 * share:g} % of its training
+    return f"""# RT-1 policy, {100 * share:g} % of its training
 
 Behaviour cloning, cross-entropy on action tokens; {size:,} parameters.
 
 - steps: {step} of {training.steps}, {training.batch} windows of {history} frames, seed {training.seed}
-- data: {len(book.frames)} episodes, seed {what.seed}, labels: {what.labels}, tasks: {", ".join(what.tasks) or "all"}
-- controllers: {", ".join(what.controllers) or "all"}; only successes: {what.successful}
-- label noise {what.label_noise:g}, action scale {what.action_scale:g}, action delay {what.action_delay}
+- data: {len(demonstrations.frames)} episodes, seed {data.seed}, labels: {data.labels}, tasks: {tasks}
+- controllers: {", ".join(data.controllers) or "all"}; only successes: {data.successful}
+- label noise {data.label_noise:g}, action scale {data.action_scale:g}, action delay {data.action_delay}
 - augmentation: shift {training.shift} pixels, brightness {training.brightness:g}, blur {training.blur:g} pixels,
   noise {training.noise:g}
 - instructions: {", ".join(table)}
 """
-    save_rt1(checkpoint_folder(training.out, share), network, table, card, half=True)
-
-
-def _same_training(training: PolicyTraining, main: bool) -> None:
-    """Write the settings of a new training folder; refuse to go on with other ones in an old folder."""
-    path = training.out / CONFIG_FILE
-    settings = config_to_dict(training)
-    for name in ("out", "max_minutes", "device", "keep_every"):
-        del settings[name]
-    if path.exists():
-        different = [name for name, value in settings.items() if read_json(path).get(name) != value]
-        if different:
-            raise ValueError(f"{training.out} was begun with another {different[0]}; choose another folder")
-    elif main:
-        write_text(path, json.dumps(settings, indent=2) + "\n")
-
-
-def _save_state(path: Path, network: RT1, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Everything needed to go on, replaced at once."""
-    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
-    temporary = path.with_suffix(".new")
-    save_file(
-        {name: t.contiguous().cpu() for name, t in tensors.items()}, temporary, metadata={"step": str(step)}
-    )
-    os.replace(temporary, path)
-
-
-def _load_state(path: Path, network: RT1, optimizer: torch.optim.Optimizer) -> int:
-    """Restore a state if there is one; gives the number of steps done."""
-    if not path.exists():
-        return 0
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        step = int(file.metadata()["step"])
-    prefix = "network."
-    network.load_state_dict(
-        {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-    )
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
-
-
-def _append(path: Path, row: Mapping[str, float]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

@@ -1,35 +1,37 @@
-"""Training of the learned judge, resumable at any moment and independent of where it was interrupted."""
+"""Training of the learned judge on episodes with known outcomes."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import logging
 import math
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import tyro
-from torch import Tensor
+from accelerate import PartialState
+from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
-from real2sim.files import write_text
-from real2sim.model_folder import config_to_dict, write_folder
+from real2sim.model_folder import write_folder
 from real2sim.success.calibration import PlattScaling, fit_platt
-from real2sim.success.card import model_card
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
-from real2sim.success.goals import MeasuredGoals
+from real2sim.success.goals import Goal, MeasuredGoals
 from real2sim.success.outcomes import Outcomes, dataset_goals, near_threshold
-from real2sim.success.snapshot import read_snapshot, write_snapshot
+from real2sim.training.loop import run_training, trained_weights
+from real2sim.training.optimisation import Optimisation
 
 logger = logging.getLogger(__name__)
+
+FREE_SETTINGS = ("out", "snapshot_every", "max_minutes", "device")
+"""Settings that may change when a training is continued."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class ClassifierTraining:
     data: tuple[Path, ...]
     """Dataset folders (npz episodes)."""
     out: Path
-    """Folder for log, snapshot and, in the end, the model (``out/model``); an unfinished one is continued."""
+    """Folder for log, checkpoint and, in the end, the model (``out/model``); an unfinished one is continued."""
     # Goals are easier to write in Python than as flags.
     classifier: Annotated[ClassifierConfig | None, tyro.conf.Suppress] = None
     """Size of the network and its goals; by default one goal per instruction of the data."""
@@ -48,7 +50,7 @@ class ClassifierTraining:
     steps: int = 2500
     """Optimiser steps."""
     batch: int = 48
-    """Clips per step."""
+    """Clips per step and process."""
     learning_rate: float = 2e-3
     """Peak rate of AdamW; warmed up for 100 steps, then a cosine to zero."""
     weight_decay: float = 0.01
@@ -64,7 +66,11 @@ class ClassifierTraining:
     seed: int = 0
     """Seed of the weights, the batches and the split."""
     snapshot_every: int = 250
-    """Steps between snapshots."""
+    """Steps between checkpoints from which a stopped training continues."""
+    max_minutes: float = math.inf
+    """Stop after this time; run the same command again to resume."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to train; ``auto`` takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.snapshot_every < 1:
@@ -74,44 +80,42 @@ class ClassifierTraining:
         if not 0 <= self.average < 1:
             raise ValueError(f"average must lie in [0, 1), got {self.average}")
 
+    @property
+    def optimisation(self) -> Optimisation:
+        """The settings of the training loop."""
+        return Optimisation(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup=100,
+            decay_from=0.0,
+            betas=(0.9, 0.999),
+            weight_decay=self.weight_decay,
+            ema=self.average,
+            seed=self.seed,
+            device=self.device,
+            checkpoint_every=self.snapshot_every,
+            log_every=50,
+        )
 
-def train_classifier(config: ClassifierTraining, measured: MeasuredGoals | None = None) -> SuccessClassifier:
-    """Train, calibrate and store a judge; a run that was stopped continues from its last snapshot.
+
+def train_classifier(
+    config: ClassifierTraining, measured: MeasuredGoals | None = None
+) -> SuccessClassifier | None:
+    """Train, calibrate and store a judge, or continue what ``config.out`` holds; None if the time ran out before.
 
     ``measured`` are goals that a joint position decides, used where the data holds it (see `dataset_goals`).
 
-    Raises ValueError where ``out`` holds a snapshot of another configuration.
+    Raises ValueError where ``out`` holds a training with other settings.
     """
-    shape = config.classifier or ClassifierConfig(goals=dataset_goals(config.data, measured))
-    outcomes = Outcomes(config.data, shape, *([] if measured is None else [measured.joint]))
-    training, calibrating = split_episodes(len(outcomes), config.calibration_share, config.seed)
-    run = TrainingRun(config, shape)
-    start = run.resume()
-    episodes, frames, weights = _drawing_weights(outcomes, training, config.near)
-    config.out.mkdir(parents=True, exist_ok=True)
-    log = config.out / "log.jsonl"
-    _forget_lines_after(log, start)
-    began = time.monotonic()
-    with log.open("a", encoding="utf-8") as file:
-        remaining = range(start, config.steps)
-        for step in tqdm(remaining, initial=start, total=config.steps, desc="classifier", unit="step"):
-            rng = np.random.default_rng([config.seed, step])
-            picked = rng.choice(len(weights), config.batch, p=weights)
-            losses = run.step(outcomes, episodes[picked], frames[picked], step)
-            if (step + 1) % 50 == 0 or step + 1 == config.steps:
-                seconds = round(run.seconds + time.monotonic() - began, 1)
-                file.write(json.dumps({"step": step + 1, "seconds": seconds, **losses}) + "\n")
-                file.flush()
-            if (step + 1) % config.snapshot_every == 0 or step + 1 == config.steps:
-                run.save(step + 1, run.seconds + time.monotonic() - began)
-    seconds = run.seconds + time.monotonic() - began
-    network = run.averaged()
-    scaling = calibrate(SuccessClassifier(shape, network), outcomes, calibrating, config)
-    judge = SuccessClassifier(dataclasses.replace(shape, calibration=scaling), network)
-    card = model_card(config, judge.config, network, len(training), len(calibrating), seconds)
-    write_folder(config.out / "model", KIND, judge.config, network.state_dict(), card, half=True)
-    logger.info("the judge is in %s", config.out / "model")
-    return SuccessClassifier.from_folder(config.out / "model")
+    task = OutcomeTraining(config, measured)
+    if not run_training(task, config.optimisation, config.out, config.max_minutes):
+        return None
+    folder = config.out / "model"
+    if PartialState().is_main_process:
+        _export(task, folder)
+        logger.info("the judge is in %s", folder)
+    PartialState().wait_for_everyone()
+    return SuccessClassifier.from_folder(folder)
 
 
 def split_episodes(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,68 +127,52 @@ def split_episodes(count: int, share: float, seed: int) -> tuple[np.ndarray, np.
     return np.sort(order[kept:]), np.sort(order[:kept])
 
 
-class TrainingRun:
-    """Weights, optimiser and averaged weights, and their snapshot on disk."""
+class OutcomeTraining:
+    """A new judge and the episodes it learns from, for the training loop."""
 
-    def __init__(self, config: ClassifierTraining, shape: ClassifierConfig) -> None:
-        self.config, self.shape = config, shape
+    extra_modules: Mapping[str, nn.Module] = MappingProxyType({})
+    fixed_settings = tuple(
+        item.name for item in dataclasses.fields(ClassifierTraining) if item.name not in FREE_SETTINGS
+    )
+
+    def __init__(self, config: ClassifierTraining, measured: MeasuredGoals | None = None) -> None:
+        self.config = config
+        self.network_config = config.classifier or ClassifierConfig(
+            goals=dataset_goals(config.data, measured)
+        )
+        joint = [] if measured is None else [measured.joint]
+        self.outcomes = Outcomes(config.data, self.network_config, *joint)
+        self.training, self.calibrating = split_episodes(
+            len(self.outcomes), config.calibration_share, config.seed
+        )
+        self._clips = _clip_weights(self.outcomes, self.training, config.near)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.network = OutcomeNetwork(shape)
-        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        self.seconds = 0.0
-        # Where it is stored and how often a snapshot is taken may change between two starts.
-        facts = config_to_dict(dataclasses.replace(config, out=Path(), snapshot_every=1, classifier=shape))
-        self.identity = json.dumps(facts, sort_keys=True)
-
-    def step(self, outcomes: Outcomes, episode: np.ndarray, frame: np.ndarray, step: int) -> dict[str, float]:
-        """One optimiser step on the given clips; all its randomness comes from (seed, step)."""
-        config = self.config
-        clips = outcomes.clips(episode, frame)
-        generator = _generator(config.seed, step)
-        seen = degrade(to_network(clips.frames), config.degradation, generator)
-        joint, logits = self.network(seen)
-        verdict_loss = outcome_loss(logits, torch.from_numpy(clips.reached), torch.from_numpy(clips.known))
-        joint_loss = joint_error(joint, torch.from_numpy(clips.joint), self.shape.joint_range)
-        loss = verdict_loss + config.joint_weight * joint_loss
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * rate_factor(step, config.steps)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
-        decay = min(config.average, (1 + step) / (10 + step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay)
-        return {"verdict": round(verdict_loss.item(), 5), "joint": round(joint_loss.item(), 6)}
-
-    def averaged(self) -> OutcomeNetwork:
-        """The network with the running average of its weights."""
-        network = copy.deepcopy(self.network)
-        network.load_state_dict(self.average)
-        return network.eval()
+            self.model = OutcomeNetwork(self.network_config)
 
     @property
-    def snapshot(self) -> Path:
-        """File that holds everything needed to continue."""
-        return self.config.out / "snapshot.safetensors"
+    def trained(self) -> OutcomeNetwork:
+        return self.model
 
-    def save(self, step: int, seconds: float) -> None:
-        """Write the snapshot in one move."""
-        facts: dict[str, Any] = {"step": step, "seconds": seconds, "identity": self.identity}
-        write_snapshot(self.snapshot, self.network, self.optimizer, self.average, facts)
+    def settings(self) -> Mapping[str, Any]:
+        values = {name: getattr(self.config, name) for name in self.fixed_settings}
+        return {**values, "classifier": self.network_config}
 
-    def resume(self) -> int:
-        """Load the snapshot if there is one and return the number of steps it has behind it."""
-        if not self.snapshot.is_file():
-            return 0
-        facts, average = read_snapshot(self.snapshot, self.network, self.optimizer, self.identity)
-        self.average = average
-        self.seconds = float(facts["seconds"])
-        return int(facts["step"])
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        config = self.config
+        episodes, frames, weights = self._clips
+        picked = rng.choice(len(weights), config.batch, p=weights)
+        clips = self.outcomes.clips(episodes[picked], frames[picked])
+        seen = degrade(to_network(clips.frames), config.degradation, _generator(rng))
+        device = self.model.joint.weight.device
+        joint, logits = network(seen.to(device))
+        reached, known, truth = (
+            torch.from_numpy(values).to(device) for values in (clips.reached, clips.known, clips.joint)
+        )
+        verdict_loss = outcome_loss(logits, reached, known)
+        joint_loss = joint_error(joint, truth, self.network_config.joint_range)
+        loss = verdict_loss + config.joint_weight * joint_loss
+        return {"loss": loss, "verdict": verdict_loss, "joint": joint_loss}
 
 
 def outcome_loss(logits: Tensor, reached: Tensor, known: Tensor) -> Tensor:
@@ -198,11 +186,6 @@ def joint_error(joint: Tensor, truth: Tensor, travel: float) -> Tensor:
     known = torch.isfinite(truth)
     error = functional.huber_loss(joint / travel, truth.nan_to_num() / travel, reduction="none", delta=0.1)
     return (error * known).sum() / known.sum().clamp(min=1)
-
-
-def rate_factor(step: int, steps: int, warmup: int = 100) -> float:
-    """Share of the peak learning rate: a linear start, then a cosine that ends at zero."""
-    return min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def calibrate(
@@ -223,21 +206,36 @@ def calibrate(
     for number, chunk in enumerate(np.array_split(inside, math.ceil(len(inside) / 64))):
         clips = outcomes.clips(episode[chunk], frame[chunk])
         with torch.no_grad():
-            generator = _generator(config.seed, 2**33 + number)
+            generator = _generator(np.random.default_rng([config.seed, 2**33 + number]))
             _, values = judge.network(degrade(to_network(clips.frames), config.degradation, generator))
         logits.append(values.double().numpy()[clips.known])
         reached.append(clips.reached[clips.known])
     return fit_platt(np.concatenate(logits), np.concatenate(reached))
 
 
-def _generator(seed: int, step: int) -> torch.Generator:
-    (word,) = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(word >> np.uint64(1)))
+def _export(task: OutcomeTraining, folder: Path) -> None:
+    """Calibrate the averaged weights of the last checkpoint and write them as a model folder."""
+    config = task.config
+    weights, state = trained_weights(config.out)
+    network = copy.deepcopy(task.model).cpu()
+    network.load_state_dict(weights)
+    scaling = calibrate(
+        SuccessClassifier(task.network_config, network), task.outcomes, task.calibrating, config
+    )
+    calibrated = dataclasses.replace(task.network_config, calibration=scaling)
+    counts = len(task.training), len(task.calibrating)
+    card = _card(config, calibrated, network, counts, float(state["seconds"]))
+    write_folder(folder, KIND, calibrated, network.state_dict(), card, half=True)
 
 
-def _drawing_weights(
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    return torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+
+def _clip_weights(
     outcomes: Outcomes, training: np.ndarray, near: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Episodes, final frames and probabilities of the clips that training draws from."""
     episode, frame = outcomes.all_frames()
     inside = np.isin(episode, training)
     episode, frame = episode[inside], frame[inside]
@@ -246,9 +244,45 @@ def _drawing_weights(
     return episode, frame, weights / weights.sum()
 
 
-def _forget_lines_after(log: Path, step: int) -> None:
-    """Drop what was logged after the snapshot that training continues from."""
-    if log.is_file():
-        lines = log.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_text(log, "".join(line + "\n" for line in kept))
+def _card(
+    training: ClassifierTraining,
+    config: ClassifierConfig,
+    network: OutcomeNetwork,
+    counts: tuple[int, int],
+    seconds: float,
+) -> str:
+    """What the weights are and how they came about; measured quality is added by ``evaluate_judge``."""
+    parameters = sum(weight.numel() for weight in network.parameters())
+    scaling = config.calibration
+    goals = "\n".join(f"- {_goal(goal)}" for goal in config.goals)
+    folders = ", ".join(folder.name for folder in training.data)
+    return f"""# Success classifier
+
+Judges an episode from its first frame, its last {config.recent} frames and its instruction.
+A convolutional network with {parameters:,} parameters estimates the joint position on the final frame
+and a verdict; near the threshold the joint decides.
+
+## What it judges
+
+{goals}
+
+Frames are {config.image_size[0]} x {config.image_size[1]} pixels, uint8 RGB. An episode counts as a success
+when the probability is at least 0.5.
+
+## How it was trained
+
+- Data: dataset folder `{folders}`: {counts[0]} episodes for the weights, {counts[1]} others for the
+  calibration. Every frame of an episode serves as a final frame; its label comes from the joint position.
+- {training.steps} steps of {training.batch} clips, AdamW at {training.learning_rate:g}, seed {training.seed},
+  {seconds / 60:.1f} minutes on the machine it was trained on.
+- Frames are degraded (blur, noise, ghosts, smears, resampling, colour, shifts), because physics frames are
+  sharper than the generated ones it is meant for.
+- Calibration: Platt scaling on degraded clips, scale {scaling.scale:.3f}, offset {scaling.offset:+.3f}.
+"""
+
+
+def _goal(goal: Goal) -> str:
+    if goal.threshold is None:
+        return f"`{goal.instruction}`: the recorded outcome"
+    side = "above" if goal.above else "below"
+    return f"`{goal.instruction}`: joint {side} {goal.threshold:g} m on the final frame"

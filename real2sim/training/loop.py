@@ -1,14 +1,12 @@
-"""The loop in which every world model is trained: resumable at any moment, the same on any number of processes."""
+"""The loop in which everything is trained: resumable at any step, the same on any number of processes."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,49 +14,17 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from real2sim.files import atomic_write, read_json, write_text
-from real2sim.model_folder import config_from_dict, config_to_dict
-
-CHECKPOINT, DESCRIPTION, LOG = "checkpoint.pt", "training.json", "log.jsonl"
-LOG_EVERY = 20
-"""Steps whose mean loss is one line of the log."""
-
-
-@dataclass(frozen=True)
-class Optimisation:
-    """How long and how fast to train."""
-
-    steps: int = 10_000
-    windows: int = 3
-    """Windows per pass and process."""
-    accumulate: int = 1
-    """Passes whose gradients are added before a step."""
-    frames: int = 12
-    """Frames per window."""
-    learning_rate: float = 2e-3
-    warmup: int = 100
-    decay_from: float = 0.5
-    """Fraction of the training after which the learning rate falls to zero along a cosine."""
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    ema: float = 0.999
-    """Decay of the averaged weights, which are what is kept; 0 keeps the weights themselves."""
-    seed: int = 0
-    mixed_precision: Literal["no", "bf16"] = "no"
-    gradient_checkpointing: bool = False
-    """Compute each block of the network again in the backward pass: less memory, a third more time."""
-    compile: bool = False
-    checkpoint_every: int = 200
-    """Steps between checkpoints from which a stopped training continues."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "windows", "accumulate", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.frames < 2:
-            raise ValueError(f"a window needs at least 2 frames, got {self.frames}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
+from real2sim.training.checkpoint import (
+    CHECKPOINT_FILE,
+    Progress,
+    append_row,
+    cut_log,
+    read_checkpoint,
+    restore,
+    write_checkpoint,
+    write_settings,
+)
+from real2sim.training.optimisation import Optimisation, learning_rate
 
 
 class TrainingTask(Protocol):
@@ -66,112 +32,164 @@ class TrainingTask(Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The whole model; only its ``unet`` is trained."""
+        """The whole model; it is moved to the device."""
 
     @property
-    def fitted(self) -> tuple[str, ...]:
-        """Other parts of the model that the checkpoint has to keep."""
+    def trained(self) -> nn.Module:
+        """The part of the model that is trained, or all of it."""
 
-    def described(self) -> Mapping[str, Any]:
-        """Everything that makes this training; a stopped one continues only with the same ``"model"``."""
+    @property
+    def extra_modules(self) -> Mapping[str, nn.Module]:
+        """Other parts of the model that a checkpoint keeps, by name."""
 
-    def loss(self, unet: nn.Module, step: int, rng: np.random.Generator) -> Tensor:
-        """Mean loss over fresh windows; all chance in it comes from ``rng``."""
+    @property
+    def fixed_settings(self) -> tuple[str, ...]:
+        """Names of the settings with which alone a stopped training continues."""
 
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that makes this training, as written to ``training.json``."""
 
-def learning_rate(step: int, config: Optimisation) -> float:
-    """Linear warm-up, constant, then a cosine to zero from ``decay_from`` on; never, if that is 1."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    begin = config.decay_from * config.steps
-    if step < begin or config.decay_from >= 1:
-        return config.learning_rate
-    return (
-        config.learning_rate
-        * 0.5
-        * (1 + math.cos(math.pi * min(1.0, (step - begin) / (config.steps - begin))))
-    )
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        """``"loss"``, the mean over fresh examples, and other values for the log.
+
+        ``network`` is ``trained`` as this process runs it; all randomness comes from ``rng``.
+        """
 
 
 def run_training(
-    subject: TrainingTask, config: Optimisation, out: Path, max_minutes: float = math.inf
+    task: TrainingTask,
+    config: Optimisation,
+    out: Path,
+    max_minutes: float = math.inf,
+    after_step: Callable[[int], None] | None = None,
 ) -> bool:
-    """Train, or continue what ``out`` holds; False if ``max_minutes`` were over before the end.
+    """Train, or continue the training in ``out``; False if ``max_minutes`` were over before the end.
 
-    A step's windows are numbered over all processes and accumulated passes, and each is drawn from (seed, step,
-    number): two processes give what one gives that accumulates two passes.
+    The passes of a step are numbered over all processes and accumulated passes, and the examples of each come from
+    (seed, step, number): two processes learn what one learns that accumulates two passes. ``after_step`` is called in
+    the main process with the number of steps done.
 
-    Raises ValueError if ``out`` holds a training of another model.
+    Raises ValueError if ``out`` holds a training with other settings, or if a loss or gradient is not finite; the last
+    checkpoint is kept then.
     """
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("training on 'cuda' was asked for, but torch sees no GPU; choose the device cpu")
     accelerator = Accelerator(
-        mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate
+        cpu=config.device == "cpu",
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.accumulate,
     )
-    model: Any = subject.model
+    main = accelerator.is_main_process
     optimiser: Any = torch.optim.AdamW(
-        model.unet.parameters(),
-        lr=config.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=config.weight_decay,
+        task.trained.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay
     )
-    step, losses, average = _restore(subject, config, out, optimiser, accelerator.is_main_process)
-    average = {name: value.to(accelerator.device) for name, value in average.items()}
-    unet, optimiser = accelerator.prepare(model.unet, optimiser)
-    model.to(accelerator.device)
+    progress = restore(task, optimiser, out, average=config.ema > 0)
+    if main:
+        write_settings(task, out)
+        cut_log(out, progress.step)
+    progress.average = {name: value.to(accelerator.device) for name, value in progress.average.items()}
+    network, optimiser = accelerator.prepare(task.trained, optimiser)
+    task.model.to(accelerator.device)
     if config.compile:
-        unet = torch.compile(unet)
+        network = torch.compile(network)
 
-    began = time.monotonic()
-    bar = tqdm(total=config.steps, initial=step, unit="step", disable=not accelerator.is_main_process)
-    while step < config.steps and not _over(accelerator, began, max_minutes):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, config)
-        passes = []
-        for index in range(config.accumulate):
-            number = accelerator.process_index + index * accelerator.num_processes
-            rng = np.random.default_rng([config.seed, step, number])
-            with accelerator.accumulate(unet):
-                loss = subject.loss(unet, step, rng)
-                accelerator.backward(loss)
-                if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(unet.parameters(), config.clip)
-                optimiser.step()
-                optimiser.zero_grad()
-            passes.append(loss.detach())
-        step += 1
-        if average:
-            decay = min(config.ema, (1 + step) / (10 + step))
-            _average(average, accelerator.unwrap_model(unet).state_dict(), decay)
-        losses.append(float(accelerator.reduce(torch.stack(passes).mean(), reduction="mean")))
+    began, before = time.monotonic(), progress.seconds
+    bar = tqdm(total=config.steps, initial=progress.step, unit="step", disable=not main)
+    while progress.step < config.steps and not _time_is_over(accelerator, began, max_minutes):
+        values = _step(task, config, accelerator, network, optimiser, progress.step, out)
+        progress.step += 1
+        progress.seconds = before + time.monotonic() - began
+        if progress.average:
+            decay = min(config.ema, (1 + progress.step) / (10 + progress.step))
+            _average(progress.average, task.trained.state_dict(), decay)
+        for name, value in values.items():
+            progress.unlogged.setdefault(name, []).append(value)
         bar.update()
-        if step % LOG_EVERY == 0 or step == config.steps:
-            row = {
-                "step": step,
-                "loss": float(np.mean(losses)),
-                "lr": learning_rate(step, config),
-                "seconds": time.monotonic() - began,
-            }
-            losses.clear()
+        last = progress.step == config.steps
+        if progress.step % config.log_every == 0 or last:
+            row = _row(progress, config)
             bar.set_postfix(loss=f"{row['loss']:.4f}")
-            if accelerator.is_main_process:
-                with (out / LOG).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-        if step % config.checkpoint_every == 0 and accelerator.is_main_process:
-            _checkpoint(subject, accelerator.unwrap_model(unet), average, optimiser, step, losses, out)
+            if main:
+                append_row(out, row)
+        if main and after_step is not None:
+            after_step(progress.step)
+        if main and (progress.step % config.checkpoint_every == 0 or last):
+            write_checkpoint(task, optimiser, progress, out)
     bar.close()
-    if step % config.checkpoint_every and accelerator.is_main_process:
-        _checkpoint(subject, accelerator.unwrap_model(unet), average, optimiser, step, losses, out)
+    if main and progress.step < config.steps and progress.step % config.checkpoint_every:
+        write_checkpoint(task, optimiser, progress, out)
     accelerator.wait_for_everyone()
     accelerator.end_training()
-    return step >= config.steps
+    return progress.step >= config.steps
 
 
-def trained_weights(out: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    """State of the U-Net after a training, averaged if it was asked for, and the whole checkpoint."""
-    state = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True)
-    return state["average"] or state["unet"], state
+def trained_weights(out: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """Weights of the trained module in the last checkpoint, averaged if they are, and the whole checkpoint."""
+    state = read_checkpoint(out)
+    return state["average"] or state["trained"], state
 
 
-def _over(accelerator: Accelerator, began: float, minutes: float) -> bool:
+def _step(
+    task: TrainingTask,
+    config: Optimisation,
+    accelerator: Accelerator,
+    network: nn.Module,
+    optimiser: Any,
+    step: int,
+    out: Path,
+) -> dict[str, float]:
+    """One optimiser step; gives the mean of each logged value over passes and processes."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate(step, config)
+    passes: list[Mapping[str, Tensor]] = []
+    values: dict[str, float] = {}
+    for index in range(config.accumulate):
+        number = accelerator.process_index + index * accelerator.num_processes
+        with accelerator.accumulate(network):
+            measured = task.loss(network, step, np.random.default_rng([config.seed, step, number]))
+            accelerator.backward(measured["loss"])
+            passes.append({name: value.detach().float() for name, value in measured.items()})
+            if accelerator.sync_gradients:
+                norm = accelerator.clip_grad_norm_(network.parameters(), config.clip)
+                values = _means(accelerator, passes)
+                _check_finite(values["loss"], float(norm), step, out)
+            optimiser.step()
+            optimiser.zero_grad()
+    return values
+
+
+def _means(accelerator: Accelerator, passes: list[Mapping[str, Tensor]]) -> dict[str, float]:
+    names = list(passes[0])
+    means = torch.stack([torch.stack([values[name] for values in passes]).mean() for name in names])
+    return dict(zip(names, accelerator.reduce(means, reduction="mean").tolist(), strict=True))
+
+
+def _check_finite(loss: float, norm: float, step: int, out: Path) -> None:
+    """Stop before a step that would ruin the weights; the norm is the same in all processes."""
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient has the norm {norm}"
+    path = out / CHECKPOINT_FILE
+    kept = f"the last checkpoint, {path}, is kept" if path.exists() else "there is no checkpoint yet"
+    raise ValueError(
+        f"the {what} at step {step + 1} of the training in {out}, so it stops ({kept}); check the data "
+        "for values that are not finite, or choose a smaller learning rate"
+    )
+
+
+def _row(progress: Progress, config: Optimisation) -> dict[str, float]:
+    """The next line of the log; the values it sums up are forgotten."""
+    means = {name: float(np.mean(values)) for name, values in progress.unlogged.items()}
+    progress.unlogged.clear()
+    return {
+        "step": progress.step,
+        **means,
+        "lr": learning_rate(progress.step, config),
+        "seconds": round(progress.seconds, 2),
+    }
+
+
+def _time_is_over(accelerator: Accelerator, began: float, minutes: float) -> bool:
     """Whether the time is over on any process; all have to stop at the same step."""
     if math.isinf(minutes):
         return False
@@ -183,63 +201,3 @@ def _over(accelerator: Accelerator, began: float, minutes: float) -> bool:
 def _average(average: dict[str, Tensor], now: Mapping[str, Tensor], decay: float) -> None:
     names = [name for name in average if average[name].is_floating_point()]
     torch._foreach_lerp_([average[name] for name in names], [now[name] for name in names], 1 - decay)
-
-
-def _checkpoint(
-    subject: TrainingTask,
-    unet: nn.Module,
-    average: dict[str, Tensor],
-    optimiser: Any,
-    step: int,
-    losses: list[float],
-    out: Path,
-) -> None:
-    state = {
-        "step": step,
-        "unet": unet.state_dict(),
-        "average": average,
-        "optimiser": optimiser.state_dict(),
-        "losses": losses,
-        **{name: subject.model.get_submodule(name).state_dict() for name in subject.fitted},
-    }
-    with atomic_write(out / CHECKPOINT) as file:
-        torch.save(state, file)
-
-
-def _restore(
-    subject: TrainingTask, config: Optimisation, out: Path, optimiser: torch.optim.Optimizer, write: bool
-) -> tuple[int, list[float], dict[str, Tensor]]:
-    """Step, losses not yet logged, and averaged weights (none without ``ema``) to go on with."""
-    description, path = out / DESCRIPTION, out / CHECKPOINT
-    unet = subject.model.get_submodule("unet")
-    described = subject.described()
-    state: dict[str, Any] = {"step": 0}
-    if path.exists():
-        wanted = described["model"]
-        if config_from_dict(type(wanted), read_json(description)["model"], str(description)) != wanted:
-            raise ValueError(
-                f"{out} holds a training of another configuration of the model; continue with that one, "
-                "or choose another folder"
-            )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        unet.load_state_dict(state["unet"])
-        for name in subject.fitted:
-            subject.model.get_submodule(name).load_state_dict(state[name])
-        optimiser.load_state_dict(state["optimiser"])
-    if write:
-        write_text(description, json.dumps(config_to_dict(described), indent=2) + "\n")
-        _forget_later_lines(out / LOG, state["step"])
-    average = {}
-    if config.ema:
-        average = {name: value.detach().clone() for name, value in unet.state_dict().items()}
-        average |= state.get("average") or {}
-    return int(state["step"]), list(state.get("losses", [])), average
-
-
-def _forget_later_lines(log: Path, step: int) -> None:
-    """Take out of the log what a killed training wrote after its last checkpoint, and a line cut off."""
-    if not log.exists():
-        return
-    lines = log.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    write_text(log, "".join(f"{line}\n" for line in kept))

@@ -20,12 +20,12 @@ from real2sim.policies.rt1.train import (
     PolicyTraining,
     augment,
     checkpoint_folder,
-    learning_rate,
     target_spread,
     token_loss,
     train_policy,
 )
 from real2sim.simulation.observation import observe_frames
+from real2sim.training.optimisation import learning_rate
 
 TINY = RT1Config.tiny()
 
@@ -93,6 +93,8 @@ def test_a_stopped_run_continued_equals_an_uninterrupted_one(
         broken = weights(checkpoint_folder(tmp_path / "broken", share))
         for name, tensor in whole.items():
             torch.testing.assert_close(broken[name], tensor, rtol=0, atol=0)
+    rows = [json.loads(line) for line in (tmp_path / "broken" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 9))
 
 
 def test_policies_are_saved_at_the_stated_shares(dataset: Path, tmp_path: Path) -> None:
@@ -222,7 +224,8 @@ def test_modes_have_no_neighbours() -> None:
 
 
 def test_the_learning_rate_rises_and_ends_near_zero() -> None:
-    rates = [learning_rate(step, 100, 1.0) for step in range(100)]
+    training = PolicyTraining(Demonstrations(Path("data")), Path("out"), steps=100, learning_rate=1.0)
+    rates = [learning_rate(step, training.optimisation) for step in range(100)]
     assert rates[0] < rates[4] == pytest.approx(1.0)
     assert rates[-1] < 0.001
     assert rates[5:] == sorted(rates[5:], reverse=True)

@@ -17,10 +17,11 @@ from torch import nn
 
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
-from real2sim.training.loop import LOG, Optimisation
+from real2sim.training.checkpoint import LOG_FILE
 from real2sim.vid2world.training.diffusion_forcing import ForcingConfig
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
+from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -87,7 +88,7 @@ def training(dataset: Path, out: Path, **changes: object) -> TrainWorldModel:
         out,
         WorldModelConfig.tiny(),
         ForcingConfig(pure=1.0, own_history=0.5),
-        Optimisation(steps=4, windows=2, frames=5, warmup=2, checkpoint_every=2),
+        WindowOptimisation(steps=4, windows=2, frames=5, warmup=2, checkpoint_every=2),
         replace(SMALL, steps=3),
     )
     return replace(config, **changes)  # type: ignore[arg-type]
@@ -109,7 +110,7 @@ def test_what_networks_see_is_part_of_the_loss(dataset: Path, tmp_path: Path) ->
     for weight in (0.0, 1.0):
         perception = replace(SMALL, steps=3, weight=weight)
         train_world_model(training(dataset, tmp_path / str(weight), perception=perception))
-        first.append(json.loads((tmp_path / str(weight) / LOG).read_text().splitlines()[0])["loss"])
+        first.append(json.loads((tmp_path / str(weight) / LOG_FILE).read_text().splitlines()[0])["loss"])
     assert first[1] > first[0]
 
 
@@ -132,8 +133,7 @@ SCRIPT = """
 from pathlib import Path
 from tests.vid2world.test_perception import training
 from real2sim.vid2world.training.train_small import train_world_model
-from real2sim.training.loop import Optimisation
-optimisation = Optimisation(steps=2, windows=1, accumulate={accumulate}, frames=4, warmup=1)
+optimisation = WindowOptimisation(steps=2, windows=1, accumulate={accumulate}, frames=4, warmup=1)
 train_world_model(training(Path({data!r}), Path({out!r}), optimisation=optimisation))
 """
 
@@ -147,6 +147,6 @@ def test_two_processes_equal_one_that_accumulates(dataset: Path, tmp_path: Path)
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
         environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)}
         subprocess.run([*launch, str(processes), str(script)], check=True, cwd=ROOT, env=environment)
-        losses.append([json.loads(row)["loss"] for row in (out / LOG).read_text().splitlines()])
+        losses.append([json.loads(row)["loss"] for row in (out / LOG_FILE).read_text().splitlines()])
     assert len(losses[0]) == len(losses[1]) == 1
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)

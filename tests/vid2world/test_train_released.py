@@ -21,7 +21,6 @@ from real2sim.cli import main
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.rlds.convert import ConvertRLDS, convert_rlds
 from real2sim.model_folder import config_to_dict
-from real2sim.training.loop import Optimisation
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.released.checkpoint import (
     CAPTION,
@@ -45,11 +44,12 @@ from real2sim.vid2world.training.train_released import (
     shifted,
     train_released,
 )
+from real2sim.vid2world.training.windows import WindowOptimisation
 
 ROOT = Path(__file__).parents[2]
 RLDS = ROOT / "tests" / "data" / "fractal_tiny" / "fractal20220817_data" / "0.1.0"
 TINY = replace(Vid2WorldConfig.tiny(), picture_size=(16, 24))
-QUICK = Optimisation(steps=4, windows=1, frames=3, warmup=1, checkpoint_every=2, ema=0.9, seed=3)
+QUICK = WindowOptimisation(steps=4, windows=1, frames=3, warmup=1, checkpoint_every=2, ema=0.9, seed=3)
 
 
 def write_start(folder: Path, config: Vid2WorldConfig = TINY, dtype: torch.dtype = torch.float32) -> Path:
@@ -287,7 +287,7 @@ def test_a_killed_training_equals_one_that_was_not(
     assert lines(tmp_path) == lines(whole)
 
 
-def options(optimisation: Optimisation) -> list[str]:
+def options(optimisation: WindowOptimisation) -> list[str]:
     words = []
     for name in ("steps", "windows", "accumulate", "frames", "warmup", "checkpoint_every", "ema", "seed"):
         words += [f"--optimisation.{name.replace('_', '-')}", str(getattr(optimisation, name))]
@@ -341,7 +341,7 @@ def test_without_an_average_the_weights_themselves_are_kept(start: Path, data: P
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["average"] == {}
     for name, tensor in weights(tmp_path / "run").items():
-        assert torch.equal(tensor, state["unet"][name].half())
+        assert torch.equal(tensor, state["trained"][name].half())
 
 
 # --- data ------------------------------------------------------------------------------------------------

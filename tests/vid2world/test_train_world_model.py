@@ -13,7 +13,7 @@ import torch
 
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
-from real2sim.training.loop import Optimisation, learning_rate
+from real2sim.training.optimisation import Optimisation, learning_rate
 from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.training.diffusion_forcing import (
     PURE,
@@ -24,6 +24,7 @@ from real2sim.vid2world.training.diffusion_forcing import (
     motion_weights,
 )
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
+from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -41,7 +42,7 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def training(dataset: Path, out: Path, **changes: object) -> TrainWorldModel:
-    optimisation = Optimisation(steps=6, windows=2, frames=5, warmup=2, checkpoint_every=2)
+    optimisation = WindowOptimisation(steps=6, windows=2, frames=5, warmup=2, checkpoint_every=2)
     config = TrainWorldModel(
         dataset, out, WorldModelConfig.tiny(), ForcingConfig(own_history=0.5), replace(optimisation, seed=3)
     )
@@ -62,7 +63,7 @@ def test_a_stopped_training_equals_one_that_was_not(dataset: Path, tmp_path: Pat
 
 
 def test_training_lowers_the_error(dataset: Path, tmp_path: Path) -> None:
-    optimisation = Optimisation(
+    optimisation = WindowOptimisation(
         steps=60, windows=4, frames=5, warmup=5, checkpoint_every=60, learning_rate=3e-3
     )
     config = training(dataset, tmp_path / "run", optimisation=optimisation, forcing=ForcingConfig())
@@ -74,7 +75,7 @@ def test_training_lowers_the_error(dataset: Path, tmp_path: Path) -> None:
 def test_continuing_with_another_model_is_refused(dataset: Path, tmp_path: Path) -> None:
     train_world_model(training(dataset, tmp_path / "run"))
     other = replace(WorldModelConfig.tiny(), prediction="v")
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(ValueError, match="begun with another model"):
         train_world_model(training(dataset, tmp_path / "run", model=other))
 
 

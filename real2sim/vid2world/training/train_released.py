@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.files import read_json
 from real2sim.model_folder import CARD_FILE
-from real2sim.training.loop import DESCRIPTION, Optimisation, run_training, trained_weights
+from real2sim.training.checkpoint import read_settings
+from real2sim.training.loop import run_training, trained_weights
 from real2sim.vid2world.levels import latent_scales, signal_levels
 from real2sim.vid2world.released.conditioning_image import prepare_image
 from real2sim.vid2world.released.letterbox import frames_to_pixels
 from real2sim.vid2world.released.model import Vid2World
 from real2sim.vid2world.training.diffusion_forcing import add_noise, velocity
-from real2sim.vid2world.training.windows import EpisodeWindows, open_episodes
+from real2sim.vid2world.training.windows import EpisodeWindows, WindowOptimisation, open_episodes
 
 WEIGHTS = "unet.safetensors"
 START_CARD = "START.md"
@@ -54,7 +55,7 @@ class Dropout:
 
 @dataclass(frozen=True)
 class TrainReleased:
-    """Train a converted Vid2World or DynamiCrafter folder; a stopped training continues where it was."""
+    """Train a converted Vid2World or DynamiCrafter folder; a stopped training continues from its last checkpoint."""
 
     released: Path
     """Folder written by ``real2sim convert vid2world`` or ``convert dynamicrafter``, where the weights begin."""
@@ -65,7 +66,7 @@ class TrainReleased:
     split: str = "train"
     """Episodes of an RLDS dataset, in TensorFlow Datasets' own words."""
     dropout: Dropout = Dropout()
-    optimisation: Optimisation = Optimisation(
+    optimisation: WindowOptimisation = WindowOptimisation(
         steps=100_000,
         windows=1,
         frames=16,
@@ -96,7 +97,8 @@ def train_released(config: TrainReleased) -> Path | None:
 class LatentTraining:
     """A converted model whose U-Net learns, all else frozen, and its episodes, for the training loop."""
 
-    fitted = ()
+    fixed_settings = ("model",)
+    extra_modules: Mapping[str, nn.Module] = MappingProxyType({})
 
     def __init__(self, config: TrainReleased) -> None:
         self.config = config
@@ -107,20 +109,23 @@ class LatentTraining:
             )
         self.model = Vid2World.from_pretrained(config.released, dtype=torch.float32)
         self.model.unet.requires_grad_(True).train()
-        shape, frames = self.model.config, config.optimisation.frames
-        if frames > shape.unet.window:
-            raise ValueError(
-                f"windows of {frames} frames do not fit the model's window of {shape.unet.window}"
-            )
-        action = (shape.unet.action_dim or 0,)
+        model_config, frames = self.model.config, config.optimisation.frames
+        unet = model_config.unet
+        if frames > unet.window:
+            raise ValueError(f"windows of {frames} frames do not fit the model's window of {unet.window}")
+        action = (unet.action_dim or 0,)
         episodes = open_episodes(config.data, config.split)
-        self.windows = EpisodeWindows(episodes, frames, shape.image_size, action)
+        self.windows = EpisodeWindows(episodes, frames, model_config.image_size, action)
 
-    def described(self) -> Mapping[str, Any]:
+    @property
+    def trained(self) -> nn.Module:
+        return self.model.unet
+
+    def settings(self) -> Mapping[str, Any]:
         names = ("released", "data", "split", "dropout", "optimisation")
         return {"model": self.model.config, **{name: getattr(self.config, name) for name in names}}
 
-    def loss(self, unet: nn.Module, step: int, rng: np.random.Generator) -> Tensor:
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation, dropout = self.config.optimisation, self.config.dropout
         device = self.model.empty_caption.device
         frames, actions = self.windows.draw(optimisation.windows, rng)
@@ -135,7 +140,7 @@ class LatentTraining:
         action_mask = (torch.rand((lanes, times), generator=generator) >= dropout.action).float().to(device)
         x, target = noised(latents, noise, levels)
         condition = latents[:, :, :1].expand(-1, -1, times, -1, -1)
-        prediction = unet(
+        prediction = network(
             torch.cat([x, condition], dim=1),
             levels,
             context,
@@ -143,17 +148,17 @@ class LatentTraining:
             action_mask,
             gradient_checkpointing=optimisation.gradient_checkpointing,
         )
-        return F.mse_loss(prediction.float(), target)
+        return {"loss": F.mse_loss(prediction.float(), target)}
 
     @torch.no_grad()
     def _encoded(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """First pictures (b 3 H W) and sampled latents (b c t h w) of frames (b t h w 3)."""
-        shape = self.model.config
-        noise = torch.randn((*frames.shape[:2], *shape.latent_shape), generator=generator).to(frames.device)
+        config = self.model.config
+        noise = torch.randn((*frames.shape[:2], *config.latent_shape), generator=generator).to(frames.device)
         pictures, latents = [], []
         # Window by window, or the first activations of the autoencoder would decide how much memory is needed.
         for window, own in zip(frames, noise, strict=True):
-            pixels = frames_to_pixels(window, shape.picture_size)
+            pixels = frames_to_pixels(window, config.picture_size)
             pictures.append(pixels[0])
             latents.append(self.model.autoencoder.encode(pixels, own))
         return torch.stack(pictures), torch.stack(latents).transpose(1, 2)
@@ -192,8 +197,8 @@ def export_released(out: Path, folder: Path) -> None:
 
     Weights are stored in the number format of the start's.
     """
-    described = read_json(out / DESCRIPTION)
-    start = Path(described["released"])
+    settings = read_settings(out)
+    start = Path(settings["released"])
     weights, state = trained_weights(out)
     with safe_open(start / WEIGHTS, framework="pt") as stored:
         dtype = stored.get_tensor(next(iter(weights))).dtype
@@ -201,22 +206,22 @@ def export_released(out: Path, folder: Path) -> None:
         fresh = Path(scratch) / "new"
         shutil.copytree(start, fresh, ignore=shutil.ignore_patterns(WEIGHTS, CARD_FILE))
         save_file({name: value.to(dtype).contiguous() for name, value in weights.items()}, fresh / WEIGHTS)
-        (fresh / CARD_FILE).write_text(_card(described, int(state["step"])), encoding="utf-8")
+        (fresh / CARD_FILE).write_text(_card(settings, int(state["step"])), encoding="utf-8")
         shutil.copy(start / CARD_FILE, fresh / START_CARD)
         if folder.exists():
             os.replace(folder, Path(scratch) / "old")
         os.replace(fresh, folder)
 
 
-def _card(described: Mapping[str, Any], step: int) -> str:
-    optimisation, data = described["optimisation"], Path(described["data"]).resolve()
-    withheld = ", ".join(f"{name} {share}" for name, share in described["dropout"].items())
+def _card(settings: Mapping[str, Any], step: int) -> str:
+    optimisation, data = settings["optimisation"], Path(settings["data"]).resolve()
+    withheld = ", ".join(f"{name} {share}" for name, share in settings["dropout"].items())
     return f"""# World model, trained further
 
 Written by `real2sim train world-model --released` after {step} steps. The U-Net was trained; autoencoder, image
 encoder and resampler are those of the start, whose card is `{START_CARD}` with source and licence.
 
-- Start: `{Path(described["released"]).name}`
+- Start: `{Path(settings["released"]).name}`
 - Data: `{data.parent.name}/{data.name}`, windows of {optimisation["frames"]} frames
 - Learning rate {optimisation["learning_rate"]}, decay of averaged weights {optimisation["ema"]}
 - Share of conditions withheld: {withheld}

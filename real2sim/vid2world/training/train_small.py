@@ -13,9 +13,9 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from real2sim.files import read_json
 from real2sim.model_folder import config_from_dict
-from real2sim.training.loop import DESCRIPTION, Optimisation, run_training, trained_weights
+from real2sim.training.checkpoint import SETTINGS_FILE, read_settings
+from real2sim.training.loop import run_training, trained_weights
 from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.training.diffusion_forcing import (
     PURE,
@@ -27,14 +27,14 @@ from real2sim.vid2world.training.diffusion_forcing import (
     forcing_loss,
 )
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
-from real2sim.vid2world.training.windows import WindowSource
+from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 
 @dataclass(frozen=True)
 class TrainWorldModel:
-    """Train a small world model on a dataset folder; a stopped training continues where it was.
+    """Train a small world model on a dataset folder; a stopped training continues from its last checkpoint.
 
     With ``--released FOLDER`` a converted Vid2World or DynamiCrafter model is trained instead;
     ``real2sim train world-model --released FOLDER --help`` lists the options of that.
@@ -46,7 +46,7 @@ class TrainWorldModel:
     """Folder of the training: checkpoint, log and the finished model in ``model/``."""
     model: WorldModelConfig = field(default_factory=WorldModelConfig.drawer)
     forcing: ForcingConfig = ForcingConfig()
-    optimisation: Optimisation = Optimisation()
+    optimisation: WindowOptimisation = WindowOptimisation()
     perception: PerceptionConfig = PerceptionConfig()
     max_minutes: float = math.inf
     """Stop (resumably) after this many minutes."""
@@ -65,7 +65,7 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
 class PixelTraining:
     """A new small model and the dataset it learns from, for the training loop."""
 
-    fitted = ("first_stage",)
+    fixed_settings = ("model",)
 
     def __init__(self, config: TrainWorldModel) -> None:
         self.config = config
@@ -80,7 +80,15 @@ class PixelTraining:
         seen = config.perception
         self.perceptions = perceptions(seen, config.data, config.out) if seen.weight else None
 
-    def described(self) -> Mapping[str, Any]:
+    @property
+    def trained(self) -> nn.Module:
+        return self.model.unet
+
+    @property
+    def extra_modules(self) -> Mapping[str, nn.Module]:
+        return {"first_stage": self.model.first_stage}
+
+    def settings(self) -> Mapping[str, Any]:
         config = self.config
         return {
             "model": config.model,
@@ -89,7 +97,7 @@ class PixelTraining:
             "perception": config.perception,
         }
 
-    def loss(self, unet: nn.Module, step: int, rng: np.random.Generator) -> Tensor:
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         window = self.source.draw(self.model, self.config.optimisation.windows, rng)
         forcing, lanes, frames = self.config.forcing, window.latents.shape[0], window.latents.shape[2]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -101,23 +109,21 @@ class PixelTraining:
         )
         history = window.latents
         if step >= (1 - forcing.own_history) * self.config.optimisation.steps:
-            history = self._own_drawings(unet, window, action_mask, generator)
+            history = self._own_drawings(network, window, action_mask, generator)
         alpha = signal_levels().to(device)[levels]
-        # Only nearly clean frames are history; atomic_write the others would change what the target is.
+        # Only nearly clean frames are history; replacing the others would change what the target is.
         x = add_noise(
             torch.where((levels < forcing.clean_below)[:, None, :, None, None], history, window.latents),
             noise,
             alpha,
         )
-        prediction = self._predict(unet, x, window, levels, action_mask)
+        prediction = self._predict(network, x, window, levels, action_mask)
         kind = self.config.model.prediction
         clean = clean_from(prediction.float(), x, alpha, kind)
         loss = forcing_loss(clean, window, levels, alpha, forcing.motion_weight)
-        return (
-            loss
-            if self.perceptions is None
-            else loss + self._perceptual(clean, window, (levels == PURE) & (action_mask > 0))
-        )
+        if self.perceptions is not None:
+            loss = loss + self._perceptual(clean, window, (levels == PURE) & (action_mask > 0))
+        return {"loss": loss}
 
     def _perceptual(self, clean: Tensor, window: Window, drawn: Tensor) -> Tensor:
         """The loss of what is seen in the frames where ``drawn`` (b t): drawn from pure noise, with their action."""
@@ -130,10 +136,10 @@ class PixelTraining:
         return self.config.perception.weight * perceptual_loss(networks, *frames)
 
     def _predict(
-        self, unet: nn.Module, x: Tensor, window: Window, levels: Tensor, action_mask: Tensor
+        self, network: nn.Module, x: Tensor, window: Window, levels: Tensor, action_mask: Tensor
     ) -> Tensor:
         condition = window.condition.expand(-1, -1, x.shape[2], -1, -1)
-        prediction: Tensor = unet(
+        prediction: Tensor = network(
             torch.cat([x, condition], dim=1),
             levels.float(),
             actions=window.actions,
@@ -144,7 +150,7 @@ class PixelTraining:
 
     @torch.no_grad()
     def _own_drawings(
-        self, unet: nn.Module, window: Window, action_mask: Tensor, generator: torch.Generator
+        self, network: nn.Module, window: Window, action_mask: Tensor, generator: torch.Generator
     ) -> Tensor:
         """The window with half of its later frames replaced by what the model draws for them in one step."""
         latents, signal = window.latents, signal_levels().to(window.latents.device)
@@ -155,7 +161,7 @@ class PixelTraining:
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         alpha = signal[levels]
         x = add_noise(latents, noise, alpha)
-        prediction = self._predict(unet, x, window, levels, action_mask).float()
+        prediction = self._predict(network, x, window, levels, action_mask).float()
         clean = clean_from(prediction, x, alpha, self.config.model.prediction)
         return torch.where(drawn[:, None, :, None, None], clean, latents)
 
@@ -164,9 +170,9 @@ def export(
     out: Path, folder: Path, card: str = "# World model\n\nWritten by `real2sim train world-model`.\n"
 ) -> None:
     """Write the model folder of a training from its last checkpoint, with the averaged weights."""
-    described = read_json(out / DESCRIPTION)
-    model = WorldModel(config_from_dict(WorldModelConfig, described["model"], str(out / DESCRIPTION)))
+    settings = read_settings(out)
+    model = WorldModel(config_from_dict(WorldModelConfig, settings.get("model"), str(out / SETTINGS_FILE)))
     weights, state = trained_weights(out)
     model.unet.load_state_dict(weights)
-    model.first_stage.load_state_dict(state["first_stage"])
+    model.first_stage.load_state_dict(state["extra"]["first_stage"])
     model.save(folder, card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ import torch
 from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.npz import dataset_files, read_dataset
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
+from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.training.diffusion_forcing import Window
 from real2sim.vid2world.world_model import WorldModel
 
@@ -19,6 +21,25 @@ START_SHARE = 0.35
 """Share of windows that begin where episodes begin: every rollout does."""
 ATTEMPTS = 1000
 """Episodes that may be too short, one after the other, before a dataset is given up."""
+
+
+@dataclass(frozen=True)
+class WindowOptimisation(Optimisation):
+    """How long and how fast to train, on windows of how many frames."""
+
+    windows: int = 3
+    """Windows per pass and process."""
+    frames: int = 12
+    """Frames per window."""
+    gradient_checkpointing: bool = False
+    """Compute each block of the network again in the backward pass: less memory, a third more time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.windows < 1:
+            raise ValueError(f"windows must be at least 1, got {self.windows}")
+        if self.frames < 2:
+            raise ValueError(f"a window needs at least 2 frames, got {self.frames}")
 
 
 class WindowSource:

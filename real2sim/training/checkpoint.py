@@ -1,0 +1,170 @@
+"""What a training leaves on disk: a checkpoint from which it continues, its settings, and its log."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from real2sim.files import atomic_write, read_json, write_text
+from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
+
+CHECKPOINT_FILE, SETTINGS_FILE, LOG_FILE = "checkpoint.pt", "training.json", "log.jsonl"
+
+
+class Resumable(Protocol):
+    """The part of a training task that is stored; see `real2sim.training.loop.TrainingTask`."""
+
+    @property
+    def trained(self) -> nn.Module: ...
+
+    @property
+    def extra_modules(self) -> Mapping[str, nn.Module]: ...
+
+    @property
+    def fixed_settings(self) -> tuple[str, ...]: ...
+
+    def settings(self) -> Mapping[str, Any]: ...
+
+
+@dataclass
+class Progress:
+    """How far a training has come."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    seconds: float = 0.0
+    """Time they took."""
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """Averaged weights; empty where none are kept."""
+    unlogged: dict[str, list[float]] = field(default_factory=dict)
+    """Values of the steps since the last line of the log."""
+
+
+def write_checkpoint(task: Resumable, optimiser: Any, progress: Progress, out: Path) -> None:
+    """Replace the checkpoint at once."""
+    state = {
+        **{item.name: getattr(progress, item.name) for item in dataclasses.fields(progress)},
+        "trained": task.trained.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "extra": {name: module.state_dict() for name, module in task.extra_modules.items()},
+    }
+    path = out / CHECKPOINT_FILE
+    try:
+        with atomic_write(path) as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        # torch reports a full disk as an error of its archive.
+        raise OSError(
+            f"{path} cannot be written; the checkpoint before it is kept: make room on the disk and run the same "
+            "command again"
+        ) from error
+
+
+def read_checkpoint(out: Path) -> dict[str, Any]:
+    """The last checkpoint: the fields of `Progress`, ``trained``, ``optimiser`` and ``extra``.
+
+    Raises ValueError if the file cannot be read as one.
+    """
+    path = out / CHECKPOINT_FILE
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"step", "seconds", "average", "unlogged", "trained", "optimiser", "extra"} - set(state)
+    except FileNotFoundError:
+        raise
+    except (RuntimeError, OSError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path} cannot be read as the checkpoint of a training ({type(error).__name__}); it may be cut off: "
+            "delete it to start over"
+        ) from error
+    if missing:
+        raise ValueError(
+            f"{path} has no entry {min(missing)!r}, so no training can continue from it; delete it to start over"
+        )
+    result: dict[str, Any] = state
+    return result
+
+
+def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, average: bool) -> Progress:
+    """Load the last checkpoint of ``out`` into task and optimiser, if there is one.
+
+    Raises ValueError if the folder holds a training with other settings.
+    """
+    progress = Progress()
+    if (out / CHECKPOINT_FILE).exists():
+        _check_settings(task, out)
+        state = read_checkpoint(out)
+        where = str(out / CHECKPOINT_FILE)
+        load_tensors(task.trained, state["trained"], where)
+        for name, module in task.extra_modules.items():
+            load_tensors(module, state["extra"].get(name, {}), where)
+        optimiser.load_state_dict(state["optimiser"])
+        progress = Progress(**{item.name: state[item.name] for item in dataclasses.fields(Progress)})
+    if not average:
+        progress.average = {}
+    elif not progress.average:
+        progress.average = {name: value.detach().clone() for name, value in task.trained.state_dict().items()}
+    return progress
+
+
+def write_settings(task: Resumable, out: Path) -> None:
+    """Write ``training.json``."""
+    write_text(out / SETTINGS_FILE, json.dumps(config_to_dict(task.settings()), indent=2) + "\n")
+
+
+def read_settings(out: Path) -> dict[str, Any]:
+    """What ``training.json`` says."""
+    values = read_json(out / SETTINGS_FILE)
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"{out / SETTINGS_FILE} holds a {type(values).__name__}, expected an object; is this a training folder?"
+        )
+    return values
+
+
+def append_row(out: Path, row: Mapping[str, float]) -> None:
+    """Add one line to the log."""
+    with (out / LOG_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def cut_log(out: Path, step: int) -> None:
+    """Remove the lines that a killed training wrote after its last checkpoint, and a line that was cut off."""
+    path = out / LOG_FILE
+    if not path.exists():
+        return
+    kept = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.endswith("}"):
+            continue
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path}, line {number} is no line of a training's log (a JSON object with a step); was it edited?"
+            ) from error
+    write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _check_settings(task: Resumable, out: Path) -> None:
+    found, wanted = read_settings(out), task.settings()
+    for name in task.fixed_settings:
+        expected, value = wanted[name], found.get(name)
+        if dataclasses.is_dataclass(expected) and not isinstance(expected, type) and value is not None:
+            # Fields that came later have their defaults.
+            same = config_from_dict(type(expected), value, f"{out / SETTINGS_FILE}: {name}") == expected
+        else:
+            same = value == config_to_dict(expected)
+        if not same:
+            raise ValueError(
+                f"the training in {out} was begun with another {name}; give the same {name} as then, or choose another "
+                "folder"
+            )
