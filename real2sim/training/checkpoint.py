@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from real2sim.files import atomic_write, read_json, write_text
+from real2sim.files import append_text, atomic_write, read_json, read_text, write_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
 
 CHECKPOINT_FILE, SETTINGS_FILE, LOG_FILE = "checkpoint.pt", "training.json", "log.jsonl"
@@ -116,7 +116,7 @@ def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, averag
 
 def write_settings(task: Resumable, out: Path) -> None:
     """Write ``training.json``."""
-    write_text(out / SETTINGS_FILE, json.dumps(config_to_dict(task.settings()), indent=2) + "\n")
+    write_json(out / SETTINGS_FILE, config_to_dict(task.settings()))
 
 
 def read_settings(out: Path) -> dict[str, Any]:
@@ -131,8 +131,7 @@ def read_settings(out: Path) -> dict[str, Any]:
 
 def append_row(out: Path, row: Mapping[str, float]) -> None:
     """Add one line to the log."""
-    with (out / LOG_FILE).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    append_text(out / LOG_FILE, json.dumps(row) + "\n")
 
 
 def cut_log(out: Path, step: int) -> None:
@@ -141,7 +140,7 @@ def cut_log(out: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.endswith("}"):
             continue
         try:

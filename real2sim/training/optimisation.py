@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from real2sim.checks import check_finite, check_seed, check_whole
+
 
 @dataclass(frozen=True)
 class Optimisation:
@@ -41,18 +43,15 @@ class Optimisation:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name))
+        check_whole("warmup", self.warmup, low=0)
+        check_seed("seed", self.seed)
+        check_finite("weight_decay", self.weight_decay, low=0)
+        check_finite("decay_from", self.decay_from, low=0, high=1)
         for name in ("learning_rate", "clip"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+            if check_finite(name, getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.warmup < 0 or not self.weight_decay >= 0:
-            raise ValueError(
-                f"warmup and weight_decay must not be negative, got {self.warmup} and {self.weight_decay}"
-            )
-        if not 0 <= self.decay_from <= 1:
-            raise ValueError(f"decay_from must be between 0 and 1, got {self.decay_from}")
-        if not 0 <= self.ema < 1:
+        if not 0 <= check_finite("ema", self.ema) < 1:
             raise ValueError(f"ema must be at least 0 and below 1, got {self.ema}")
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from real2sim.checks import check_whole
 from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.npz import dataset_files, read_dataset
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
@@ -36,10 +37,8 @@ class WindowOptimisation(Optimisation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.windows < 1:
-            raise ValueError(f"windows must be at least 1, got {self.windows}")
-        if self.frames < 2:
-            raise ValueError(f"a window needs at least 2 frames, got {self.frames}")
+        check_whole("windows", self.windows)
+        check_whole("frames", self.frames, low=2)
 
 
 class WindowSource:
