@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from real2sim.policies.policy import Observation, Requirements, check_frames
+from real2sim.simulation.action_checks import as_numbers
 
 
 class CallablePolicy:
@@ -28,6 +29,6 @@ class CallablePolicy:
         self._lanes = len(instructions)
 
     def act(self, observation: Observation) -> np.ndarray:
-        """Whatever the function returns, as float32."""
+        """Whatever the function returns, as an array."""
         check_frames(observation.frames, self._lanes)
-        return np.asarray(self._function(observation), dtype=np.float32)
+        return as_numbers(self._function(observation), "the function of a policy")

@@ -75,7 +75,7 @@ class ActionBounds:
     def __post_init__(self) -> None:
         for name in FIELDS:
             low, high = getattr(self, name)
-            if not low < high:
+            if not -np.inf < low < high < np.inf:
                 raise ValueError(
                     f"the bounds of {name} are ({low}, {high}); the first must be the smaller one"
                 )

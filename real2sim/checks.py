@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from typing import Any
 
 LARGEST_SEED = 2**63 - 1
@@ -25,9 +26,46 @@ def check_finite(name: str, value: Any, low: float | None = None, high: float | 
     return float(value)
 
 
+def check_sizes(config: Any, *names: str, low: int = 1, high: int = 65_536) -> None:
+    """Raise a ValueError unless these fields of a configuration, numbers or tuples of numbers, are sizes."""
+    for name in names:
+        value = getattr(config, name)
+        for item in value if isinstance(value, tuple | list) else (value,):
+            check_whole(name, item, low, high)
+
+
 def check_seed(name: str, value: Any) -> int:
     """The seed ``value``; ValueError unless it is a whole number from 0 to 2^63 - 1."""
     return check_whole(name, value, 0, LARGEST_SEED)
+
+
+def check_name(what: str, name: Any) -> str:
+    """The name of a policy, task or the like; ValueError unless it is text that can be printed and stored."""
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"the name of a {what} is {_shown(name)}, expected some text")
+    if name != name.strip() or not name.isprintable() or len(name) > 200:
+        raise ValueError(
+            f"the name of a {what} is {_shown(name)}, expected at most 200 printable characters "
+            "without spaces around them"
+        )
+    return name
+
+
+def check_device(name: Any) -> str:
+    """The device ``name``: ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``; ValueError unless torch has it."""
+    if name == "cpu":
+        return "cpu"
+    if not isinstance(name, str) or not re.fullmatch(r"cuda(:\d{1,3})?|mps", name):
+        raise ValueError(f"device is {_shown(name)}, expected cpu, cuda, cuda:<number> or mps")
+    import torch
+
+    if name == "mps":
+        there = torch.backends.mps.is_available()
+    else:
+        there = torch.cuda.is_available() and int(name[5:] or 0) < torch.cuda.device_count()
+    if not there:
+        raise ValueError(f"device {name!r} was asked for and torch sees no such GPU; use --device cpu")
+    return name
 
 
 def _check_range(name: str, value: Any, low: float | None, high: float | None) -> None:

@@ -7,14 +7,15 @@ import io
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, failure
 from real2sim.wording import did_you_mean
 
 Config = TypeVar("Config")
-EXIT_ERROR, EXIT_STOPPED = 2, 130
 INTERRUPTED = (
     "Interrupted. Finished episodes and checkpoints are saved; run the same command again to resume."
 )
@@ -213,8 +214,13 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; a mistake of the user ends with one sentence on stderr and exit code 2."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command.
+
+    A mistake of the user ends with one sentence on stderr and exit code 2, a bug with one sentence, a log file and
+    exit code 70; ``--traceback`` shows where either came from.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [word for word in given if word != "--traceback"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         command, rest = _choose(arguments)
@@ -229,9 +235,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output (head, less) has gone.
         sys.stderr.close()
         sys.exit(EXIT_ERROR)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        sys.exit(EXIT_ERROR)
+    except Exception as error:
+        if len(arguments) < len(given):
+            traceback.print_exc()
+        sentence, code = failure(error, arguments)
+        print(f"error: {sentence}".encode(errors="replace").decode(), file=sys.stderr)
+        sys.exit(code)
 
 
 def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], Sequence[str]]:
@@ -258,7 +267,9 @@ def _print_overview(names: Sequence[str]) -> None:
     print("usage: real2sim COMMAND [OPTIONS]\n\nTest robot policies inside a learned simulator.\n")
     for name in chosen:
         print(f"  {name:<{width}}  {(COMMANDS[name].__doc__ or '').splitlines()[0]}")
-    print("\n`real2sim COMMAND --help` lists the options of a command.")
+    print(
+        "\n`real2sim COMMAND --help` lists the options of a command; --traceback shows where an error came from."
+    )
 
 
 def _print_version(_: Sequence[str]) -> None:
@@ -296,8 +307,3 @@ def parsing_complaint(box: str) -> str:
     kept = [words for words in said if words and not words[0].startswith(("For full", "Argument helptext"))]
     sentence = "; ".join(" ".join(words) for words in kept)
     return re.sub(r"Error parsing ([A-Z]\w*: )?", "", sentence)
-
-
-def _sentence(error: BaseException) -> Any:
-    number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
-    return str(error).removeprefix(number) or type(error).__name__

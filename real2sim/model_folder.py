@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -131,8 +131,15 @@ def load_weights(module: nn.Module, path: Path) -> None:
     load_tensors(module, read_tensors(path), str(path))
 
 
-def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Strict ``load_state_dict`` whose error is one sentence about the first disagreement."""
+def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], where: str) -> None:
+    """Compare the module that ``make`` gives with tensors before any memory is asked for, as `load_tensors` does."""
+    import torch
+
+    with torch.device("meta"):
+        _check_shapes(make(), tensors, where)
+
+
+def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     expected = module.state_dict()
     missing = sorted(set(expected) - set(tensors))
     unknown = sorted(set(tensors) - set(expected))
@@ -148,6 +155,11 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
                 f"{where}: tensor {name!r} has shape {tuple(tensor.shape)}, the configuration asks for "
                 f"{tuple(expected[name].shape)}; was it written for another configuration?"
             )
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Strict ``load_state_dict`` whose error is one sentence about the first disagreement."""
+    _check_shapes(module, tensors, where)
     module.load_state_dict(dict(tensors), strict=True)
 
 

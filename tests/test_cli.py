@@ -158,6 +158,49 @@ def test_scoring_a_run_before_it_is_reported_is_asked_for(
     assert "has not been scored; do so with `real2sim score" in said
 
 
+def broken(_: object) -> None:
+    raise KeyError("lost\nand found")
+
+
+def test_a_bug_is_one_sentence_with_a_log_and_code_70(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "demo", broken)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(["demo"])
+    assert ended.value.code == 70
+    said = capsys.readouterr().err
+    assert said.startswith("error: this is a bug in real2sim (KeyError")
+    assert len(said.splitlines()) == 1
+    (log,) = tmp_path.iterdir()
+    assert str(log) in said
+    assert "in broken" in log.read_text()
+
+
+def test_the_traceback_is_shown_when_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "demo", broken)
+    with pytest.raises(SystemExit):
+        main(["--traceback", "demo"])
+    assert "in broken" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["rolout", "--traceback"])
+    assert ended.value.code == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def allocate(_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setitem(COMMANDS, "demo", allocate)
+    assert "not enough memory" in refused(capsys, "demo")
+
+
 def test_a_reader_that_stops_reading_is_no_traceback() -> None:
     piped = subprocess.run(
         f"{sys.executable} -m real2sim --help | true",

@@ -13,6 +13,7 @@ GROUND = (
     "files",
     "spreadsheets",
     "strict",
+    "failures",
     "model_folder",
     "robot",
     "robot_match",

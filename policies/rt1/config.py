@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from real2sim.actions import FIELDS, ActionBounds
+from real2sim.checks import check_finite, check_sizes
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Block:
     filters_out: int
     expand: int
     stride: int
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "filters_in", "filters_out")
+        check_sizes(self, "kernel", "stride", high=64)
+        check_sizes(self, "expand", low=0, high=64)
 
     @property
     def hidden(self) -> int:
@@ -111,6 +117,17 @@ class RT1Config:
     softmax at this temperature."""
 
     def __post_init__(self) -> None:
+        check_sizes(
+            self, "image_size", "stem", "top", "embedding", "token_width", "tokens", "token_learner_hidden", "width",
+            "heads", "head_width", "vocabulary",
+        )  # fmt: skip
+        check_sizes(self, "layers", "history", high=1024)
+        check_sizes(self, "feed_forward", low=0)
+        if self.camera_size is not None:
+            check_sizes(self, "camera_size")
+        check_finite("temperature", self.temperature, 0)
+        if len(self.blocks) > 1024:
+            raise ValueError(f"there are {len(self.blocks)} blocks, expected at most 1024")
         if sorted(self.action_order) != sorted(FIELDS):
             raise ValueError(
                 f"action_order must name each of {', '.join(FIELDS)} once, got {self.action_order}"

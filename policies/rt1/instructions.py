@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from real2sim.episodes.arrays import read_arrays
+from real2sim.files import decode, parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,8 +70,21 @@ class InstructionTable(Mapping[str, np.ndarray]):
                 raise ValueError(
                     f"{where}: tensor {name!r} is missing; the folder holds no instruction table"
                 )
-        vectors = tensors.pop(VECTORS).numpy()
-        names = json.loads(bytes(tensors.pop(NAMES).tolist()))
+        vectors, text = tensors.pop(VECTORS).numpy(), tensors.pop(NAMES)
+        if str(text.dtype) != "torch.uint8" or text.ndim != 1:
+            raise ValueError(
+                f"{where}: tensor {NAMES!r} is {text.dtype} {tuple(text.shape)}, expected the UTF-8 text of a JSON "
+                "list as uint8 (n,)"
+            )
+        place = f"{where}: tensor {NAMES!r}"
+        names = parse_json(decode(bytes(text.tolist()), place), place)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{place} holds no list of instructions")
+        if vectors.ndim != 2 or len(vectors) != len(names) or vectors.dtype != np.float32:
+            raise ValueError(
+                f"{where}: tensor {VECTORS!r} is {vectors.dtype} {vectors.shape}, expected float32 "
+                f"({len(names)}, width), a vector for each instruction"
+            )
         return cls(dict(zip(names, vectors, strict=True)), vectors.shape[1])
 
     def tensors(self) -> dict[str, Tensor]:

@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from real2sim.model_folder import WEIGHTS_FILE, load_tensors, read_config, read_tensors, write_folder
+from real2sim.model_folder import (
+    WEIGHTS_FILE,
+    check_shapes,
+    load_tensors,
+    read_config,
+    read_tensors,
+    write_folder,
+)
 from real2sim.policies.policy import Observation, check_frames
 from real2sim.policies.rt1.action_tokens import detokenize
 from real2sim.policies.rt1.config import RT1Config
@@ -119,9 +126,11 @@ class RT1Policy:
     ) -> RT1Policy:
         """The policy in a model folder, as `save` or ``real2sim convert rt1`` wrote it."""
         folder = Path(folder)
-        network = RT1(read_config(folder, KIND, RT1Config))
+        config = read_config(folder, KIND, RT1Config)
         tensors = read_tensors(folder / WEIGHTS_FILE)
         table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
+        check_shapes(lambda: RT1(config), tensors, str(folder / WEIGHTS_FILE))
+        network = RT1(config)
         load_tensors(network, tensors, str(folder / WEIGHTS_FILE))
         return cls(network, table, temperature, device)
 

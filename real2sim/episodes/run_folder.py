@@ -11,14 +11,17 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from real2sim.episodes.arrays import read_arrays, write_arrays
-from real2sim.files import read_json, write_text
+from real2sim.episodes.folder_lock import try_lock
+from real2sim.episodes.rows import FORMAT, read_rows, read_scores, read_settings, suite_of
+from real2sim.episodes.sound import check_episode
+from real2sim.files import write_json, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +32,8 @@ SCORES = "scores-*.jsonl"
 EPISODES = "episodes"
 PATIENCE = 10.0
 """Seconds to wait for another writer: the workers of a killed run need a moment to notice."""
+ORPHANS = 1000
+"""Step between the numbers of row files that are tried when a stopped worker of a dead rollout holds one."""
 COLUMNS = (
     "episode", "suite", "task", "policy", "family", "kind", "set", "start", "seed", "world",
     "instruction", "steps",
@@ -43,6 +48,8 @@ class RunFolder:
     """A run folder: made when it is not there, continued when it is."""
 
     def __init__(self, path: Path | str) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(f"a run folder is named by a path, got {path!r}")
         self.path = Path(path)
 
     def open(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> None:
@@ -51,7 +58,7 @@ class RunFolder:
         ``identity`` is what gives a row its meaning (suite, world, seed, weights): rows made under another
         identity cannot stand in the same table, and a difference raises a ValueError that names it.  Its
         mappings may grow: new keys are added to those on disk.  ``details`` (versions, the command) are
-        written once and not compared.
+        written once and not compared.  A folder belongs to its first episode: settings without one are replaced.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(
@@ -63,30 +70,56 @@ class RunFolder:
                 raise ValueError(
                     f"{self.path} holds rows but no {RUN_FILE}; it cannot be continued, choose another folder"
                 )
-            write_text(run, json.dumps({"format": 1, "identity": identity, **details}, indent=2) + "\n")
+            write_json(run, {"format": FORMAT, "identity": identity, **details})
             return
-        found = self.settings()
-        merged = _merge(found.get("identity", {}), _plain(identity), str(run))
-        if merged != found.get("identity"):
-            write_text(run, json.dumps({**found, "identity": merged}, indent=2) + "\n")
+        try:
+            found = self._continued(identity, details)
+        except ValueError:
+            # A run without episodes was a first try; the corrected command takes its place.
+            if self._has_rows():
+                raise
+            found = {"format": FORMAT, "identity": identity, **details}
+            write_json(run, found)
+        else:
+            if found != self.settings():
+                write_json(run, found)
+
+    def is_open(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
+        """Whether ``run.json`` is there and says all this, so that nothing need be written to continue."""
+        if not (self.path / RUN_FILE).is_file() or not self._has_rows():
+            return False
+        return self._continued(identity, details) == self.settings()
+
+    def _continued(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> dict[str, Any]:
+        run, found = self.path / RUN_FILE, self.settings()
+        if "config" in details and "config" not in found:
+            raise ValueError(
+                f"{run} has no field config; it was edited or cut off and cannot be continued, "
+                "choose another folder"
+            )
+        return {**found, "identity": _merge(found["identity"], _plain(identity), str(run))}
+
+    def _has_rows(self) -> bool:
+        return any(path.stat().st_size for path in self.path.glob(ROWS))
 
     def note(self, name: str, value: Any) -> None:
         """Write one more value into ``run.json``."""
-        write_text(self.path / RUN_FILE, json.dumps({**self.settings(), name: value}, indent=2) + "\n")
+        write_json(self.path / RUN_FILE, {**self.settings(), name: value})
 
     def settings(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        values = read_json(self.path / RUN_FILE)
-        if not isinstance(values, dict):
-            raise ValueError(f"{self.path / RUN_FILE} should hold an object; is this a run folder?")
-        return values
+        return read_settings(self.path / RUN_FILE)
+
+    def suite(self) -> str:
+        """Name or folder of the suite that the run was made in."""
+        return suite_of(self.settings(), self.path / RUN_FILE)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One mapping per finished episode, in no particular order; each episode once."""
+        """One mapping per finished episode, in no particular order; each episode once, as it was last drawn."""
         seen: dict[str, dict[str, Any]] = {}
         for path in sorted(self.path.glob(ROWS)):
-            for row in read_lines(path):
-                seen.setdefault(str(row["episode"]), row)
+            for row in read_rows(path):
+                seen[row["episode"]] = row
         return list(seen.values())
 
     def episode_path(self, episode: str) -> Path:
@@ -96,11 +129,8 @@ class RunFolder:
     def episode(self, episode: str) -> tuple[np.ndarray, np.ndarray]:
         """Frames uint8 (t+1 h w 3) and actions float32 (t 13) of an episode."""
         path = self.episode_path(episode)
-        arrays = read_arrays(path)
-        if not {"frames", "actions"} <= set(arrays):
-            raise ValueError(
-                f"{path} holds {', '.join(arrays)}; an episode has the arrays frames and actions"
-            )
+        arrays = read_arrays(path, ("frames", "actions"))
+        check_episode(arrays, str(path))
         return arrays["frames"], arrays["actions"]
 
 
@@ -128,13 +158,11 @@ class RowCounter:
 class RowWriter:
     """Appends the episodes of one process; only one writer at a time may hold a process's file."""
 
-    def __init__(self, folder: RunFolder, process: int) -> None:
+    def __init__(self, folder: RunFolder, process: int, owned: bool = False) -> None:
         self._folder = folder
-        self._path = folder.path / f"rows-{process}.jsonl"
         (folder.path / EPISODES).mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a+b", buffering=0)
+        self._file = _locked(folder.path, process, owned)
         try:
-            _lock(self._file, self._path)
             _cut_torn_line(self._file)
         except BaseException:
             self._file.close()
@@ -142,11 +170,16 @@ class RowWriter:
 
     def write(self, row: Mapping[str, Any], frames: np.ndarray, actions: np.ndarray) -> None:
         """Write the episode's file, then its row; both are on disk when this returns."""
-        write_arrays(self._folder.episode_path(str(row["episode"])), {"frames": frames, "actions": actions})
-        self._append(row)
+        path = self._folder.episode_path(str(row["episode"]))
+        write_arrays(path, {"frames": frames, "actions": actions})
+        self._append({**row, "bytes": path.stat().st_size})
 
     def _append(self, row: Mapping[str, Any]) -> None:
         line = (json.dumps(dict(row), allow_nan=False) + "\n").encode()
+        with writing(Path(self._file.name)):
+            self._add(line)
+
+    def _add(self, line: bytes) -> None:
         position = self._file.seek(0, os.SEEK_END)
         try:
             # Without a buffer, so that nothing is left to be written at closing after a failure.
@@ -167,21 +200,6 @@ class RowWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of lines; a last line without its end was torn by a kill and is left out."""
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number} is not valid JSON ({error}); was the file edited?"
-            ) from error
-        if not isinstance(row, dict) or "episode" not in row:
-            raise ValueError(f"{path}, line {number} has no field 'episode'; is this a run folder's file?")
-        yield row
 
 
 def load_run(path: Path | str) -> pd.DataFrame:
@@ -211,7 +229,7 @@ def load_run(path: Path | str) -> pd.DataFrame:
     rows = rows.drop(columns=[column for column in SCORED if column in rows])
     # A score given again replaces the earlier one.
     for file in sorted(folder.path.glob(SCORES)):
-        for row in read_lines(file):
+        for row in read_scores(file):
             scores[(str(row["episode"]), str(row.get("judge", file.stem.removeprefix("scores-"))))] = row
     if scores:
         table = pd.DataFrame([{"judge": judge, **row} for (_, judge), row in scores.items()])
@@ -224,24 +242,25 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        # Windows has no such lock; there it is up to the user not to start a rollout twice.
-        return
+def _locked(folder: Path, process: int, owned: bool) -> IO[bytes]:
+    """The rows of a process, held by nobody else; ``owned``: this rollout has the folder, so that whoever still
+    holds them is a worker of a dead one, and other rows are taken if it does not end."""
     end = time.monotonic() + PATIENCE
     while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > end:
+        path = folder / f"rows-{process}.jsonl"
+        with writing(path):
+            file: IO[bytes] = path.open("a+b", buffering=0)
+        if try_lock(file):
+            return file
+        file.close()
+        if time.monotonic() > end:
+            if not owned:
                 raise ValueError(
                     f"{path} is being written by another process; wait until that rollout ends, "
                     "or choose another folder"
-                ) from None
-            time.sleep(0.05)
+                )
+            process += ORPHANS
+        time.sleep(0.05)
 
 
 def _cut_torn_line(file: IO[bytes]) -> None:

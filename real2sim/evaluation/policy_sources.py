@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import rt1_robot
+from real2sim.checks import check_name
+from real2sim.files import read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint, read_kind
 from real2sim.robot import Robot, read_robot
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, check_requirements
 from real2sim.simulation.loop import Job
 from real2sim.simulation.suite import Suite
+from real2sim.spreadsheets import read_table
 from real2sim.wording import did_you_mean
 
 POLICIES_FILE = "policies.csv"
@@ -79,6 +81,7 @@ def find_policies(
         raise ValueError(f"no policy was asked for, or suite {suite.name!r} ships none; name at least one")
     seen: set[str] = set()
     for source in sources:
+        check_name("policy", source.name)
         if source.name in seen:
             raise ValueError(
                 f"two policies are called {source.name!r}; give one of them another name by "
@@ -145,11 +148,15 @@ def shipped_policies(suite: Suite) -> dict[str, str]:
     path = suite.folder / POLICIES_FILE
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if rows and not {"policy", "family"} <= set(rows[0]):
-        raise ValueError(f"{path} has columns {', '.join(rows[0])}; expected at least policy and family")
-    return {row["policy"]: row["family"] for row in rows}
+    table = read_table(path, "policies", ("policy", "family"))
+    for index, row in enumerate(table.rows):
+        # A name is also that of the policy's folder.
+        if not re.fullmatch(r"[\w][\w .+-]*", row["policy"]):
+            raise ValueError(
+                f"{table.where(index, 'policy')} is {row['policy'][:60]!r}, expected the name of a folder in "
+                f"{POLICIES_FOLDER}, without slashes"
+            )
+    return {row["policy"]: row["family"] for row in table.rows}
 
 
 def replay_controllers(suite: Suite) -> dict[str, dict[str, np.ndarray]]:
@@ -252,7 +259,7 @@ def _published(name: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:
 
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        digest.update(path.read_bytes() if path.is_file() else b"")
+        digest.update(read_bytes(path) if path.is_file() else b"")
     requires = Requirements(action=rt1_robot().action)
     return PolicySource(name, name, "rt1", digest.hexdigest()[:16], tasks, load, requires=requires)
 

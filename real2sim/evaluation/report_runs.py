@@ -165,9 +165,9 @@ def provenance(runs: tuple[Path, ...]) -> dict[str, str]:
 
 
 def _suite(run: Path) -> Suite | None:
-    name = RunFolder(run).settings().get("config", {}).get("suite")
+    name = RunFolder(run).suite()
     try:
-        return None if name is None else load_suite(name)
+        return load_suite(name)
     except (ValueError, FileNotFoundError):
         # The rates of a run can be reported on a machine that does not have its suite.
         return None

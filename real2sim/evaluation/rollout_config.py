@@ -8,8 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from real2sim.checks import check_finite, check_seed, check_whole
 from real2sim.evaluation.policy_sources import ALL_SHIPPED
 from real2sim.vid2world.load import SamplingOverrides
+
+MOST_LANES, MOST_PROCESSES = 100_000, 1024
+"""No machine draws more at once; larger numbers are typing errors."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,20 @@ class RolloutConfig:
     """Processor threads per process."""
 
     def __post_init__(self) -> None:
-        for name in ("starts", "lanes", "threads"):
-            if getattr(self, name) != "auto" and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.memory_limit is not None and self.lanes != "auto":
-            raise ValueError("a memory limit decides the number of lanes; give it with --lanes auto")
-        if self.processes is not None and self.processes < 1:
-            raise ValueError(f"processes must be at least 1, got {self.processes}")
+        check_whole("starts", self.starts)
+        if self.lanes != "auto":
+            check_whole("lanes", self.lanes, 1, MOST_LANES)
+        check_whole("threads", self.threads, 1, MOST_PROCESSES)
+        check_seed("seed", self.seed)
+        if self.processes is not None:
+            check_whole("processes", self.processes, 1, MOST_PROCESSES)
+        if self.memory_limit is not None:
+            check_finite("memory_limit", self.memory_limit, 0)
+            if self.lanes != "auto":
+                raise ValueError("a memory limit decides the number of lanes; give it with --lanes auto")
+        if not str(self.world).strip():
+            raise ValueError("world is empty; expected world_model, mujoco or a folder with a world model")
+        if "\0" in str(self.out):
+            raise ValueError(
+                f"out is {str(self.out)!r}, which holds a NUL character; choose another run folder"
+            )

@@ -10,7 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,9 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
+from real2sim.checks import check_device
+from real2sim.episodes.folder_lock import folder_lock
+from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, file_name, load_run
+from real2sim.episodes.sound import unsound_episodes
+from real2sim.evaluation.launch import launched_as, local_device, most_processes, threads
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.files import DiskError, read_bytes
 from real2sim.model_folder import config_to_dict
 from real2sim.simulation.contracts import Policy, World
 from real2sim.simulation.loop import Episode, Job, episode_seed, play
@@ -52,17 +57,69 @@ def rollout(
     process. Under a launcher (``RANK`` and ``WORLD_SIZE`` are set) this process makes its share only, and the
     table holds what the others have finished so far.  See `load_run` for the columns.
     """
+    return _rollout(config, policies, progress, is_worker=False)
+
+
+def rollout_share(config: RolloutConfig) -> None:
+    """Make one worker's share of a rollout, whose process has the run folder."""
+    _rollout(config, None, progress=False, is_worker=True)
+
+
+def _rollout(
+    config: RolloutConfig, policies: Mapping[str, Policy] | None, progress: bool, is_worker: bool
+) -> pd.DataFrame:
     suite = load_suite(config.suite)
     sources = find_policies(config.policies, suite, policies)
     _starts(config, suite)  # refuses unknown tasks and too many starts before anything is written
     folder = RunFolder(config.out)
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    with _clear_disk_errors(config.out):
-        folder.open(_identity(config, suite, sources), _details(config))
-        config = _with_lanes(config, suite, folder, rank)
-    batches = plan(config, suite, sources)
-    done = {str(row["episode"]) for row in folder.rows()}
-    missing = [batch for batch in batches if any(episode_id(job, config) not in done for job in batch.jobs)]
+    rank, world_size = launched_as(os.environ)
+    check_device(config.device)
+    identity, details = _identity(config, suite, sources), _details(config)
+    with ExitStack() as held:
+        if not is_worker:
+            if folder.is_open(identity, details) and config.lanes != "auto":
+                batches = plan(config, suite, sources)
+                if not _missing(batches, config, _sound_episodes(folder)):
+                    return load_run(config.out)
+            held.enter_context(folder_lock(config.out, world_size))
+        with _clear_disk_errors(config.out):
+            folder.open(identity, details)
+            config = _with_lanes(config, suite, folder, rank)
+        batches = plan(config, suite, sources)
+        done = _sound_episodes(folder, warn=rank == 0 and not is_worker)
+        _draw(config, suite, batches, folder, (rank, world_size), done, bool(policies), progress, is_worker)
+    return load_run(config.out)
+
+
+def _sound_episodes(folder: RunFolder, warn: bool = False) -> set[str]:
+    """Finished episodes whose files are there and undamaged; the others are to be drawn again."""
+    rows = folder.rows()
+    unsound = unsound_episodes(folder.path / EPISODES, rows)
+    for name, complaint in list(unsound.items())[: 5 if warn else 0]:
+        LOG.warning("%s %s; the episode is drawn again", folder.episode_path(name), complaint)
+    if warn and len(unsound) > 5:
+        LOG.warning("%d more episode files are missing or damaged and drawn again", len(unsound) - 5)
+    return {str(row["episode"]) for row in rows} - set(unsound)
+
+
+def _missing(batches: list[Batch], config: RolloutConfig, done: set[str]) -> list[Batch]:
+    return [batch for batch in batches if any(episode_id(job, config) not in done for job in batch.jobs)]
+
+
+def _draw(
+    config: RolloutConfig,
+    suite: Suite,
+    batches: list[Batch],
+    folder: RunFolder,
+    place: tuple[int, int],
+    done: set[str],
+    own: bool,
+    progress: bool,
+    is_worker: bool,
+) -> None:
+    """Draw what is missing, here or in worker processes."""
+    rank, world_size = place
+    missing = _missing(batches, config, done)
     total = sum(len(batch.jobs) for batch in batches)
     wanted = {episode_id(job, config) for batch in batches for job in batch.jobs}
     with tqdm(
@@ -76,15 +133,16 @@ def rollout(
             if added > 0:
                 bar.update(added)
 
-        processes = 1 if world_size > 1 else _processes(config, len(missing), own=bool(policies))
+        processes = 1 if world_size > 1 else _processes(config, len(missing), own)
         if processes > 1:
             from real2sim.evaluation.workers import run_workers
 
             run_workers(config, processes, advance)
         else:
             with _clear_disk_errors(config.out):
-                _work(config, suite, batches[rank::world_size], folder, rank, done, advance)
-    return load_run(config.out)
+                share = batches[rank::world_size]
+                owned = is_worker or world_size == 1
+                _work(config, suite, share, folder, rank, done, advance, owned)
 
 
 def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> list[Batch]:
@@ -128,10 +186,10 @@ def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: in
         if rank == 0:
             from real2sim.evaluation.lane_count import fitting_lanes
 
-            device = _device(config.device)
-            with _threads(config.threads):
+            device = local_device(config.device)
+            with threads(config.threads):
                 world = open_world(config.world, suite, device, config.sampling)
-                lanes = fitting_lanes(world, suite, device, config.memory_limit, _most_processes(config))
+                lanes = fitting_lanes(world, suite, device, config.memory_limit, most_processes(config))
             folder.note("lanes", lanes)
             LOG.info("%d lanes fit into the memory", lanes)
         elif time.monotonic() > until:
@@ -158,12 +216,13 @@ def _work(
     rank: int,
     done: set[str],
     advance: Any,
+    owned: bool,
 ) -> None:
-    todo = [batch for batch in batches if any(episode_id(job, config) not in done for job in batch.jobs)]
+    todo = _missing(batches, config, done)
     if not todo:
         return
-    device = _device(config.device)
-    with RowWriter(folder, rank) as writer, _threads(config.threads):
+    device = local_device(config.device)
+    with RowWriter(folder, rank, owned) as writer, threads(config.threads):
         world = open_world(config.world, suite, device, config.sampling)
         loaded, maker = None, None
         for batch in todo:
@@ -207,7 +266,7 @@ def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world:
 def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in (SUITE_FILE, STARTS_FILE):
-        digest.update((suite.folder / name).read_bytes())
+        digest.update(read_bytes(suite.folder / name))
     return {
         "suite": f"{suite.name} {digest.hexdigest()[:16]}",
         "world": world_fingerprint(config.world, suite, config.sampling),
@@ -234,55 +293,17 @@ def _processes(config: RolloutConfig, batches: int, own: bool) -> int:
                 "own policy objects run in this process only; leave processes out or set it to 1"
             )
         return 1
-    return min(_most_processes(config), max(batches, 1))
-
-
-def _most_processes(config: RolloutConfig) -> int:
-    if config.processes is not None:
-        return config.processes
-    if config.world != "mujoco" and _device(config.device) != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _device(name: str) -> str:
-    if name == "cpu":
-        return name
-    import torch
-
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise ValueError("device 'cuda' was asked for and torch sees no GPU; use --device cpu")
-        local = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", 0)))
-        return f"cuda:{local % torch.cuda.device_count()}"
-    return name
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return min(most_processes(config), max(batches, 1))
 
 
 @contextmanager
 def _clear_disk_errors(out: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except DiskError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OSError(
+            raise DiskError(
                 error.errno,
-                f"the disk of {out} is full; finished episodes are kept, make room and give the "
-                "same command again",
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR):
-            raise OSError(
-                error.errno, f"{out} cannot be written ({error.strerror}); choose another run folder"
+                f"the disk of {out} is full; finished episodes are saved, make room and run the same command again",
             ) from error
         raise

@@ -37,8 +37,7 @@ def score_runs(config: ScoreConfig) -> list[Path]:
 
 def suite_judge(run: Path) -> Path:
     """The classifier of the suite that a run was made in."""
-    settings = RunFolder(run).settings()
-    folder = load_suite(settings["config"]["suite"]).folder / JUDGE_FOLDER
+    folder = load_suite(RunFolder(run).suite()).folder / JUDGE_FOLDER
     if not folder.is_dir():
         raise FileNotFoundError(
             f"the suite of {run} has no judge in {folder}; name one with --judge, "

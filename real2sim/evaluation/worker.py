@@ -9,9 +9,8 @@ import sys
 import threading
 
 from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.failures import EXIT_ERROR, one_line
 from real2sim.model_folder import config_from_dict
-
-EXIT_ERROR = 2
 
 
 def _leave_with_parent() -> None:
@@ -23,17 +22,16 @@ def _leave_with_parent() -> None:
 
 def main() -> None:
     """Do this worker's share of the rollout that the starting process describes on standard input."""
-    from real2sim.evaluation.run import rollout
+    from real2sim.evaluation.run import rollout_share
 
     config = config_from_dict(RolloutConfig, json.loads(_read_line()))
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     # Ctrl-C reaches the whole group; the starting process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        rollout(config, progress=False)
+        rollout_share(config)
     except (ValueError, OSError, ImportError) as error:
-        number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
-        print(str(error).removeprefix(number), file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
         sys.exit(EXIT_ERROR)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from real2sim.evaluation.rollout_config import RolloutConfig
-from real2sim.evaluation.worker import EXIT_ERROR
+from real2sim.failures import EXIT_ERROR
 from real2sim.model_folder import config_to_dict
 
 
@@ -54,8 +55,8 @@ def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) 
         while any(worker.poll() is None for worker in workers):
             time.sleep(0.1)
             advance()
-            _raise_failure(workers, logs)
-        _raise_failure(workers, logs)
+            _raise_failure(workers, logs, config.lanes)
+        _raise_failure(workers, logs, config.lanes)
         advance()
     finally:
         for worker in workers:
@@ -75,11 +76,26 @@ def _python_path() -> str:
     return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]]) -> None:
+def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]], lanes: object) -> None:
     for worker, log in zip(workers, logs, strict=True):
         if worker.poll():
             log.seek(0)
             said = log.read().decode(errors="replace").strip()
+            last = (said.splitlines() or ["it said nothing"])[-1]
             if worker.returncode == EXIT_ERROR:
-                raise ValueError(said.splitlines()[-1])
-            raise ChildProcessError(f"a worker process ended with code {worker.returncode}; it said:\n{said}")
+                raise ValueError(last)
+            if worker.returncode < 0:
+                raise ChildProcessError(_killed(worker, lanes))
+            raise RuntimeError(f"a worker process ended with code {worker.returncode}: {last}\n{said}")
+
+
+def _killed(worker: subprocess.Popen[bytes], lanes: object) -> str:
+    try:
+        name = signal.Signals(-worker.returncode).name
+    except ValueError:
+        name = f"signal {-worker.returncode}"
+    why = ", probably because the memory ran out" if name == "SIGKILL" else ""
+    return (
+        f"worker process {worker.pid} was killed ({name}){why}; finished episodes are saved, run the same command "
+        f"again with fewer --processes or fewer --lanes than {lanes}"
+    )

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from real2sim.robot import Robot
+
+
+def as_numbers(actions: Any, where: str) -> np.ndarray:
+    """What a policy answered as an array: NumPy's, torch's on any device and of any type, or lists."""
+    detach = getattr(actions, "detach", None)
+    if detach is not None:
+        actions = detach().cpu()
+        actions = (actions.float() if actions.is_floating_point() else actions).numpy()
+    try:
+        return np.asarray(actions)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{where}: actions are no array of numbers ({type(actions).__name__} of unequal "
+            "rows?); expected the same number of values in each row"
+        ) from error
 
 
 def check_actions(
@@ -15,7 +32,11 @@ def check_actions(
     ``actions`` are (b K n), or (b n) where K is 1.  Values outside by no more than float32 rounding are set to the
     bound; anything else raises a ValueError that names the policy, the lane and the step.
     """
-    found, count, width = np.asarray(actions), robot.actions_per_frame, robot.action_width
+    found, count, width = (
+        as_numbers(actions, f"policy {policy!r}, step {step}"),
+        robot.actions_per_frame,
+        robot.action_width,
+    )
     if count == 1 and found.ndim == 2:
         found = found[:, None]
     if found.ndim != 3 or found.shape[1:] != (count, width) or (lanes is not None and len(found) != lanes):
@@ -24,7 +45,7 @@ def check_actions(
         raise ValueError(
             f"policy {policy!r}, all lanes, step {step}: actions have shape {np.shape(actions)}, expected {wanted}"
         )
-    if not np.issubdtype(found.dtype, np.number):
+    if found.dtype.kind not in "fiu":
         raise ValueError(
             f"policy {policy!r}, step {step}: actions are of type {found.dtype}, expected numbers"
         )

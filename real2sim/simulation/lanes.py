@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.simulation.action_checks import check_actions
+from real2sim.simulation.action_checks import as_numbers, check_actions
 from real2sim.simulation.contracts import World
 from real2sim.simulation.observation import Observation, observe
 from real2sim.simulation.suite import Start, Suite
@@ -109,11 +109,11 @@ class Lanes:
 
     def _prepare(self, actions: np.ndarray, running: np.ndarray) -> np.ndarray:
         """Actions (lanes K n) as they are executed, zeros for lanes that have ended."""
-        actions, robot = np.array(actions), self._robot
-        if len(actions) == len(running) and actions.shape[-1] == robot.action_width:
+        step = int(self.steps[running].max())
+        actions, robot = np.array(as_numbers(actions, f"policy {self._policy!r}, step {step}")), self._robot
+        if actions.ndim and len(actions) == len(running) and actions.shape[-1] == robot.action_width:
             # Whatever a policy answers for a lane that has ended is replaced by something that is allowed.
             actions[~running] = robot.low if actions.dtype.kind == "f" else 0
-        step = int(self.steps[running].max())
         checked = check_actions(actions, robot, policy=self._policy, step=step, lanes=len(running))
         return np.where(running[:, None, None] & robot.used, checked, np.float32(0))
 

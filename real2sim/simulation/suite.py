@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds, Range, rt1_robot
+from real2sim.checks import check_name, check_whole
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
@@ -22,6 +23,8 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SUITE_FILE = "suite.json"
 STARTS_FILE = "start_frames.npz"
 REPLAYS_FILE = "replays.npz"
+MOST_STEPS = 100_000
+"""Of an episode."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,10 @@ class Task:
     """Steps after which an episode is cut off."""
 
     def __post_init__(self) -> None:
-        if self.horizon < 1:
-            raise ValueError(f"task {self.name!r}: horizon must be at least 1 step, got {self.horizon}")
+        check_name("task", self.name)
+        if not self.instruction.strip():
+            raise ValueError(f"task {self.name!r}: the instruction is empty; say what the robot is to do")
+        check_whole(f"task {self.name!r}: horizon", self.horizon, 1, MOST_STEPS)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,12 @@ class SuiteConfig:
     """Where the real rates come from."""
 
     def __post_init__(self) -> None:
+        check_name("suite", self.name)
+        if self.image_size is not None:
+            for side in self.image_size:
+                check_whole(f"suite {self.name!r}: image_size", side, 1, 4096)
+        if self.control_hz is not None and not 0 < self.control_hz <= 10_000:
+            raise ValueError(f"suite {self.name!r}: control_hz is {self.control_hz}; expected more than 0")
         unknown = sorted({*(self.used_fields or ()), *self.limits} - set(FIELDS))
         if unknown:
             raise ValueError(

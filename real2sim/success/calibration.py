@@ -8,6 +8,8 @@ import numpy as np
 from scipy.optimize import isotonic_regression, minimize
 from scipy.special import expit
 
+from real2sim.checks import check_finite
+
 
 @dataclass(frozen=True)
 class PlattScaling:
@@ -17,6 +19,8 @@ class PlattScaling:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
+        check_finite("offset", self.offset)
+        check_finite("scale", self.scale)
         if not self.scale > 0:
             raise ValueError(f"scale must be positive, got {self.scale}; a calibration keeps the order")
 

@@ -12,7 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from real2sim.model_folder import config_to_dict, load_weights, read_config
+from real2sim.checks import check_finite, check_sizes
+from real2sim.model_folder import (
+    WEIGHTS_FILE,
+    check_shapes,
+    config_to_dict,
+    load_tensors,
+    read_config,
+    read_tensors,
+)
 from real2sim.success.calibration import PlattScaling
 from real2sim.success.goals import Goal, goal_index
 
@@ -43,8 +51,10 @@ class ClassifierConfig:
     def __post_init__(self) -> None:
         if not self.goals:
             raise ValueError("a classifier needs at least one goal")
-        if self.recent < 1:
-            raise ValueError(f"recent must be at least 1, got {self.recent}")
+        check_sizes(self, "image_size", "widths", "hidden")
+        check_sizes(self, "recent", high=1024)
+        check_finite("joint_range", self.joint_range, 1e-9, 1e9)
+        check_finite("softness", self.softness, 1e-9, 1e9)
         if any(size < 8 or size % 8 for size in self.image_size):
             raise ValueError(f"image_size must be multiples of 8, got {self.image_size}")
         if len(self.widths) != 3 or any(width % 8 for width in self.widths[1:]):
@@ -153,10 +163,13 @@ class SuccessClassifier:
     ) -> SuccessClassifier:
         """The judge stored in a model folder; errors name the file and what is wrong with it."""
         config = read_config(Path(folder), KIND, ClassifierConfig)
+        path = Path(folder) / WEIGHTS_FILE
+        tensors = read_tensors(path)
+        check_shapes(lambda: OutcomeNetwork(config), tensors, str(path))
         # Initial weights are drawn and replaced at once; the caller's random numbers must not notice.
         with torch.random.fork_rng(devices=[]):
             network = OutcomeNetwork(config)
-        load_weights(network, Path(folder))
+        load_tensors(network, tensors, str(path))
         return cls(config, network.to(device), name)
 
     @property

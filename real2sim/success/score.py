@@ -8,9 +8,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from real2sim.episodes.run_folder import RUN_FILE, RunFolder, file_name, read_lines
+from real2sim.episodes.rows import read_scores
+from real2sim.episodes.run_folder import RUN_FILE, RunFolder, file_name
 from real2sim.files import write_text
 from real2sim.success.judge import Judge
 
@@ -36,6 +38,7 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
     with tqdm(total=len(rows), initial=len(scores), desc=f"judge {judge.name}", unit="episode") as progress:
         for chunk in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
             frames = [folder.episode(episode)[0] for episode in chunk]
+            _check_sizes(folder, chunk, frames)
             probabilities = judge.judge(
                 chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]
             )
@@ -51,6 +54,17 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
     if silent:
         logger.warning("%s has no verdict on %d of %d episodes", judge.name, silent, len(rows))
     return target
+
+
+def _check_sizes(folder: RunFolder, episodes: list[str], frames: list[np.ndarray]) -> None:
+    sizes = [video.shape[1:3] for video in frames]
+    usual = max(sizes, key=sizes.count)
+    for episode, size in zip(episodes, sizes, strict=True):
+        if size != usual:
+            raise ValueError(
+                f"{folder.episode_path(episode)} has frames of {size[0]} x {size[1]} pixels, others of the run have "
+                f"{usual[0]} x {usual[1]}; remove the file and run the rollout again"
+            )
 
 
 def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
@@ -70,7 +84,7 @@ def _earlier(target: Path, digest: str, episodes: set[str]) -> dict[str, dict[st
         return {}
     return {
         str(row["episode"]): row
-        for row in read_lines(target)
+        for row in read_scores(target)
         if row.get("judge_digest") == digest and row["episode"] in episodes
     }
 

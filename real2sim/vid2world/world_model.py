@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from real2sim.actions import WIDTH
-from real2sim.model_folder import WEIGHTS_FILE, load_weights, read_config, write_folder
+from real2sim.model_folder import (
+    WEIGHTS_FILE,
+    check_shapes,
+    load_tensors,
+    read_config,
+    read_tensors,
+    write_folder,
+)
 from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
 from real2sim.vid2world.lane_state import LaneState
 from real2sim.vid2world.network.frame_cache import FrameCache
@@ -22,9 +28,6 @@ from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.schedule import DDIMTable, Spacing, ddim_table, ddim_timesteps, vid2world_schedule
 from real2sim.vid2world.world_model_config import WorldModelConfig
-
-if TYPE_CHECKING:
-    from real2sim.vid2world.load import SamplingOverrides
 
 KIND = "world_model"
 
@@ -59,8 +62,11 @@ class WorldModel(nn.Module):
     def from_folder(cls, folder: Path | str) -> WorldModel:
         """The model of a folder written by ``save``; ready to draw."""
         folder = Path(folder)
-        model = cls(read_config(folder, KIND, WorldModelConfig))
-        load_weights(model, folder / WEIGHTS_FILE)
+        config, path = read_config(folder, KIND, WorldModelConfig), folder / WEIGHTS_FILE
+        tensors = read_tensors(path)
+        check_shapes(lambda: cls(config), tensors, str(path))
+        model = cls(config)
+        load_tensors(model, tensors, str(path))
         for parameter in model.unet.parameters():
             if parameter.ndim == 4:
                 # Features are channels-last; with weights laid out so too, none is copied for each pass.
@@ -78,24 +84,6 @@ class WorldModel(nn.Module):
     def device(self) -> torch.device:
         """Where the model lies."""
         return self.action_scale.device
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width of a frame, pixels."""
-        return self.config.image_size
-
-    def override_sampling(self, sampling: SamplingOverrides) -> None:
-        """Draw as ``sampling`` says from now on."""
-        if sampling.history is not None:
-            raise ValueError(
-                "--history is for released weights; the cache of models trained here is exact, leave it out"
-            )
-        self.config = replace(self.config, **sampling.settings())
-        if sampling.precision is not None:
-            # The first stage has no weights; its pixels stay exact.
-            self.unet.to(getattr(torch, sampling.precision))
-        if sampling.compile:
-            self.unet.compile_passes()
 
     @property
     def frame_passes_per_frame(self) -> int:

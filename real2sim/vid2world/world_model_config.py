@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from real2sim.actions import WIDTH
+from real2sim.checks import check_finite, check_sizes
 from real2sim.vid2world.network.unet_config import UNetConfig
 
 
@@ -36,6 +37,10 @@ class WorldModelConfig:
     """Diffusion step (of 1000) whose noise finished frames carry as history."""
 
     def __post_init__(self) -> None:
+        check_sizes(self, "height", "width", "patch", high=16_384)
+        for scale in self.action_scale:
+            check_finite("action_scale", scale)
+        check_finite("guidance", self.guidance)
         channels = 3 * self.patch**2
         if self.unet.in_channels != 2 * channels or self.unet.out_channels != channels:
             raise ValueError(

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.folder_lock import folder_lock
 from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
+from real2sim.episodes.sound import unsound_episodes
 
 FRAMES = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 ACTIONS = np.ones((1, 13), dtype=np.float32)
@@ -58,7 +64,7 @@ def test_a_file_cut_anywhere_still_gives_every_whole_row(
 
 
 def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(folder: RunFolder) -> None:
-    (folder.path / "rows-0.jsonl").write_text('{"episode": "a"}\nnot json\n{"episode": "b"}\n')
+    (folder.path / "rows-0.jsonl").write_text(f"{json.dumps(row('a'))}\nnot json\n{json.dumps(row('b'))}\n")
     with pytest.raises(ValueError, match=r"rows-0\.jsonl, line 2"):
         folder.rows()
 
@@ -93,12 +99,31 @@ def test_two_writers_cannot_share_a_file(folder: RunFolder, monkeypatch: pytest.
         RowWriter(folder, 0)
 
 
-def test_another_seed_cannot_continue_a_run(folder: RunFolder) -> None:
+@pytest.fixture
+def begun(folder: RunFolder) -> RunFolder:
+    """A run with an episode."""
+    with RowWriter(folder, 0) as writer:
+        writer.write(row("a"), FRAMES, ACTIONS)
+    return folder
+
+
+def test_a_folder_belongs_to_its_first_episode_and_not_to_a_first_try(folder: RunFolder) -> None:
+    folder.open({"seed": 1, "policies": {"p": "2"}}, {"created": "later"})
+    assert folder.settings() == {
+        "format": 1,
+        "identity": {"seed": 1, "policies": {"p": "2"}},
+        "created": "later",
+    }
+
+
+def test_another_seed_cannot_continue_a_run(begun: RunFolder) -> None:
+    folder = begun
     with pytest.raises(ValueError, match="made with seed = 0, now 1 is asked for"):
         folder.open({"seed": 1, "policies": {"p": "1"}}, {})
 
 
-def test_other_weights_under_the_same_name_cannot_continue_a_run(folder: RunFolder) -> None:
+def test_other_weights_under_the_same_name_cannot_continue_a_run(begun: RunFolder) -> None:
+    folder = begun
     with pytest.raises(ValueError, match=r'policies was made with p = "1", now "2"'):
         folder.open({"seed": 0, "policies": {"p": "2"}}, {})
 
@@ -124,6 +149,109 @@ def test_a_file_in_the_place_of_a_run_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="not a run folder"):
         load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"format": 99}, "field format is 99, expected 1"),
+        ({"identity": "x"}, 'field identity is "x", expected'),
+        ({"identity": {"seed": -1}}, "field identity.seed is -1, expected greater than or equal to 0"),
+        ({"config": 5}, "field config is 5, expected"),
+        ({"lanes": "4"}, 'field lanes is "4", expected'),
+    ],
+)
+def test_settings_are_read_strictly(folder: RunFolder, change: dict[str, object], complaint: str) -> None:
+    path = folder.path / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=rf"run\.json: {complaint}"):
+        folder.settings()
+
+
+def test_a_run_without_its_suite_says_so(folder: RunFolder) -> None:
+    with pytest.raises(ValueError, match=r"run\.json: field config\.suite is None"):
+        folder.suite()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"steps": "x"}, {"steps": 0}, {"seed": -1}, {"probability": 7}, {"success": 1}, {"judge": None}),
+        *({"policy": None}, {"episode": ""}, {"episode": "../x"}, {"seconds": True}, {"terminated": "no"}),
+    ],
+)
+def test_rows_are_read_strictly_with_their_line(folder: RunFolder, change: dict[str, object]) -> None:
+    lines = [json.dumps(row("a")), json.dumps({**row("b"), **change})]
+    (folder.path / "rows-0.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match=rf"rows-0\.jsonl, line 2: (field )?{next(iter(change))} is"):
+        folder.rows()
+
+
+def test_files_that_are_missing_or_damaged_are_noticed(begun: RunFolder) -> None:
+    with RowWriter(begun, 0) as writer:
+        for name in "bcde":
+            writer.write(row(name), FRAMES, ACTIONS)
+    assert unsound_episodes(begun.path / "episodes", begun.rows()) == {}
+    begun.episode_path("a").unlink()
+    begun.episode_path("b").write_bytes(begun.episode_path("b").read_bytes()[:-40])
+    begun.episode_path("c").write_bytes(b"")
+    write_arrays(begun.episode_path("d"), {"frames": FRAMES[:1], "actions": ACTIONS})
+    write_arrays(begun.episode_path("e"), {"frames": FRAMES})
+    found = unsound_episodes(begun.path / "episodes", begun.rows())
+    assert found["a"] == "is missing"
+    assert "truncated" in found["b"]
+    assert "is empty" in found["c"]
+    assert "there are 1 frames" in found["d"]
+    assert "has no array 'actions'" in found["e"]
+
+
+def test_a_living_owner_is_named_and_a_dead_one_does_not_bind(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from real2sim.episodes.folder_lock import folder_lock\n"
+        "with folder_lock(Path(sys.argv[1]), int(sys.argv[2])): print('held', flush=True); time.sleep(600)"
+    )
+    for processes in ("1", "2"):
+        owner = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), processes], stdout=subprocess.PIPE
+        )
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"held\n"
+        others = [1, 2, 3] if processes == "1" else [1, 3]
+        for other in others:
+            named = f"being written by process {owner.pid} on "
+            with pytest.raises(ValueError, match=named), folder_lock(tmp_path, other):
+                pass
+        if processes == "2":
+            with folder_lock(tmp_path, 2):
+                pass
+        owner.kill()
+        owner.wait()
+        with folder_lock(tmp_path):
+            pass
+
+
+def test_rows_held_by_a_stopped_worker_of_a_dead_rollout_do_not_bind(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import real2sim.episodes.run_folder as module
+
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    with RowWriter(folder, 0), RowWriter(folder, 0, owned=True) as writer:
+        writer.write(row("a"), FRAMES, ACTIONS)
+    assert [path.name for path in folder.path.glob("rows-*.jsonl") if path.stat().st_size] == [
+        "rows-1000.jsonl"
+    ]
+    assert len(folder.rows()) == 1
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_are_read_in_two_seconds(folder: RunFolder) -> None:
+    lines = [json.dumps({**row(f"e{number}"), "seed": number, "bytes": 0}) for number in range(100_000)]
+    (folder.path / "rows-0.jsonl").write_text("\n".join(lines) + "\n")
+    folder.rows()
+    began = time.process_time()
+    assert len(folder.rows()) == 100_000
+    assert time.process_time() - began < 2
 
 
 def test_a_full_disk_leaves_whole_rows(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

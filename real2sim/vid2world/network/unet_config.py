@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from real2sim.checks import check_finite, check_sizes
+
 # Settings of the published configuration files that this implementation has in exactly one form.
 _FIXED: dict[str, tuple[Any, ...]] = {
     "transformer_depth": (1,),
@@ -123,11 +125,15 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if self.temporal_norm not in ("window", "frame"):
             raise ValueError(f'temporal_norm must be "window" or "frame", got {self.temporal_norm!r}')
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.channel_mult:
-            raise ValueError("channel_mult must name at least one level, got an empty list")
+        check_sizes(self, *_COUNTS, "channel_mult")
+        check_sizes(self, "num_res_blocks", "temporal_convs", "temporal_attentions", high=64)
+        check_sizes(self, "text_tokens", "image_tokens_per_frame", "default_fps", low=0)
+        for name in ("context_dim", "action_dim", "position_map"):
+            if getattr(self, name) is not None:
+                check_sizes(self, name)
+        check_finite("dropout", self.dropout, 0, 1)
+        if not 1 <= len(self.channel_mult) <= 16:
+            raise ValueError(f"channel_mult must name 1 to 16 levels, got {len(self.channel_mult)}")
         for mult in self.channel_mult:
             width = mult * self.model_channels
             for name in ("norm_groups", "num_head_channels"):

@@ -1,0 +1,113 @@
+"""The lines and settings of a run folder, read strictly: each has the fields and types that it is documented with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, MinLen
+from typing_extensions import NotRequired, TypedDict
+
+from real2sim.files import read_bytes, read_json
+from real2sim.strict import check_fields, check_line
+
+FORMAT = 1
+"""Of ``run.json``; raised when older versions could no longer read what is written."""
+Count = Annotated[int, Ge(0)]
+Name = Annotated[str, MinLen(1)]
+
+
+class Row(TypedDict):
+    """One finished episode; further fields may stand beside these."""
+
+    episode: Name
+    policy: Name
+    task: Name
+    start: NotRequired[str]
+    suite: NotRequired[str]
+    family: NotRequired[Name]
+    kind: NotRequired[str]
+    set: NotRequired[Name]
+    seed: NotRequired[Count]
+    world: NotRequired[str]
+    instruction: NotRequired[str]
+    steps: NotRequired[Annotated[int, Ge(1)]]
+    terminated: NotRequired[bool]
+    truncated: NotRequired[bool]
+    frame_passes: NotRequired[Count]
+    seconds: NotRequired[Annotated[float, Ge(0)]]
+    bytes: NotRequired[Count]
+    """Size of the episode's file."""
+    success: NotRequired[bool]
+    probability: NotRequired[Annotated[float, Ge(0), Le(1)]]
+    judge: NotRequired[Name]
+
+
+class ScoreRow(TypedDict):
+    """One verdict of a judge."""
+
+    episode: Name
+    success: bool
+    probability: Annotated[float, Ge(0), Le(1)]
+    judge: NotRequired[Name]
+    judge_digest: NotRequired[str]
+
+
+class Identity(TypedDict):
+    """What gives the rows of a run their meaning."""
+
+    suite: NotRequired[str]
+    world: NotRequired[str]
+    seed: NotRequired[Count]
+    policies: NotRequired[dict[str, str]]
+
+
+class Settings(TypedDict):
+    """``run.json``."""
+
+    format: Literal[1]
+    identity: Identity
+    config: NotRequired[dict[str, Any]]
+    versions: NotRequired[dict[str, str]]
+    created: NotRequired[str]
+    lanes: NotRequired[Annotated[int, Ge(1)]]
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a run."""
+    values = read_json(path, "the settings of a run")
+    found: dict[str, Any] = check_fields(Settings, values, str(path))
+    return found
+
+
+def suite_of(settings: dict[str, Any], path: Path) -> str:
+    """Name or folder of the suite that a run was made in."""
+    suite = settings.get("config", {}).get("suite")
+    if not isinstance(suite, str) or not suite:
+        raise ValueError(
+            f"{path}: field config.suite is {suite!r}, expected the name of a suite; was the file edited?"
+        )
+    return suite
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The finished episodes of a file of rows; a last line without its end was torn by a kill and is left out."""
+    for where, row in _lines(path, Row):
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", row["episode"]):
+            raise ValueError(f"{where}: episode is {row['episode'][:60]!r}, which is no name of a file")
+        yield row
+
+
+def read_scores(path: Path) -> Iterator[dict[str, Any]]:
+    """The verdicts of a file of scores."""
+    for _, row in _lines(path, ScoreRow):
+        yield row
+
+
+def _lines(path: Path, kind: type) -> Iterator[tuple[str, dict[str, Any]]]:
+    lines = read_bytes(path, "a file of a run").split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        where = f"{path}, line {number}"
+        yield where, check_line(kind, line, where)

@@ -1,0 +1,57 @@
+"""Which episode files of a run are missing or damaged, found without reading all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from real2sim.episodes.arrays import read_arrays
+
+
+def unsound_episodes(folder: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Episode -> what is wrong with its file in ``folder``, for the rows of a run.
+
+    A file is read where its size is not the one in its row, where the row has none, or where it was changed after
+    the newest row file; the others are as they were written.
+    """
+    found = {entry.name: entry.stat() for entry in os.scandir(folder)} if folder.is_dir() else {}
+    written = max((path.stat().st_mtime for path in folder.parent.glob("rows-*.jsonl")), default=0.0)
+    unsound = {}
+    for row in rows:
+        name = str(row["episode"])
+        state = found.get(f"{name}.npz")
+        if state is None:
+            unsound[name] = "is missing"
+        elif row.get("bytes") != state.st_size or state.st_mtime > written + 1:
+            complaint = _complaint(folder / f"{name}.npz", row)
+            if complaint:
+                unsound[name] = complaint
+    return unsound
+
+
+def check_episode(arrays: Mapping[str, np.ndarray], where: str, steps: int | None = None) -> None:
+    """Raise a ValueError unless ``frames`` are uint8 (t+1 h w 3) and ``actions`` finite float32 (t n)."""
+    frames, actions = arrays["frames"], arrays["actions"]
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+        raise ValueError(f"{where}: frames are {frames.dtype} {frames.shape}, expected uint8 (t+1, h, w, 3)")
+    count = len(frames) - 1 if steps is None else steps
+    if len(frames) != count + 1 or len(actions) != count or actions.dtype.kind != "f" or actions.ndim != 2:
+        raise ValueError(
+            f"{where}: there are {len(frames)} frames and actions {actions.dtype} {actions.shape}, expected "
+            f"{count + 1} frames and float32 ({count}, n) actions"
+        )
+    if not np.isfinite(actions).all():
+        step = int(np.argwhere(~np.isfinite(actions))[0][0])
+        raise ValueError(f"{where}: the action of step {step} holds NaN or infinity")
+
+
+def _complaint(path: Path, row: Mapping[str, Any]) -> str:
+    try:
+        check_episode(read_arrays(path, ("frames", "actions")), str(path), row.get("steps"))
+    except (ValueError, OSError) as error:
+        return str(error).removeprefix(str(path)).lstrip(":, ")
+    return ""

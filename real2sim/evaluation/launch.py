@@ -1,0 +1,61 @@
+"""On what a rollout runs: processes of a launcher or of our own, device, threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from real2sim.checks import check_device
+from real2sim.evaluation.rollout_config import RolloutConfig
+
+
+def launched_as(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Number of this process and of all processes that a launcher started (``RANK`` and ``WORLD_SIZE``)."""
+    numbers = []
+    for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")):
+        text = environment.get(name) or default
+        if not text.isdecimal():
+            raise ValueError(
+                f"the environment variable {name} is {text!r}, expected a whole number; unset it"
+            )
+        numbers.append(int(text))
+    rank, count = numbers
+    if not rank < count:
+        raise ValueError(
+            f"the environment says RANK={rank} and WORLD_SIZE={count}; expected a rank below the world size, "
+            "unset both to run without a launcher"
+        )
+    return rank, count
+
+
+def most_processes(config: RolloutConfig) -> int:
+    """Worker processes that a rollout may use."""
+    if config.processes is not None:
+        return config.processes
+    if config.world != "mujoco" and local_device(config.device) != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def local_device(name: str) -> str:
+    """The device of this process; ``cuda`` is one GPU per process."""
+    if check_device(name) != "cuda":
+        return name
+    import torch
+
+    local = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", 0)))
+    return f"cuda:{local % torch.cuda.device_count()}"
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` threads inside the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

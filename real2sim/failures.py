@@ -1,0 +1,66 @@
+"""What a command says when it fails: one sentence for a mistake, and where the details lie for a bug."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+EXIT_ERROR, EXIT_BUG, EXIT_STOPPED = 2, 70, 130
+"""70 is EX_SOFTWARE of BSD's sysexits.h: an internal error."""
+_MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "CUDA out of memory", "Unable to allocate")
+
+
+def failure(error: Exception, command: Sequence[str]) -> tuple[str, int]:
+    """The sentence for stderr, and the exit code; the traceback of a bug is written into a log file."""
+    if _out_of_memory(error):
+        return (
+            f"not enough memory ({_first_line(error)}); use fewer --lanes or --processes, a smaller batch or a "
+            "smaller model"
+        ), EXIT_ERROR
+    if isinstance(error, ValueError | OSError | ImportError):
+        return one_line(error), EXIT_ERROR
+    log = _write_log(error, command)
+    place = f"the details are in {log}" if log is not None else "no log could be written"
+    return (
+        f"this is a bug in real2sim ({type(error).__name__}: {_first_line(error)}); {place}, please report them; "
+        "--traceback shows them here"
+    ), EXIT_BUG
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line and without the number of a system error."""
+    number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
+    return " ".join(str(error).removeprefix(number).split()) or type(error).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["without a word"]
+    return lines[0][:200]
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    named = type(error).__name__ in ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
+    return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY))
+
+
+def _write_log(error: BaseException, command: Sequence[str]) -> Path | None:
+    import real2sim
+
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path(tempfile.gettempdir()) / f"real2sim-{stamp}-{os.getpid()}.log"
+    head = (
+        f"real2sim {real2sim.__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"command: {list(command)!r}\nin: {Path.cwd()}\n\n"
+    )
+    try:
+        path.write_text(head + "".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+    except OSError:
+        traceback.print_exception(error, file=sys.stderr)
+        return None
+    return path
