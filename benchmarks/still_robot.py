@@ -13,9 +13,9 @@ import argparse
 
 import numpy as np
 import torch
-from statsmodels.stats.proportion import proportion_confint
 
 from real2sim.actions import WIDTH
+from real2sim.report.rates import wilson
 from real2sim.simulation.suite import load_suite
 from real2sim.success.classifier import SuccessClassifier
 from real2sim.vid2world.load import MODEL
@@ -53,7 +53,7 @@ def main() -> None:
             int((moved < TOLERANCE).sum()),
             int((judge.probability(film, instructions) >= 0.5).sum()),
         )
-        low, high = proportion_confint(stayed, len(starts), method="wilson")
+        low, high = (float(bound) for bound in wilson(np.array(stayed), np.array(len(starts))))
         print(
             f"{task.name}: the drawer stayed within {TOLERANCE * 1000:.0f} mm in {stayed}/{len(starts)} "
             f"episodes (95 % {low:.3f} to {high:.3f}); largest motion {moved.max() * 1000:.0f} mm; "

@@ -3,8 +3,9 @@ environment."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,19 +16,12 @@ from gymnasium.vector.utils import batch_space
 
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
 from real2sim.simulation.action_checks import as_numbers
-from real2sim.simulation.contracts import World
+from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Start, Suite
 from real2sim.wording import did_you_mean
 
 OPTIONS = ("task", "start", "episode_seed", "reset_mask")
-
-
-class Judge(Protocol):
-    """Says how probably an episode was a success."""
-
-    def probability(self, frames: np.ndarray, instructions: Sequence[str]) -> np.ndarray:
-        """Probabilities (b,) for frames uint8 (b t h w 3)."""
 
 
 class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
@@ -215,8 +209,10 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
             return {}
         start = self._starts[lane]
         assert start is not None
-        frames = np.stack(self._seen[lane])[None]
-        probability = float(self._judge.probability(frames, [start.task.instruction])[0])
+        frames = np.stack(self._seen[lane])
+        probability = float(self._judge.judge([start.id], [frames], [start.task.instruction])[0])
+        if math.isnan(probability):
+            return {}
         return {"success": probability >= 0.5, "success_probability": probability}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from real2sim.envs.lane_env import Judge, LaneEnv, LaneVectorEnv
+from real2sim.envs.lane_env import LaneEnv, LaneVectorEnv
+from real2sim.simulation.contracts import Judge
 from real2sim.simulation.suite import Suite, load_suite
 from real2sim.vid2world.load import MODEL, SamplingOverrides
 from real2sim.worlds import open_world
@@ -92,7 +93,7 @@ class WorldModelEnv(LaneEnv):
 def _open_judge(judge: str | Path | None, suite: Suite, device: str) -> Judge | None:
     if judge is None:
         return None
-    from real2sim.success.classifier import SuccessClassifier
+    from real2sim.success.judge import open_judge
 
     folder = suite.folder / JUDGE if judge == JUDGE else Path(judge).expanduser()
     if not folder.is_dir():
@@ -100,4 +101,4 @@ def _open_judge(judge: str | Path | None, suite: Suite, device: str) -> Judge | 
             f"there is no judge in {folder}; train one with `real2sim train classifier`, or "
             "pass judge=None for no reward"
         )
-    return SuccessClassifier.from_folder(folder, device=device)
+    return open_judge(folder, device)

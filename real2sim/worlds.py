@@ -12,7 +12,7 @@ from real2sim.model_folder import folder_fingerprint
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import Start, Suite
-from real2sim.vid2world.load import MODEL, SamplingOverrides, load_model
+from real2sim.vid2world.load import MODEL, LoadedWorldModel, PredictsRobotState, SamplingOverrides, load_model
 
 PHYSICS = "mujoco"
 
@@ -22,13 +22,13 @@ class ModelWorld:
 
     name = MODEL
 
-    def __init__(self, model: Any, robot: Robot) -> None:
+    def __init__(self, model: LoadedWorldModel, robot: Robot) -> None:
         self._model, self._robot = model, robot
 
     @property
     def frame_passes_per_frame(self) -> int:
         """Passes of the network over one frame that one new frame costs."""
-        return int(self._model.frame_passes_per_frame)
+        return self._model.frame_passes_per_frame
 
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
         """A state that stands at the start frames."""
@@ -36,15 +36,14 @@ class ModelWorld:
 
     def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
         """Next canvases uint8 (b h w 3) and state, after the K actions of a frame (b K n)."""
-        frames, state = self._model.step(state, self._robot.world_actions(actions))
-        return np.asarray(frames), state
+        return self._model.step(state, self._robot.world_actions(actions))
 
     def robot_state(self, state: Any) -> np.ndarray | None:
         """What the model predicts of the robot's state, where the robot's state comes from the model."""
         if self._robot.state_from != "model":
             return None
-        predicted: np.ndarray = self._model.robot_state(state)
-        return predicted
+        assert isinstance(self._model, PredictsRobotState)
+        return self._model.robot_state(state)
 
     def outcomes(self, state: Any) -> None:
         """A world model does not know; a judge has to look."""
@@ -61,12 +60,17 @@ def open_world(
         return DrawerWorld()
     folder = model_folder(name, suite)
     model = load_model(folder, device, sampling)
-    size = model.config.image_size
+    size = model.image_size
     expected = suite.robot.canvas_size
     if size != expected:
         raise ValueError(
             f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, suite "
             f"{suite.name!r} has {expected[0]} x {expected[1]}; was it trained on another camera?"
+        )
+    if suite.robot.state_from == "model" and not isinstance(model, PredictsRobotState):
+        raise ValueError(
+            f"the world model in {folder} predicts no robot state, which suite {suite.name!r} needs "
+            f"({', '.join(suite.robot.state_names)}); train it on a dataset with the robot's state"
         )
     return ModelWorld(model, suite.robot)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from real2sim.episodes.run_folder import RunFolder
+from real2sim.files import atomic_write
 
 SHORTEST_SIDE = 256
 """Pixels that the shorter side has at least: players blur smaller films."""
@@ -29,13 +30,8 @@ def write_video(path: Path | str, frames: np.ndarray, frames_per_second: float =
     writers = {".mp4": _write_mp4, ".gif": _write_gif}
     if path.suffix.lower() not in writers:
         raise ValueError(f"{path} should end in {' or '.join(writers)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        writers[path.suffix.lower()](temporary, enlarge(frames), frames_per_second)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        writers[path.suffix.lower()](file, enlarge(frames), frames_per_second)
     return path
 
 
@@ -62,10 +58,10 @@ def enlarge(frames: np.ndarray) -> np.ndarray:
     return np.pad(large, ((0, 0), (0, large.shape[1] % 2), (0, large.shape[2] % 2), (0, 0)), mode="edge")
 
 
-def _write_mp4(path: Path, frames: np.ndarray, frames_per_second: float) -> None:
+def _write_mp4(file: IO[bytes], frames: np.ndarray, frames_per_second: float) -> None:
     import av
 
-    with av.open(str(path), "w", format="mp4") as container:
+    with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(frames_per_second).limit_denominator(1000))
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
@@ -74,11 +70,11 @@ def _write_mp4(path: Path, frames: np.ndarray, frames_per_second: float) -> None
         container.mux(stream.encode())
 
 
-def _write_gif(path: Path, frames: np.ndarray, frames_per_second: float) -> None:
+def _write_gif(file: IO[bytes], frames: np.ndarray, frames_per_second: float) -> None:
     from PIL import Image
 
     # One palette for the whole film; a palette per frame flickers.
     palette = Image.fromarray(frames.reshape(-1, *frames.shape[2:])).quantize(256)
     images = [Image.fromarray(frame).quantize(palette=palette) for frame in frames]
     duration = round(1000 / frames_per_second)
-    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+    images[0].save(file, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)

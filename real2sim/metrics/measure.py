@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from real2sim.episodes.npz import dataset_files, read_npz
-from real2sim.files import write_text
+from real2sim.files import atomic_write, write_text
 from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
 from real2sim.metrics.prediction import (
     other_actions,
@@ -22,7 +20,7 @@ from real2sim.metrics.prediction import (
     predict_single_steps,
     predict_together,
 )
-from real2sim.model_folder import read_kind
+from real2sim.vid2world.load import DrawsTogether, LoadedWorldModel, load_model
 
 LOG = logging.getLogger(__name__)
 
@@ -129,7 +127,8 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
             )
         predictions = {"autoregressive": others[:, 1:], "still": still}
     else:
-        model = open_model(config.model, config.device)
+        assert config.model is not None
+        model = load_model(config.model, config.device)
         predictions = _predictions(config, model, images, actions, still)
         if "action_following" in config.metrics:
             drawn = predictions.get("autoregressive")
@@ -152,10 +151,10 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
 
 
 def _predictions(
-    config: MetricsConfig, model: Any, images: np.ndarray, actions: np.ndarray, still: np.ndarray
+    config: MetricsConfig, model: LoadedWorldModel, images: np.ndarray, actions: np.ndarray, still: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Only what is asked for is drawn."""
-    if "together" in config.predictions and not hasattr(model, "draw_together"):
+    if "together" in config.predictions and not isinstance(model, DrawsTogether):
         raise ValueError(
             f"{config.model} cannot draw all frames of a window together; leave 'together' out of --predictions"
         )
@@ -167,7 +166,8 @@ def _predictions(
         elif name == "single_step":
             predictions[name] = predict_single_steps(*arguments)
         elif name == "together":
-            predictions[name] = predict_together(*arguments)
+            assert isinstance(model, DrawsTogether)
+            predictions[name] = predict_together(model, *arguments[1:])
         else:
             predictions[name] = still
     return predictions
@@ -176,22 +176,10 @@ def _predictions(
 def _measure_published(config: MetricsConfig) -> pd.DataFrame:
     from real2sim.metrics.published_protocol import Recordings, measure_published
 
-    model = None if config.predicted is not None else open_model(config.model, config.device)
+    model = None if config.model is None else load_model(config.model, config.device)
     rows = measure_published(config, Recordings(config.data, config.predicted), model)
     write_text(config.out / "metrics.csv", rows.to_csv(index=False))
     return rows
-
-
-def open_model(folder: Path | None, device: str) -> Any:
-    """A small world model or a converted Vid2World, by what its folder says it is."""
-    assert folder is not None
-    if read_kind(folder) == "vid2world":
-        from real2sim.vid2world.released.model import Vid2World
-
-        return Vid2World.from_folder(folder).to(device)
-    from real2sim.vid2world.world_model import WorldModel
-
-    return WorldModel.from_folder(folder).to(device)
 
 
 def _curves(
@@ -242,8 +230,5 @@ def _read(files: Sequence[Path], horizon: int, episodes: int) -> tuple[list[Path
 
 
 def _write_figure(path: Path, rows: pd.DataFrame) -> None:
-    content = io.BytesIO()
-    plot_curves(rows).savefig(content, format="png", dpi=150)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content.getvalue())
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        plot_curves(rows).savefig(file, format="png", dpi=150)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from real2sim.vid2world.load import DrawsTogether
+
 
 class FramePredictor(Protocol):
     """A world model: lanes with a state."""
@@ -59,7 +61,7 @@ def predict_single_steps(
 
 
 def predict_together(
-    model: Any, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
+    model: DrawsTogether, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
 ) -> np.ndarray:
     """Frames 1..t (n t h w 3), all denoised at once from the start frame; for models that can do so."""
     seeds = episode_seeds(seed, len(images))

@@ -1,21 +1,40 @@
-"""Which judge a path on disk stands for."""
+"""From a path on disk to a judge: one table says which kinds there are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from real2sim.model_folder import CONFIG_FILE, read_kind
 from real2sim.simulation.contracts import Judge
 
 
-def open_judge(path: Path | str) -> Judge:
-    """The judge at a path: a model folder holds a trained classifier, a ``.csv`` a person's labels."""
-    path = Path(path)
-    if path.suffix == ".csv":
-        from real2sim.success.labels import HumanLabels
+def _labels(path: Path, device: str) -> Judge:
+    from real2sim.success.labels import HumanLabels
 
-        return HumanLabels.from_csv(path)
+    return HumanLabels.from_csv(path)
+
+
+def _classifier(path: Path, device: str) -> Judge:
     from real2sim.success.classifier import SuccessClassifier
 
+    return SuccessClassifier.from_folder(path, device=device)
+
+
+LABELS = ".csv"
+JUDGES: Mapping[str, Callable[[Path, str], Judge]] = {LABELS: _labels, "success_classifier": _classifier}
+"""Ending of a file, or kind of a model folder -> what opens it on a device."""
+
+
+def open_judge(path: Path | str, device: str = "cpu") -> Judge:
+    """The judge at a path: a model folder with a trained classifier, or a ``.csv`` with a person's labels."""
+    path = Path(path)
+    if path.suffix in JUDGES:
+        return JUDGES[path.suffix](path, device)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path} is no judge; expected a model folder or a .csv with labels")
-    return SuccessClassifier.from_folder(path)
+        raise FileNotFoundError(f"{path} is no judge; expected a model folder or a {LABELS} file with labels")
+    kind = read_kind(path)
+    if kind not in JUDGES:
+        kinds = ", ".join(repr(name) for name in JUDGES if name != LABELS)
+        raise ValueError(f"{path / CONFIG_FILE} holds a model of kind {kind!r}; expected a judge ({kinds})")
+    return JUDGES[kind](path, device)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from statsmodels.stats.proportion import proportion_confint
 
+from real2sim.report.rates import wilson
 from real2sim.success.calibration import brier_score, expected_calibration_error
 
 
@@ -63,9 +63,9 @@ class Confusion:
     def intervals(self) -> dict[str, tuple[float, float]]:
         """95 % Wilson intervals of sensitivity, specificity and accuracy."""
         return {
-            "sensitivity": wilson(self.true_success, self.true_success + self.false_failure),
-            "specificity": wilson(self.true_failure, self.true_failure + self.false_success),
-            "accuracy": wilson(self.true_success + self.true_failure, self.episodes),
+            "sensitivity": _interval(self.true_success, self.true_success + self.false_failure),
+            "specificity": _interval(self.true_failure, self.true_failure + self.false_success),
+            "accuracy": _interval(self.true_success + self.true_failure, self.episodes),
         }
 
 
@@ -122,13 +122,12 @@ class JudgeQuality:
         return facts
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
+def _interval(count: int, total: int) -> tuple[float, float]:
     """95 % Wilson interval of a share; the whole range where there is nothing to share."""
     if total == 0:
         return 0.0, 1.0
-    low, high = proportion_confint(count, total, method="wilson")
-    # At the ends the interval touches the share; rounding can leave it a hair beside it.
-    return min(float(low), count / total), max(float(high), count / total)
+    low, high = wilson(np.array(count), np.array(total))
+    return float(low), float(high)
 
 
 def _share(count: int, total: int) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from real2sim.episodes.run_folder import RunFolder
-from real2sim.files import read_json, write_text
+from real2sim.files import atomic_write, read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
 from real2sim.success.labels import read_labels, write_labels
 
@@ -153,10 +152,8 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _save(picture: Image.Image, path: Path, colours: int | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     if colours is not None:
         # Dithering would look like the grain of a generated frame.
         picture = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    picture.save(temporary, format="PNG", optimize=True)
-    os.replace(temporary, path)
+    with atomic_write(path) as file:
+        picture.save(file, format="PNG", optimize=True)

@@ -1,10 +1,13 @@
-"""A world model of either kind from its folder, and how it draws where that is not to be what the folder says."""
+"""From a folder to the world model in it, of any kind, and how it draws where the folder is not to decide."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
 
 from real2sim.checks import check_finite, check_whole
 from real2sim.model_folder import CONFIG_FILE, read_kind
@@ -47,44 +50,81 @@ class SamplingOverrides:
             f"{name}={value}" for name, value in chosen if value is not None and value is not False
         )
 
-    def applied(self, model: Any) -> Any:
-        """The model, changed in place."""
-        released = hasattr(model.config, "sampler")
+    def settings(self) -> dict[str, Any]:
+        """What is said about the sampler, by the names of its configuration."""
         names = ("steps", "eta", "guidance", "history")
-        settings = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if "history" in settings and not released:
-            raise ValueError(
-                "--history is for released weights; the cache of models trained here is exact, leave it out"
-            )
-        if released:
-            model.config = replace(model.config, sampler=replace(model.config.sampler, **settings))
-        else:
-            model.config = replace(model.config, **settings)
-        if self.precision is not None:
-            import torch
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
-            # The first stage of a small model has no weights; its pixels stay exact.
-            (model if released else model.unet).to(getattr(torch, self.precision))
-        if self.compile:
-            model.unet.compile_passes()
+    def applied(self, model: Model) -> Model:
+        """The model, changed in place."""
+        model.override_sampling(self)
         return model
 
 
-def load_model(folder: Path, device: str = "cpu", sampling: SamplingOverrides | None = None) -> Any:
+class LoadedWorldModel(Protocol):
+    """A world model as simulation and metrics use it: a batch of lanes with a state."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a frame, pixels."""
+
+    @property
+    def frame_passes_per_frame(self) -> int:
+        """Passes of the network over one frame that one new frame costs."""
+
+    def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Any:
+        """A `real2sim.simulation.contracts.State` of lanes that stand at start frames uint8 (b h w 3)."""
+
+    def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
+        """The next frames uint8 (b h w 3) after actions float32 (b w), and the state with them in it."""
+
+    def override_sampling(self, sampling: SamplingOverrides) -> None:
+        """Draw as ``sampling`` says from now on; ValueError for what this kind of model does not have."""
+
+
+Model = TypeVar("Model", bound=LoadedWorldModel)
+
+
+@runtime_checkable
+class PredictsRobotState(Protocol):
+    """A world model that predicts the robot's proprioceptive state as well."""
+
+    def robot_state(self, state: Any) -> np.ndarray:
+        """The robot's state float32 (b m) in a state of the model."""
+
+
+@runtime_checkable
+class DrawsTogether(Protocol):
+    """A world model that can denoise all frames at once."""
+
+    def draw_together(self, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
+        """Frames uint8 (b t h w 3) after start frames (b h w 3), for actions (b t w)."""
+
+
+def _small(folder: Path, device: str) -> LoadedWorldModel:
+    from real2sim.vid2world.world_model import WorldModel
+
+    return WorldModel.from_folder(folder).to(device)
+
+
+def _released(folder: Path, device: str) -> LoadedWorldModel:
+    from real2sim.vid2world.released.model import Vid2World
+
+    return Vid2World.from_folder(folder).to(device)
+
+
+LOADERS: Mapping[str, Callable[[Path, str], LoadedWorldModel]] = {MODEL: _small, RELEASED: _released}
+"""Kind, as ``config.json`` says it -> what loads a folder of that kind onto a device."""
+
+
+def load_model(
+    folder: Path, device: str = "cpu", sampling: SamplingOverrides | None = None
+) -> LoadedWorldModel:
     """The world model of a folder, of any kind."""
     kind = read_kind(folder)
-    model: Any
-    if kind == MODEL:
-        from real2sim.vid2world.world_model import WorldModel
-
-        model = WorldModel.from_folder(folder)
-    elif kind == RELEASED:
-        from real2sim.vid2world.released.model import Vid2World
-
-        model = Vid2World.from_folder(folder)
-    else:
+    if kind not in LOADERS:
         raise ValueError(
             f"{folder / CONFIG_FILE} holds a model of kind {kind!r}; expected a world model "
-            f"({MODEL!r} or {RELEASED!r})"
+            f"({' or '.join(repr(known) for known in LOADERS)})"
         )
-    return (sampling or SamplingOverrides()).applied(model.to(device))
+    return (sampling or SamplingOverrides()).applied(LOADERS[kind](folder, device))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.schedule import DDIMTable, Spacing, ddim_table, ddim_timesteps, vid2world_schedule
 from real2sim.vid2world.world_model_config import WorldModelConfig
+
+if TYPE_CHECKING:
+    from real2sim.vid2world.load import SamplingOverrides
 
 KIND = "world_model"
 
@@ -84,6 +88,24 @@ class WorldModel(nn.Module):
     def device(self) -> torch.device:
         """Where the model lies."""
         return self.action_scale.device
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a frame, pixels."""
+        return self.config.image_size
+
+    def override_sampling(self, sampling: SamplingOverrides) -> None:
+        """Draw as ``sampling`` says from now on."""
+        if sampling.history is not None:
+            raise ValueError(
+                "--history is for released weights; the cache of models trained here is exact, leave it out"
+            )
+        self.config = replace(self.config, **sampling.settings())
+        if sampling.precision is not None:
+            # The first stage has no weights; its pixels stay exact.
+            self.unet.to(getattr(torch, sampling.precision))
+        if sampling.compile:
+            self.unet.compile_passes()
 
     @property
     def frame_passes_per_frame(self) -> int:

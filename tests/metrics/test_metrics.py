@@ -244,7 +244,7 @@ def test_models_that_draw_whole_windows_are_measured_so_too(
             assert len(frames) == len(actions) == len(seeds)
             return np.repeat(frames[:, None], actions.shape[1], axis=1)
 
-    monkeypatch.setattr("real2sim.metrics.measure.open_model", lambda folder, device: Whole())
+    monkeypatch.setattr("real2sim.metrics.measure.load_model", lambda folder, device: Whole())
     config = MetricsConfig(
         recorded,
         tmp_path / "out",
@@ -264,7 +264,7 @@ def test_only_the_predictions_that_are_asked_for_are_drawn(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Counter()
-    monkeypatch.setattr("real2sim.metrics.measure.open_model", lambda folder, device: model)
+    monkeypatch.setattr("real2sim.metrics.measure.load_model", lambda folder, device: model)
     rows = measure(MetricsConfig(recorded, tmp_path / "out", model=tmp_path, metrics=("psnr",), horizon=3))
     assert set(rows["prediction"]) == {"autoregressive", "still"}
     assert model.resets == 1

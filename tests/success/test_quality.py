@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from real2sim.success.quality import Confusion, JudgeQuality, wilson
+from real2sim.success.quality import Confusion, JudgeQuality
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=50))
@@ -21,7 +21,7 @@ def test_every_episode_is_counted_once(pairs: list[tuple[bool, bool]]) -> None:
 
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_an_interval_contains_its_share(count: int, more: int) -> None:
-    low, high = wilson(count, count + more)
+    low, high = Confusion(count, 0, 0, more).intervals()["sensitivity"]
     assert 0 <= low <= count / (count + more) <= high <= 1
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from real2sim.files import atomic_folder
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, config_to_dict
 from real2sim.vid2world.network.embedding import action_mlp
 from real2sim.vid2world.released.clip import TextTower
@@ -201,10 +200,7 @@ def _write(
     out: Path, config: Vid2WorldConfig, tensors: Mapping[str, Tensor], card: str, dtype: StoredType
 ) -> Path:
     caption = empty_caption(config, tensors)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        fresh = Path(scratch) / "new"
-        fresh.mkdir()
+    with atomic_folder(out) as fresh:
         values = json.dumps({"kind": KIND, "config": config_to_dict(config)}, indent=2)
         (fresh / CONFIG_FILE).write_text(values + "\n", encoding="utf-8")
         (fresh / CARD_FILE).write_text(card, encoding="utf-8")
@@ -216,7 +212,6 @@ def _write(
                 if name.startswith(prefix)
             }
             save_file(part, fresh / f"{component}.safetensors")
-        os.replace(fresh, out)
     return out
 
 

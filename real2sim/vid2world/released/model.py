@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from real2sim.vid2world.released.layout import published_layout
 from real2sim.vid2world.released.letterbox import frames_to_pixels, pixels_to_frames
 from real2sim.vid2world.released.resampler import Resampler
 from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
+
+if TYPE_CHECKING:
+    from real2sim.vid2world.load import SamplingOverrides
 
 ENCODING = CONTEXT + 1
 """Address of the noise with which the latent of a picture is sampled."""
@@ -120,6 +124,19 @@ class Vid2World(nn.Module):
     def dtype(self) -> torch.dtype:
         """Number format of the U-Net."""
         return next(self.unet.parameters()).dtype
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a frame, pixels."""
+        return self.config.image_size
+
+    def override_sampling(self, sampling: SamplingOverrides) -> None:
+        """Draw as ``sampling`` says from now on."""
+        self.config = replace(self.config, sampler=replace(self.config.sampler, **sampling.settings()))
+        if sampling.precision is not None:
+            self.to(getattr(torch, sampling.precision))
+        if sampling.compile:
+            self.unet.compile_passes()
 
     @property
     def frame_passes_per_frame(self) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from real2sim.files import atomic_folder
 from real2sim.model_folder import CARD_FILE
 from real2sim.training.checkpoint import read_settings
 from real2sim.training.loop import run_training, trained_weights
@@ -202,15 +201,11 @@ def export_released(out: Path, folder: Path) -> None:
     weights, state = trained_weights(out)
     with safe_open(start / WEIGHTS, framework="pt") as stored:
         dtype = stored.get_tensor(next(iter(weights))).dtype
-    with tempfile.TemporaryDirectory(dir=out, prefix=f".{folder.name}.") as scratch:
-        fresh = Path(scratch) / "new"
-        shutil.copytree(start, fresh, ignore=shutil.ignore_patterns(WEIGHTS, CARD_FILE))
+    with atomic_folder(folder) as fresh:
+        shutil.copytree(start, fresh, ignore=shutil.ignore_patterns(WEIGHTS, CARD_FILE), dirs_exist_ok=True)
         save_file({name: value.to(dtype).contiguous() for name, value in weights.items()}, fresh / WEIGHTS)
         (fresh / CARD_FILE).write_text(_card(settings, int(state["step"])), encoding="utf-8")
         shutil.copy(start / CARD_FILE, fresh / START_CARD)
-        if folder.exists():
-            os.replace(folder, Path(scratch) / "old")
-        os.replace(fresh, folder)
 
 
 def _card(settings: Mapping[str, Any], step: int) -> str:
