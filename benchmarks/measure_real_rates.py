@@ -21,7 +21,7 @@ from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.run import rollout
 from real2sim.files import write_text
 from real2sim.simulation.suite import load_suite
-from real2sim.worlds import PHYSICS
+from real2sim.worlds import PHYSICS_WORLD
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def measure(config: MeasureConfig) -> pd.DataFrame:
             policies=config.policies,
             suite=config.suite,
             starts=config.starts,
-            world=PHYSICS,
+            world=PHYSICS_WORLD,
             processes=config.processes,
         )
     )
-    episodes = episodes[episodes["judge"] == PHYSICS]
+    episodes = episodes[episodes["judge"] == PHYSICS_WORLD]
     rates = real_rates(
         episodes, f"{load_suite(config.suite).config.real_source}, benchmarks/measure_real_rates.py"
     )

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import tyro
 
+from real2sim.drawer.presets import MEASURED
 from real2sim.episodes.npz import read_dataset
 from real2sim.metrics.prediction import predict_rollouts
 from real2sim.simulation.suite import load_suite
@@ -38,7 +39,7 @@ class PoseErrorConfig:
     """Dataset folder on which the reading network is taught."""
     run: Path
     """Folder that keeps the reading network."""
-    perception: PerceptionConfig = PerceptionConfig(networks=1, width=32)
+    perception: PerceptionConfig = PerceptionConfig(targets=MEASURED, networks=1, width=32)
     """The reading network; only its first one is used."""
     world: str = MODEL
     """World model folder; by default the built-in suite's."""

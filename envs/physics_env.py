@@ -1,27 +1,36 @@
-"""The drawer robot in MuJoCo as Gymnasium environments, with the spaces of the learned ones."""
+"""The physics of a suite as Gymnasium environments, with the spaces of the learned ones."""
 
 from __future__ import annotations
 
-from real2sim.drawer.world import DrawerWorld
 from real2sim.envs.lane_env import LaneEnv, LaneVectorEnv
 from real2sim.simulation.suite import load_suite
+from real2sim.worlds import PHYSICS_WORLD, open_world
 
 
-class PhysicsDrawerVectorEnv(LaneVectorEnv):
-    """Many lanes of `PhysicsDrawerEnv`; one after the other, since physics is not drawn as a batch."""
+class PhysicsVectorEnv(LaneVectorEnv):
+    """Many lanes of `PhysicsEnv`; one after the other, since physics is not drawn as a batch."""
 
-    def __init__(self, num_envs: int = 1, task: str | None = None, render_mode: str | None = None) -> None:
-        super().__init__(DrawerWorld(), load_suite("drawer"), num_envs, task, None, render_mode)
+    def __init__(
+        self,
+        num_envs: int = 1,
+        suite: str = "drawer",
+        task: str | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        found = load_suite(suite)
+        super().__init__(open_world(PHYSICS_WORLD, found), found, num_envs, task, None, render_mode)
 
 
-class PhysicsDrawerEnv(LaneEnv):
-    """The drawer robot in MuJoCo (``-v0``; extra ``[physics]``; renders without a display).
+class PhysicsEnv(LaneEnv):
+    """A task of a suite in the physics that plays its real robot (``-v0``; renders without a display).
 
-    Observation, action, endings, options and infos are those of
-    `real2sim.envs.world_model_env.WorldModelEnv` on the drawer suite, so that a policy can be tried in both.
-    The reward at the end is 1 where the drawer joint says that the task is done: above -0.03 m for
-    ``close_drawer``, below -0.12 m for ``open_drawer`` (0 is closed, -0.16 m fully open).
+    Observation, action, endings, options and infos are those of `real2sim.envs.world_model_env.WorldModelEnv` on the
+    same suite, so that a policy can be tried in both.  The reward at the end is 1 where physics says that the task is
+    done.  The drawer suite needs the extra ``[physics]``: ``close_drawer`` is done where the drawer joint stands above
+    -0.03 m, ``open_drawer`` where it stands below -0.12 m (0 is closed, -0.16 m fully open).
     """
 
-    def __init__(self, task: str | None = None, render_mode: str | None = None) -> None:
-        super().__init__(PhysicsDrawerVectorEnv(1, task, render_mode))
+    def __init__(
+        self, suite: str = "drawer", task: str | None = None, render_mode: str | None = None
+    ) -> None:
+        super().__init__(PhysicsVectorEnv(1, suite, task, render_mode))

@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,10 +91,14 @@ def train_world_model(arguments: Sequence[str]) -> None:
         released = _parse(TrainReleased, "train world-model", arguments)
         out, folder = released.out, train_released(released)
     else:
+        from real2sim.drawer.presets import perception_targets
         from real2sim.vid2world.training.train_small import TrainWorldModel
         from real2sim.vid2world.training.train_small import train_world_model as train
 
         small = _parse(TrainWorldModel, "train world-model", arguments)
+        if small.perception.weight and not small.perception.targets:
+            seen = replace(small.perception, targets=perception_targets(small.data))
+            small = replace(small, perception=seen)
         out, folder = small.out, train(small)
     print(f"world model: {folder}" if folder else UNFINISHED.format(out))
 

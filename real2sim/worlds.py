@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 
+from real2sim.built_in import PHYSICS
 from real2sim.model_folder import folder_fingerprint
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import World
-from real2sim.simulation.suite import Start, Suite
+from real2sim.simulation.suite import SUITE_FILE, Start, Suite
 from real2sim.vid2world.load import MODEL, LoadedWorldModel, PredictsRobotState, SamplingOverrides, load_model
 
-PHYSICS = "mujoco"
+PHYSICS_WORLD = "mujoco"
 
 
 class ModelWorld:
@@ -54,10 +56,8 @@ def open_world(
     name: str, suite: Suite, device: str = "cpu", sampling: SamplingOverrides | None = None
 ) -> World:
     """The suite's own world model (``"world_model"``), a world model in a folder, or ``"mujoco"``."""
-    if name == PHYSICS:
-        from real2sim.drawer.world import DrawerWorld
-
-        return DrawerWorld()
+    if name == PHYSICS_WORLD:
+        return open_physics(suite)
     folder = model_folder(name, suite)
     model = load_model(folder, device, sampling)
     size = model.image_size
@@ -75,21 +75,33 @@ def open_world(
     return ModelWorld(model, suite.robot)
 
 
+def open_physics(suite: Suite) -> World:
+    """The physics that ``suite`` names."""
+    name = suite.config.physics or suite.name
+    if name not in PHYSICS:
+        raise ValueError(
+            f"suite {suite.name!r} has no physics (its {SUITE_FILE} names {suite.config.physics!r}); known are "
+            f"{', '.join(PHYSICS)}, so use a world model"
+        )
+    world: World = resolve_name(PHYSICS[name])()
+    return world
+
+
 def model_folder(name: str, suite: Suite) -> Path:
     """Where a world model lies."""
     folder = suite.folder / MODEL if name == MODEL else Path(name).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(
             f"there is no world model in {folder}; "
-            f"train one with `real2sim train world-model`, or use --world {PHYSICS}"
+            f"train one with `real2sim train world-model`, or use --world {PHYSICS_WORLD}"
         )
     return folder
 
 
 def world_fingerprint(name: str, suite: Suite, sampling: SamplingOverrides | None = None) -> str:
     """Tells worlds apart whose rows must not be mixed in one run."""
-    if name == PHYSICS:
-        return PHYSICS
+    if name == PHYSICS_WORLD:
+        return PHYSICS_WORLD
     return (
         f"{MODEL} {folder_fingerprint(model_folder(name, suite))} {sampling or SamplingOverrides()}".rstrip()
     )

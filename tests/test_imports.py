@@ -17,6 +17,7 @@ GROUND = (
     "model_folder",
     "robot",
     "robot_match",
+    "built_in",
     "actions",
 )
 PARTS = (

@@ -1,9 +1,15 @@
-"""What the drawer suite hands to the general parts: its goals."""
+"""What the drawer robot hands to the general parts: its goals, and what can be read from its frames."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from real2sim.drawer.physics import CLOSED_ABOVE, OPEN_BELOW, TASKS
+from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.success.goals import Goal, MeasuredGoals
+
+MEASURED = ("hand", "drawer")
+"""Arrays of a recorded episode that its frames show: positions of hand (t 3) and drawer joint (t), metres."""
 
 
 def drawer_goals() -> MeasuredGoals:
@@ -13,3 +19,9 @@ def drawer_goals() -> MeasuredGoals:
         Goal(TASKS["open_drawer"], OPEN_BELOW, above=False),
     )
     return MeasuredGoals("drawer", goals)
+
+
+def perception_targets(data: Path) -> tuple[str, ...]:
+    """The arrays of a dataset that its frames show, where they are those of the drawer robot; else none."""
+    episode = read_npz(dataset_files(data)[0], [], optional=MEASURED)
+    return MEASURED if set(MEASURED) <= set(episode) else ()

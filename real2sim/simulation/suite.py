@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds, Range, rt1_robot
+from real2sim.built_in import ASSETS, shipped_suites
 from real2sim.checks import check_name, check_whole
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
@@ -19,7 +20,6 @@ from real2sim.model_folder import config_from_dict, config_to_dict
 from real2sim.robot import ROBOT_FILE, Robot, read_robot
 from real2sim.wording import did_you_mean
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
 SUITE_FILE = "suite.json"
 STARTS_FILE = "start_frames.npz"
 REPLAYS_FILE = "replays.npz"
@@ -60,6 +60,8 @@ class SuiteConfig:
     """Smallest and largest value of action fields that differ from RT-1's."""
     real_source: str = "real robot"
     """Where the real rates come from."""
+    physics: str | None = None
+    """Physics that plays the real robot (`real2sim.built_in.PHYSICS`); by default that of the suite's name."""
 
     def __post_init__(self) -> None:
         check_name("suite", self.name)
@@ -226,7 +228,7 @@ def load_suite(name: str | Path) -> Suite:
         return Suite.from_folder(folder)
     if (ASSETS / str(name) / SUITE_FILE).is_file():
         return Suite.from_folder(ASSETS / str(name))
-    shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{SUITE_FILE}"))
+    shipped = list(shipped_suites())
     raise ValueError(
         f"{str(name)!r} is neither a shipped suite ({', '.join(shipped) or 'none'}) nor a "
         f"folder with a {SUITE_FILE}"

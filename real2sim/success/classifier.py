@@ -62,7 +62,7 @@ class ClassifierConfig:
 
     @classmethod
     def tiny(cls) -> ClassifierConfig:
-        """Toy size with the two drawer instructions, for tests."""
+        """Toy size with two goals, for tests."""
         goals = (Goal("close drawer", -0.03, above=True), Goal("open drawer", -0.12, above=False))
         return cls(goals=goals, image_size=(16, 16), recent=2, widths=(8, 8, 8), hidden=8)
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from real2sim.actions import WIDTH
+from real2sim.drawer.presets import perception_targets
 from real2sim.episodes.arrays import write_arrays
 from real2sim.training.checkpoint import LOG_FILE
 from real2sim.vid2world.training.diffusion_forcing import ForcingConfig
@@ -150,3 +151,16 @@ def test_two_processes_equal_one_that_accumulates(dataset: Path, tmp_path: Path)
         losses.append([json.loads(row)["loss"] for row in (out / LOG_FILE).read_text().splitlines()])
     assert len(losses[0]) == len(losses[1]) == 1
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_a_loss_on_nothing_to_see_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"name some with --perception\.targets"):
+        perceptions(PerceptionConfig(weight=1.0), tmp_path, tmp_path)
+
+
+def test_the_drawer_robots_arrays_are_seen_where_a_dataset_holds_them(tmp_path: Path) -> None:
+    arrays = {"image": np.zeros((2, 16, 16, 3), np.uint8), "hand": np.zeros((2, 3))}
+    write_arrays(tmp_path / "0.npz", arrays)
+    assert perception_targets(tmp_path) == ()
+    write_arrays(tmp_path / "0.npz", arrays | {"drawer": np.zeros(2)})
+    assert perception_targets(tmp_path) == ("hand", "drawer")

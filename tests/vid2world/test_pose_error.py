@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.pose_error import PoseErrorConfig, pose_errors
 from real2sim.actions import WIDTH
+from real2sim.drawer.presets import MEASURED
 from real2sim.episodes.arrays import write_arrays
 from real2sim.vid2world.training.perception import PerceptionConfig
 
@@ -42,7 +43,7 @@ def test_the_hand_is_read_from_recorded_frames_and_misread_from_bad_drawings(
         data=recorded,
         teach=recorded,
         run=tmp_path / "run",
-        perception=PerceptionConfig(networks=1, width=8, steps=150, batch=16),
+        perception=PerceptionConfig(targets=MEASURED, networks=1, width=8, steps=150, batch=16),
         world=str(tiny_suite / "world_model"),
         frames=(1, 5),
     )

@@ -1,7 +1,7 @@
 """What a drawn frame tells about the robot: small networks that read poses from frames, and a loss made of them.
 
 The squared error of pixels hardly sees the shading of a few pixels from which a policy reads how far away the hand
-is.  So networks are taught to read measured quantities (the hand's position, the drawer's) from recorded frames, and
+is.  So networks are taught to read measured quantities (the positions of hand and object) from recorded frames, and
 a world model is asked to draw frames in which they find the same as in the recorded ones: a perceptual loss
 (Johnson et al. 2016) whose networks look for what decides how policies act.
 """
@@ -36,8 +36,9 @@ class PerceptionConfig:
 
     weight: float = 0.0
     """Weight of the loss beside that of pixels; 0 leaves it out."""
-    targets: tuple[str, ...] = ("hand", "drawer")
-    """Arrays (t) or (t n) of the dataset that the networks learn to read from single frames."""
+    targets: tuple[str, ...] = ()
+    """Arrays (t) or (t n) of the dataset that the networks learn to read from single frames; for the drawer robot by
+    default its hand and its drawer."""
     networks: int = 2
     """A drawing that deceives one network seldom deceives others."""
     steps: int = 1500
@@ -127,6 +128,11 @@ def perceptual_loss(networks: nn.ModuleList, drawn: Tensor, recorded: Tensor) ->
 
 def perceptions(config: PerceptionConfig, data: Path, out: Path) -> nn.ModuleList:
     """The networks of a training, frozen; taught on the dataset the first time, then kept in ``out``."""
+    if not config.targets:
+        raise ValueError(
+            f"a loss on what is seen in frames was asked for, and no array of {data} to see; name some with "
+            "--perception.targets, or set --perception.weight to 0"
+        )
     file = out / "perception.safetensors"
     # As an Accelerator reads it, which is made later and takes over this state.
     with PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).main_process_first():
