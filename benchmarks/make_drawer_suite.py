@@ -9,17 +9,28 @@ replayed open loop, in physics and in the world model, from the same starts.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from real2sim.drawer.experts import FlawedExpert, Flaws
-from real2sim.drawer.physics import HORIZON, STEP_METRES, TASKS, DrawerPhysics, draw_starts
+from real2sim.drawer.physics import (
+    HORIZON,
+    STATE_NAMES,
+    STEP_METRES,
+    TASKS,
+    DrawerPhysics,
+    DrawerStart,
+    draw_starts,
+)
 from real2sim.episodes.arrays import write_arrays
-from real2sim.simulation.suite import REPLAYS_FILE, Start, SuiteConfig, Task, write_suite
+from real2sim.simulation.suite import REPLAYS_FILE, Start, Suite, SuiteConfig, Task, write_suite
 
 START_SEED = 20_260
+SAME_FRAME = 1.0
+"""Mean difference in grey levels up to which two drawings of a scene count as the same; drivers differ a little."""
 CONTROLLERS: dict[str, dict[str, Flaws]] = {
     "close_drawer": {
         "clean": Flaws(noise=0.05),
@@ -51,7 +62,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--starts", type=int, default=100)
+    parser.add_argument(
+        "--measure", action="store_true", help="only measure the states of the suite's starts"
+    )
     arguments = parser.parse_args()
+    if arguments.measure:
+        measure_starts(arguments.out)
+        return
     config = SuiteConfig(
         name="drawer",
         tasks=tuple(Task(name, instruction, HORIZON) for name, instruction in TASKS.items()),
@@ -65,7 +82,13 @@ def main() -> None:
     for number, task in enumerate(config.tasks):
         drawn = draw_starts(task.name, arguments.starts, [START_SEED, number])
         starts[task.name] = [
-            Start(task, f"{task.name}-{index:03d}", physics.reset(start), start.as_array())
+            Start(
+                task,
+                f"{task.name}-{index:03d}",
+                physics.reset(start),
+                start.as_array(),
+                measured=dict(zip(STATE_NAMES, map(float, physics.state), strict=True)),
+            )
             for index, start in enumerate(drawn)
         ]
         for place, (name, flaws) in enumerate(CONTROLLERS[task.name].items()):
@@ -81,6 +104,29 @@ def main() -> None:
             recordings[f"{task.name}/{name}/actions"] = np.stack(actions).reshape(len(drawn), HORIZON, -1)
     write_suite(arguments.out, config, starts)
     write_arrays(arguments.out / REPLAYS_FILE, recordings)
+
+
+def measure_starts(folder: Path) -> None:
+    """Write the measured state of each start of a suite into it; ids, frames and physics states stay as they are.
+
+    Raises ValueError if physics does not come to rest where a start frame shows it.
+    """
+    suite = Suite.from_folder(folder)
+    physics = DrawerPhysics()
+    starts: dict[str, list[Start]] = {}
+    for task in suite.tasks:
+        starts[task.name] = []
+        for start in tqdm(suite.starts(task.name), desc=task.name):
+            assert start.state is not None
+            frame = physics.reset(DrawerStart.from_array(start.state))
+            apart = np.abs(frame.astype(int) - start.frame).mean()
+            if apart > SAME_FRAME:
+                raise ValueError(
+                    f"start {start.id}: physics shows another frame, {apart:.2f} levels apart on average"
+                )
+            measured = dict(zip(STATE_NAMES, map(float, physics.state), strict=True))
+            starts[task.name].append(replace(start, measured=measured))
+    write_suite(folder, suite.config, starts)
 
 
 if __name__ == "__main__":

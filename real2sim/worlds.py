@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -34,7 +34,24 @@ class ModelWorld:
 
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
         """A state that stands at the start frames."""
-        return self._model.reset(np.stack([start.frame for start in starts]), [int(seed) for seed in seeds])
+        frames, numbers = np.stack([start.frame for start in starts]), [int(seed) for seed in seeds]
+        if not _predicts(self._model):
+            return self._model.reset(frames, numbers)
+        states = [self._start_state(start, self._model.state_names) for start in starts]
+        return self._model.reset(frames, numbers, np.stack(states))
+
+    def _start_state(self, start: Start, names: Sequence[str]) -> np.ndarray:
+        """The numbers that the model asks for at a start, by name (m,)."""
+        known = dict(start.measured)
+        if start.robot_state is not None:
+            known |= dict(zip(self._robot.state_names, map(float, start.robot_state), strict=True))
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise ValueError(
+                f"this world model needs the robot's state at the start frame, and start {start.id!r} has no "
+                f"{missing[0]!r}; record the states of the suite's starts, or use a world model without one"
+            )
+        return np.array([known[name] for name in names], np.float32)
 
     def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
         """Next canvases uint8 (b h w 3) and state, after the K actions of a frame (b K n)."""
@@ -44,12 +61,18 @@ class ModelWorld:
         """What the model predicts of the robot's state, where the robot's state comes from the model."""
         if self._robot.state_from != "model":
             return None
-        assert isinstance(self._model, PredictsRobotState)
-        return self._model.robot_state(state)
+        assert _predicts(self._model)
+        names = list(self._model.state_names)
+        return self._model.robot_state(state)[:, [names.index(name) for name in self._robot.state_names]]
 
     def outcomes(self, state: Any) -> None:
         """A world model does not know; a judge has to look."""
         return None
+
+
+def _predicts(model: LoadedWorldModel | PredictsRobotState) -> TypeGuard[PredictsRobotState]:
+    """Whether a model knows the robot's state."""
+    return isinstance(model, PredictsRobotState) and bool(model.state_names)
 
 
 def open_world(
@@ -67,7 +90,7 @@ def open_world(
             f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, suite "
             f"{suite.name!r} has {expected[0]} x {expected[1]}; was it trained on another camera?"
         )
-    if suite.robot.state_from == "model" and not isinstance(model, PredictsRobotState):
+    if suite.robot.state_from == "model" and not _predicts(model):
         raise ValueError(
             f"the world model in {folder} predicts no robot state, which suite {suite.name!r} needs "
             f"({', '.join(suite.robot.state_names)}); train it on a dataset with the robot's state"

@@ -19,12 +19,15 @@ from real2sim.drawer.experts import (
     Drifter,
     FlawedExpert,
     Flaws,
+    Hesitant,
+    Hoverer,
     Interrupted,
     Lingerer,
+    Reverser,
     Wanderer,
     expert_action,
 )
-from real2sim.drawer.physics import HORIZON, TASKS, DrawerPhysics, DrawerStart, is_success
+from real2sim.drawer.physics import HORIZON, STATE_NAMES, TASKS, DrawerPhysics, DrawerStart, is_success
 from real2sim.episodes.arrays import write_arrays
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.simulation.observation import observe_frames
@@ -42,9 +45,12 @@ class Collect:
     """Seed of the dataset; episode i depends on (seed, i) alone."""
     processes: int = 2
     """Worker processes."""
-    mix: Literal["broad", "contact"] = "broad"
+    mix: Literal["broad", "contact", "unsure", "all"] = "broad"
     """Which controllers act: ``broad`` covers everything a controller may do, ``contact`` what happens at the
-    handle: drawers moved part of the way, grazing pushes, hovering."""
+    handle: drawers moved part of the way, grazing pushes, hovering; ``unsure`` what slow, late and undecided
+    policies do: creep, hover just above the handle, move the drawer back again; ``all`` 40, 30 and 30 % of them."""
+    images: bool = True
+    """Record camera frames; without them an episode costs half the time, enough to teach the prediction of states."""
     policies: tuple[Path, ...] = ()
     """RT-1 policy folders; given some, one of them, drawn per episode, acts in place of ``mix``, as random as its
     temperature says or up to twice as much.  Never those that a model taught with these episodes shall
@@ -55,6 +61,8 @@ class Collect:
             raise ValueError(
                 f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}"
             )
+        if self.policies and not self.images:
+            raise ValueError("policies act on camera frames; leave out --no-images")
 
 
 class Controller(Protocol):
@@ -78,18 +86,34 @@ BROAD = {
 """Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
 CONTACT = {"partial": 0.35, "linger": 0.15, "graze": 0.2, "noisy": 0.15, "wander": 0.15}
 """The same for the mix of what happens at the handle."""
-MIXES = {"broad": BROAD, "contact": CONTACT}
+UNSURE = {"slow": 0.3, "hesitant": 0.25, "hover": 0.25, "reverse": 0.2}
+"""The same for the mix of what slow, late and undecided policies do."""
+_SHARES: tuple[tuple[str, float, dict[str, float]], ...] = (
+    ("broad", 0.4, BROAD),
+    ("contact", 0.3, CONTACT),
+    ("unsure", 0.3, UNSURE),
+)
+ALL = {f"{mix}/{kind}": share * kinds[kind] for mix, share, kinds in _SHARES for kind in kinds}
+MIXES = {"broad": BROAD, "contact": CONTACT, "unsure": UNSURE, "all": ALL}
 
 
 def draw_controller(task: str, kinds: dict[str, float], rng: np.random.Generator) -> tuple[str, Controller]:
     """A kind's name and a controller of that kind."""
-    kind = str(rng.choice(list(kinds), p=list(kinds.values())))
+    kind = str(rng.choice(np.array(list(kinds)), p=list(kinds.values()))).split("/")[-1]
     if kind == "wander":
         return kind, Wanderer(rng)
     if kind == "drift":
         return kind, Drifter(rng)
     if kind == "linger":
         return kind, Lingerer(rng)
+    if kind == "hover":
+        return kind, Hoverer(rng)
+    if kind == "reverse":
+        return kind, Reverser(rng)
+    if kind == "hesitant":
+        aim = (float(rng.normal(0, 0.02)), float(rng.normal(0, 0.012)), float(rng.normal(0, 0.015)))
+        flaws = Flaws(noise=float(rng.uniform(0.0, 0.3)), scale=float(rng.uniform(0.3, 1.0)), aim=aim)
+        return kind, Hesitant(task, flaws, rng)
     if kind == "partial":
         noise, scale = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.4, 1.0))
         return kind, Interrupted(task, Flaws(noise=noise, scale=scale), rng)
@@ -107,6 +131,12 @@ def draw_controller(task: str, kinds: dict[str, float], rng: np.random.Generator
             aim=(float(rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.11)), 0.0, float(rng.normal(0, 0.02))),
         ),
         "stop": lambda: Flaws(noise=slight, stop=int(rng.integers(1, 14))),
+        "slow": lambda: Flaws(
+            noise=float(rng.uniform(0.0, 0.2)),
+            scale=float(rng.uniform(0.15, 0.6)),
+            aim=(float(rng.normal(0, 0.015)), float(rng.normal(0, 0.01)), float(rng.normal(0, 0.01))),
+            switch=int(rng.choice(np.array([1000, int(rng.integers(4, 16))]))),
+        ),
         "switch": lambda: Flaws(noise=slight, switch=int(rng.integers(0, 14))),
         "still": lambda: Flaws(stop=0),
     }[kind]()
@@ -147,10 +177,12 @@ def record_episode(
     index: int,
     kinds: dict[str, float] = BROAD,
     policies: tuple[Path, ...] = (),
+    images: bool = True,
 ) -> dict[str, np.ndarray]:
     """One episode in the dataset's layout; T = horizon + 1 frames, the last action is unused.
 
-    One of ``policies`` acts, if there are any, else a controller of one of the ``kinds``.
+    One of ``policies`` acts, if there are any, else a controller of one of the ``kinds``.  ``state`` is measured at
+    the moment of each frame; without ``images`` nothing is rendered, and policies, which look, cannot act.
     """
     rng = np.random.default_rng([seed, index])
     task = str(rng.choice(list(TASKS)))
@@ -166,23 +198,28 @@ def record_episode(
     else:
         kind, controller = draw_controller(task, kinds, rng)
     actions: list[np.ndarray] = []
-    drawers, hands = [], []
+    drawers, hands, states = [], [], []
     labels: dict[str, list[np.ndarray]] = {name: [] for name in TASKS}
     for step in range(HORIZON + 1):
         drawers.append(physics.drawer)
         hands.append(physics.hand)
+        states.append(physics.state)
         for name, rows in labels.items():
             rows.append(expert_action(name, physics.hand, physics.handle))
         if step == HORIZON:
             actions.append(np.zeros_like(actions[-1]))
             break
         actions.append(controller.act(step, physics.hand, physics.handle))
-        frames.append(physics.step(actions[-1]))
-    return {
-        "image": np.stack(frames),
+        physics.act(actions[-1])
+        if images:
+            frames.append(physics.render())
+    recorded = {"image": np.stack(frames)} if images else {}
+    return recorded | {
         "action": np.stack(actions).astype(np.float32),
         "drawer": np.array(drawers, np.float32),
         "hand": np.array(hands, np.float32),
+        "state": np.stack(states),
+        "state_names": np.array(STATE_NAMES),
         "expert_close": np.stack(labels["close_drawer"]),
         "expert_open": np.stack(labels["open_drawer"]),
         "instruction": np.array(TASKS[task]),
@@ -227,5 +264,5 @@ def _record(job: tuple[Collect, int]) -> None:
     global _physics
     _physics = _physics or DrawerPhysics()
     config, index = job
-    episode = record_episode(_physics, config.seed, index, MIXES[config.mix], config.policies)
+    episode = record_episode(_physics, config.seed, index, MIXES[config.mix], config.policies, config.images)
     write_arrays(episode_path(config.out, index), episode)

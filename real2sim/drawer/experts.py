@@ -195,3 +195,82 @@ class Lingerer:
         here = np.array([handle[0], handle[1], WORK_HEIGHT])
         goal = here + self._centre + self._rng.normal(0.0, self._spread, 3)
         return robot_action(goal - hand, self._gripper)
+
+
+class Hesitant:
+    """An expert whose actions reach the robot late, smoothed, held for some steps, or one axis at a time."""
+
+    def __init__(self, task: str, flaws: Flaws, rng: np.random.Generator) -> None:
+        self._expert, self._rng = FlawedExpert(task, flaws, rng), rng
+        self._memory = float(rng.uniform(0.0, 0.85))
+        self._hold = int(rng.choice([1, 1, 2, 3, 4]))
+        self._one_axis = bool(rng.random() < 0.25)
+        self._grid = float(rng.choice([0.0, 0.0, 0.012, 0.02, 0.03]))
+        self._move, self._gripper = np.zeros(3), -1.0
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,) at a step."""
+        if step % self._hold == 0:
+            wanted = self._expert.act(step, hand, handle)
+            move = wanted[FIELDS["world_vector"]].astype(float)
+            self._gripper = float(wanted[FIELDS["gripper_closedness_action"]][0])
+            if self._one_axis:
+                move = np.where(np.abs(move) == np.abs(move).max(), move, 0.0)
+            if self._grid:
+                move = np.round(move / self._grid) * self._grid
+            self._move = self._memory * self._move + (1 - self._memory) * move
+        return robot_action(self._move, self._gripper)
+
+
+class Hoverer:
+    """Goes over, before or behind the handle, stays a little above it, and goes down, pushes or pulls now and then."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._offset = np.array(
+            [rng.normal(0, 0.025), rng.choice([-0.08, -0.012, 0.0, 0.03]) + rng.normal(0, 0.015), 0.0]
+        )
+        self._height = WORK_HEIGHT + float(rng.uniform(-0.01, 0.09))
+        self._speed, self._sinking = float(rng.uniform(0.2, 1.0)), float(rng.uniform(0.0, 0.02))
+        self._shake = float(rng.uniform(0.0, 0.015))
+        self._gripper = float(rng.choice([-1.0, 1.0]))
+        self._until, self._pull = int(rng.integers(6, 19)), float(rng.uniform(-1, 1)) * STEP_METRES
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,) at a step."""
+        rng = self._rng
+        if step >= self._until:
+            move = np.array([0.0, self._pull, 0.0])
+        else:
+            goal = np.array([handle[0], handle[1], self._height]) + self._offset
+            move = (goal - hand) * self._speed
+            self._height -= self._sinking * float(np.abs(goal - hand).max() < 0.03)
+        if rng.random() < 0.02:
+            self._gripper = -self._gripper
+        return robot_action(move + rng.normal(0.0, self._shake, 3), self._gripper)
+
+
+class Reverser:
+    """Drags the drawer open or pushes it shut, then back with the hand still at the handle, perhaps several times."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        task = str(rng.choice(list(TASKS)))
+        flaws = Flaws(noise=float(rng.uniform(0.0, 0.3)), scale=float(rng.uniform(0.4, 1.0)))
+        self._rng, self._expert = rng, FlawedExpert(task, flaws, rng)
+        self._share, self._every = float(rng.uniform(0.2, 1.0)), int(rng.integers(2, 7))
+        self._sign = 1.0 if task == "open_drawer" else -1.0
+        self._first: float | None = None
+        self._since = 0
+
+    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
+        """Action (13,) at a step."""
+        rng = self._rng
+        self._first = handle[1] if self._first is None else self._first
+        action = self._expert.act(step, hand, handle)
+        if self._since == 0 and abs(handle[1] - self._first) < 0.03:
+            return action
+        self._since += 1
+        if self._since % self._every == 0:
+            self._sign = -self._sign
+        move = np.array([rng.normal(0, 0.004), self._sign * self._share * STEP_METRES, rng.normal(0, 0.006)])
+        return robot_action(move, float(action[FIELDS["gripper_closedness_action"]][0]))

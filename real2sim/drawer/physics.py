@@ -38,6 +38,19 @@ MOVING_SUBSTEPS, SETTLING_SUBSTEPS, RESET_SUBSTEPS = 96, 36, 500
 HANDLE_OFFSET = np.array([0.0, -0.16, 0.09])
 """Bar of the closed drawer's handle, relative to the drawer body, in metres."""
 
+JOINTS = tuple(f"right_j{index}" for index in range(7))
+FINGERS = ("finger_right", "finger_left")
+STATE_NAMES = (
+    *JOINTS,
+    *FINGERS,
+    *(f"hand_{axis}" for axis in "xyz"),
+    *(f"target_{axis}" for axis in "xyz"),
+    "drawer_x",
+    "drawer",
+    *(f"{name}_velocity" for name in (*JOINTS, *FINGERS, "drawer")),
+)
+"""What :attr:`DrawerPhysics.state` measures: joints in radians, everything else in metres, velocities per second."""
+
 
 @dataclass(frozen=True)
 class DrawerStart:
@@ -120,6 +133,10 @@ class DrawerPhysics:
         self._view = mujoco.MjvOption()
         self._view.sitegroup[:] = 0
         self._state_parts = mujoco.mjtState.mjSTATE_INTEGRATION
+        # The weld that pulls the hand to its target belongs to the model and to no state: set once, for good.
+        self.model.eq_data[0, :] = 0
+        self.model.eq_data[0, 6] = 1.0
+        self.model.eq_data[0, 10] = 5.0
         self._target = np.zeros(3)
         self._gripper = -1.0
 
@@ -138,13 +155,19 @@ class DrawerPhysics:
         """Middle of the handle's bar (3,) in metres."""
         return self.model.body("drawer").pos + HANDLE_OFFSET + np.array([0.0, self.drawer, 0.0])
 
+    @property
+    def state(self) -> np.ndarray:
+        """What the robot's own sensors and the drawer's measure now, float32 (27,), as ``STATE_NAMES`` says."""
+        # Joints 0 to 6 are the arm's, 7 and 8 the fingers, 9 the drawer.
+        positions, velocities = self.data.qpos, self.data.qvel
+        drawer_x = self.model.body("drawer").pos[:1]
+        parts = (positions[:9], self.hand, self._target, drawer_x, positions[9:10], velocities[:10])
+        return np.concatenate(parts).astype(np.float32)
+
     def reset(self, start: DrawerStart) -> np.ndarray:
         """Put drawer and hand in place, let them come to rest, and look."""
         self._mujoco.mj_resetData(self.model, self.data)
         self.model.body("drawer").pos[:] = (start.drawer_x, 0.9, 0.0)
-        self.model.eq_data[0, :] = 0
-        self.model.eq_data[0, 6] = 1.0
-        self.model.eq_data[0, 10] = 5.0
         self._target = np.clip(np.array(start.hand), HAND_LOW, HAND_HIGH)
         self._gripper = -1.0
         self.data.mocap_quat[0] = (1, 0, 1, 0)

@@ -92,6 +92,8 @@ class Start:
     """What a physics world needs to build the same scene, where that is known."""
     robot_state: np.ndarray | None = None
     """Proprioceptive state of the robot, float32 (m,), where it has one."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """State of the robot, and of what it moves, at the first frame: number by name, as in datasets."""
 
 
 class Suite:
@@ -148,6 +150,7 @@ class Suite:
     def starts(self, task: str, count: int | None = None) -> list[Start]:
         """The first ``count`` starts of a task (all of them for None)."""
         ids, frames, states, robot_states = self._starts_of(self.task(task))
+        measured = self._measured(task, len(ids))
         wanted = len(ids) if count is None else count
         if not 1 <= wanted <= len(ids):
             raise ValueError(
@@ -160,9 +163,24 @@ class Suite:
                 frames[i],
                 None if states is None else states[i],
                 None if robot_states is None else robot_states[i],
+                measured[i],
             )
             for i in range(wanted)
         ]
+
+    def _measured(self, task: str, count: int) -> list[dict[str, float]]:
+        """The measured state at each start of a task; empty ones where the suite has none."""
+        values = self._start_arrays.get(f"{task}/measured")
+        if values is None:
+            return [{} for _ in range(count)]
+        names = [str(name) for name in self._start_arrays.get("measured_names", ())]
+        if values.shape != (count, len(names)):
+            expected = (count, len(names))
+            raise ValueError(
+                f"{self.folder / STARTS_FILE}: {task}/measured has shape {values.shape}, expected {expected} "
+                "for its starts and measured_names; record the states again"
+            )
+        return [dict(zip(names, map(float, row), strict=True)) for row in values]
 
     def replays(self, task: str) -> dict[str, np.ndarray]:
         """Scripted action sequences (starts horizon n), or (starts horizon K n), by controller, aligned with the
@@ -248,6 +266,12 @@ def write_suite(
             arrays[f"{task}/states"] = np.stack([start.state for start in items])  # type: ignore[misc]
         if all(start.robot_state is not None for start in items):
             arrays[f"{task}/robot_states"] = np.stack([start.robot_state for start in items])  # type: ignore[misc]
+        if all(start.measured for start in items):
+            names = list(items[0].measured)
+            arrays["measured_names"] = np.array(names)
+            arrays[f"{task}/measured"] = np.array(
+                [[start.measured[name] for name in names] for start in items], np.float32
+            )
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder / STARTS_FILE, arrays)
     if robot is not None:

@@ -17,7 +17,7 @@ State = TypeVar("State", bound="LaneState")
 
 @dataclass(frozen=True)
 class LaneState:
-    """A batch of lanes: every field is a tensor with one row per lane, a tuple with one entry, or a cache."""
+    """A batch of lanes: every field is a tensor with one row per lane, a tuple with one entry, a cache, or None."""
 
     seeds: tuple[int, ...]
     frames: tuple[int, ...]
@@ -28,6 +28,8 @@ class LaneState:
         places = np.asarray(indices, dtype=np.int64)
 
         def chosen(value: Any) -> Any:
+            if value is None:
+                return None
             if isinstance(value, tuple):
                 return tuple(value[place] for place in places)
             if isinstance(value, Tensor):
@@ -41,6 +43,8 @@ class LaneState:
         """The state of these lanes, then those of the other state; None if they cannot be one batch now."""
 
         def joined(first: Any, second: Any) -> Any:
+            if first is None:
+                return None
             if isinstance(first, tuple):
                 return first + second
             return torch.cat([first, second]) if isinstance(first, Tensor) else first.join(second)

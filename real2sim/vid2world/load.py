@@ -87,7 +87,14 @@ Model = TypeVar("Model", bound=LoadedWorldModel)
 
 @runtime_checkable
 class PredictsRobotState(Protocol):
-    """A world model that predicts the robot's proprioceptive state as well."""
+    """A world model that can predict the robot's proprioceptive state as well."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Numbers of the state that it predicts; none if this one was made without a state."""
+
+    def reset(self, frames: np.ndarray, seeds: Sequence[int], states: np.ndarray | None = None) -> Any:
+        """As for any world model, with the numbers of ``state_names`` at the start frames, float32 (b m)."""
 
     def robot_state(self, state: Any) -> np.ndarray:
         """The robot's state float32 (b m) in a state of the model."""

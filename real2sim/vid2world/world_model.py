@@ -28,6 +28,8 @@ from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.schedule import DDIMTable, Spacing, ddim_table, ddim_timesteps, vid2world_schedule
+from real2sim.vid2world.state_conditioning import StateConditioning
+from real2sim.vid2world.state_head import start_states
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 if TYPE_CHECKING:
@@ -40,23 +42,25 @@ KIND = "world_model"
 class WorldState(LaneState):
     """What a world model remembers of its lanes; made by ``reset`` and ``step``, never changed."""
 
-    cache: FrameCache
-    """What the frames before the newest one left behind."""
+    cache: FrameCache | None
+    """What the frames before the newest one left behind; None where frames are drawn from states."""
     newest: Tensor
     """Latent of the newest frame (b c 1 h w); it enters the cache in the pass that begins the next one."""
     newest_actions: Tensor
     """Scaled action that led to it (b 1 13); zeros for the start frame."""
     condition: Tensor
     """Latent of each lane's start frame (b c 1 h w)."""
+    robot: Tensor | None = None
+    """State of the robot at the newest frame (b numbers), in the dataset's units; None where the model has none."""
 
 
-class WorldModel(nn.Module):
+class WorldModel(StateConditioning):
     """Draws the next camera frame from the past ones and the action (Vid2World's causal U-Net on pixel patches)."""
 
     action_scale: Tensor
 
     def __init__(self, config: WorldModelConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
         self.unet = CausalUNet(config.unet)
         self.first_stage = PixelPatches(config.height, config.width, config.patch)
@@ -108,9 +112,23 @@ class WorldModel(nn.Module):
             self.unet.compile_passes()
 
     @property
+    def other_modules(self) -> dict[str, nn.Module]:
+        """What besides the U-Net has weights or was fitted to data, by name."""
+        modules: dict[str, nn.Module] = {"first_stage": self.first_stage}
+        return modules if self.state_head is None else modules | {"state_head": self.state_head}
+
+    def robot_state(self, state: WorldState) -> np.ndarray:
+        """The state of the robot at the newest frames, float32 (b numbers), in the order of ``state_names``."""
+        if state.robot is None:
+            raise ValueError("this world model knows no robot state")
+        return state.robot.cpu().numpy().copy()
+
+    @property
     def frame_passes_per_frame(self) -> int:
         """U-Net passes over one frame that a new frame costs: its denoising steps, doubled by guidance, and one
         to remember the frame before."""
+        if self.config.draws_from == "state":
+            return 1
         return len(self.table) * (1 if self.config.guidance == 1 else 2) + 1
 
     def scaled(self, actions: Tensor) -> Tensor:
@@ -118,8 +136,9 @@ class WorldModel(nn.Module):
         return actions * self.action_scale
 
     @torch.inference_mode()
-    def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> WorldState:
-        """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each."""
+    def reset(self, frames: np.ndarray, seeds: Sequence[int], states: np.ndarray | None = None) -> WorldState:
+        """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each, and the robot's ``states``
+        (b numbers) there if the model knows of them."""
         expected = (self.config.height, self.config.width, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
             raise ValueError(
@@ -131,9 +150,18 @@ class WorldModel(nn.Module):
         start = self.first_stage.encode(shown[:, None])
         no_action = torch.zeros(len(frames), 1, WIDTH, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
-        cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
+        cache = None
+        if self.config.draws_from == "frames":
+            cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
+        robot = start_states(self.config.state, states, len(frames), self.device)
         return WorldState(
-            seeds, (1,) * len(seeds), cache=cache, newest=start, newest_actions=no_action, condition=start
+            seeds,
+            (1,) * len(seeds),
+            cache=cache,
+            newest=start,
+            newest_actions=no_action,
+            condition=start,
+            robot=robot,
         )
 
     @torch.inference_mode()
@@ -142,14 +170,14 @@ class WorldModel(nn.Module):
         if actions.shape != (len(state.seeds), WIDTH):
             raise ValueError(f"actions have shape {actions.shape}, expected ({len(state.seeds)}, {WIDTH})")
         state.check_finite(actions)
-        scaled_actions = self.scaled(torch.from_numpy(np.asarray(actions, np.float32)).to(self.device))[
-            :, None
-        ]
-        latents, cache = self.draw(state, scaled_actions)
+        given = torch.from_numpy(np.asarray(actions, np.float32)).to(self.device)
+        scaled_actions = self.scaled(given)[:, None]
+        robot = None if self.state_head is None else self.state_head(state.robot, given)
+        latents, cache = self.draw(state, scaled_actions, robot)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
         following = tuple(frame + 1 for frame in state.frames)
         return frames, replace(
-            state, cache=cache, newest=latents, newest_actions=scaled_actions, frames=following
+            state, cache=cache, newest=latents, newest_actions=scaled_actions, frames=following, robot=robot
         )
 
     @property
@@ -157,31 +185,52 @@ class WorldModel(nn.Module):
         """The denoising steps of a frame."""
         return _table(self.config.steps, self.config.spacing, self.config.eta)
 
-    def draw(self, state: WorldState, scaled_actions: Tensor) -> tuple[Tensor, FrameCache]:
-        """Latents (b c 1 h w) of the next frames by DDIM, given scaled actions (b 1 13), and the cache with the
-        frames before them."""
+    def draw(
+        self, state: WorldState, scaled_actions: Tensor, robot: Tensor | None = None
+    ) -> tuple[Tensor, FrameCache | None]:
+        """Latents (b c 1 h w) of the next frames, given scaled actions (b 1 13) and the states to come (b numbers), and
+        the cache with the frames before them."""
+        if self.config.draws_from == "state":
+            assert robot is not None
+            return self.first_stage.clamp(self.rendered(self.unet, state.condition, robot[:, None])[0]), None
+        return self._denoise(state, scaled_actions, robot)
+
+    def _denoise(
+        self, state: WorldState, scaled_actions: Tensor, robot: Tensor | None
+    ) -> tuple[Tensor, FrameCache]:
+        """The next frames by DDIM."""
         config, table, condition = self.config, self.table, state.condition
+        assert state.cache is not None
+        now = then = both_states = None
+        if robot is not None and state.robot is not None:
+            then, now = state.robot[:, None], robot[:, None]
+            both_states = torch.cat([then, now], dim=1)
         past = self.as_history(state.newest, state.seeds, [frame - 1 for frame in state.frames])
         x, cache = self.noise(state.seeds, state.frames, 0), state.cache
         at_history = (config.context_level,)
         clean = x
         if config.guidance != 1:
             # The branches of guidance read one history, so it is written before they part.
-            cache = self._predict(past, at_history, state.newest_actions, condition, cache, remember=1)[1]
+            cache = self._predict(
+                past, at_history, state.newest_actions, condition, cache, remember=1, robot=then
+            )[1]
         for draw, step in enumerate(reversed(range(len(table)))):
             level = (table.timesteps[step],)
             if config.guidance != 1:
-                prediction = self._guided(x, level, scaled_actions, condition, cache)
+                prediction = self._guided(x, level, scaled_actions, condition, cache, now)
             elif draw == 0:
                 # One pass writes the frame before into the history and begins the new one.
                 both, actions = (
                     torch.cat([past, x], dim=2),
                     torch.cat([state.newest_actions, scaled_actions], dim=1),
                 )
-                found, cache = self._predict(both, at_history + level, actions, condition, cache, remember=1)
+                found, cache = self._predict(
+                    both, at_history + level, actions, condition, cache, remember=1, robot=both_states
+                )
                 prediction = found[:, :, 1:]
             else:
-                prediction, _ = self._predict(x, level, scaled_actions, condition, cache)
+                prediction, _ = self._predict(x, level, scaled_actions, condition, cache, robot=now)
+            prediction, _ = self.gated(prediction, condition)
             fresh = self.noise(state.seeds, state.frames, draw + 1) if config.eta > 0 else None
             clean, x = self.denoised(x, prediction, step, fresh)
         return clean, cache
@@ -210,22 +259,38 @@ class WorldModel(nn.Module):
         cache: FrameCache,
         remember: int = 0,
         known: Tensor | None = None,
+        robot: Tensor | None = None,
     ) -> tuple[Tensor, FrameCache]:
         lanes, _, frames = x.shape[:3]
-        x = torch.cat([x, condition.expand(-1, -1, frames, -1, -1)], dim=1)
+        x = self.with_pose_map(torch.cat([x, condition.expand(-1, -1, frames, -1, -1)], dim=1), robot)
         timesteps = torch.tensor(levels, dtype=torch.float32, device=self.device).expand(lanes, -1)
+        states = None if robot is None else self.standardised(robot)
         return self.unet.step(
-            x, timesteps, cache, actions=scaled_actions, action_mask=known, remember=remember
+            x,
+            timesteps,
+            cache,
+            actions=scaled_actions,
+            action_mask=known,
+            states=states,
+            remember=remember,
         )
 
     def _guided(
-        self, x: Tensor, level: Sequence[int], scaled_actions: Tensor, condition: Tensor, cache: FrameCache
+        self,
+        x: Tensor,
+        level: Sequence[int],
+        scaled_actions: Tensor,
+        condition: Tensor,
+        cache: FrameCache,
+        robot: Tensor | None,
     ) -> Tensor:
         """Prediction moved away from the one that does not know the action; both are one batch."""
         known = torch.ones(2 * len(x), 1, device=self.device)
         known[len(x) :] = 0
+        branches = cache.repeat(2)
+        states = None if robot is None else twice(robot)
         both, _ = self._predict(
-            twice(x), level, twice(scaled_actions), twice(condition), cache.repeat(2), known=known
+            twice(x), level, twice(scaled_actions), twice(condition), branches, known=known, robot=states
         )
         conditional, unconditional = both.chunk(2)
         return guide(conditional, unconditional, self.config.guidance)

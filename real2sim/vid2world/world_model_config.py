@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from real2sim.actions import WIDTH
 from real2sim.checks import check_finite, check_sizes
 from real2sim.vid2world.network.unet_config import UNetConfig
+from real2sim.vid2world.state_config import StateConfig
 
 
 @dataclass(frozen=True)
@@ -35,17 +38,36 @@ class WorldModelConfig:
     passes."""
     context_level: int = 20
     """Diffusion step (of 1000) whose noise finished frames carry as history."""
+    state: Annotated[StateConfig | None, tyro.conf.Suppress] = None
+    """The robot's state, which conditions each frame and is predicted for the next one; None leaves it out."""
+    draws_from: Literal["frames", "state"] = "frames"
+    """A frame is drawn from the frames before it and the start frame, by denoising; or from its predicted state and
+    the start frame alone, in one pass, so that no error of a drawing is handed on."""
+    copy_gate: bool = False
+    """Each pixel is mixed from a new one and that of the start frame, by a share that the network predicts and that
+    is exactly 0 where nothing changes."""
 
     def __post_init__(self) -> None:
         check_sizes(self, "height", "width", "patch", high=16_384)
         for scale in self.action_scale:
             check_finite("action_scale", scale)
         check_finite("guidance", self.guidance)
-        channels = 3 * self.patch**2
-        if self.unet.in_channels != 2 * channels or self.unet.out_channels != channels:
+        inputs, outputs = self.unet_channels
+        if self.unet.in_channels != inputs or self.unet.out_channels != outputs:
             raise ValueError(
-                f"patches of {self.patch} x {self.patch} pixels need a U-Net with {2 * channels} channels in and "
-                f"{channels} out, this one has {self.unet.in_channels} and {self.unet.out_channels}"
+                f"patches of {self.patch} x {self.patch} pixels need a U-Net with {inputs} channels in and "
+                f"{outputs} out, this one has {self.unet.in_channels} and {self.unet.out_channels}"
+            )
+        if self.draws_from not in ("frames", "state"):
+            raise ValueError(f'draws_from must be "frames" or "state", got {self.draws_from!r}')
+        if self.draws_from == "state" and self.state is None:
+            raise ValueError('draws_from="state" needs state, the numbers that a frame is drawn from')
+        numbers = None if self.state is None else len(self.state.names)
+        if self.unet.state_dim != numbers:
+            raise ValueError(f"the state has {numbers} numbers, the U-Net was made for {self.unet.state_dim}")
+        if self.copy_gate and self.prediction != "x0":
+            raise ValueError(
+                f'copy_gate mixes clean frames: it needs prediction="x0", got {self.prediction!r}'
             )
         if self.unet.temporal_norm != "frame":
             raise ValueError(f'the world model needs temporal_norm="frame", got {self.unet.temporal_norm!r}')
@@ -66,6 +88,14 @@ class WorldModelConfig:
     def image_size(self) -> tuple[int, int]:
         """Height and width of a frame, pixels."""
         return self.height, self.width
+
+    @property
+    def unet_channels(self) -> tuple[int, int]:
+        """Channels in (noisy frame, start frame, pose map) and out (new frame, gate) that the U-Net must have."""
+        square = self.patch**2
+        drawn = 0 if self.state is None or self.state.pose_map is None else self.state.pose_map.channels
+        inputs = (6 if self.draws_from == "frames" else 3) + drawn
+        return square * inputs, square * (3 + self.copy_gate)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from real2sim.actions import FIELDS, WIDTH
 from real2sim.drawer.collect import (
@@ -28,18 +30,25 @@ from real2sim.drawer.experts import (
 )
 from real2sim.drawer.physics import (
     CLOSED_ABOVE,
+    HAND_HIGH,
+    HAND_LOW,
     HORIZON,
     OPEN_BELOW,
+    STATE_NAMES,
+    STEP_METRES,
     TASKS,
+    WINDUP_METRES,
     DrawerPhysics,
     DrawerStart,
     draw_starts,
     is_success,
 )
+from real2sim.drawer.state import drawer_state, drawer_world_model
 from real2sim.episodes.npz import read_npz
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.simulation.observation import observe_frames
 from real2sim.simulation.suite import load_suite
+from real2sim.vid2world.pose_map import Line, PoseMap
 
 MIDDLE = DrawerStart(0.0, -0.1, (0.0, 0.48, 0.2))
 
@@ -158,6 +167,72 @@ def test_the_same_start_and_actions_give_the_same_frames(physics: DrawerPhysics)
 
 
 @pytest.mark.physics
+@pytest.mark.physics
+def test_a_fresh_robot_goes_on_from_another_ones_snapshot(physics: DrawerPhysics) -> None:
+    physics.reset(MIDDLE)
+    middle = physics.snapshot()
+    moves = [robot_action(np.array([0.0, 0.06, -0.03]), -1.0)] * 3
+    frames = [physics.step(move) for move in moves]
+    other = DrawerPhysics()
+    other.restore(middle)
+    for move, frame in zip(moves, frames, strict=True):
+        np.testing.assert_array_equal(other.step(move), frame)
+    np.testing.assert_array_equal(other.hand, physics.hand)
+    other.close()
+
+
+@pytest.mark.physics
+def test_the_state_is_measured_by_name(physics: DrawerPhysics) -> None:
+    physics.reset(DrawerStart(0.03, -0.1, (0.0, 0.48, 0.2)))
+    state = dict(zip(STATE_NAMES, physics.state, strict=True))
+    np.testing.assert_allclose([state[f"hand_{axis}"] for axis in "xyz"], physics.hand, atol=1e-6)
+    np.testing.assert_allclose([state[f"target_{axis}"] for axis in "xyz"], (0.0, 0.48, 0.2), atol=1e-6)
+    assert state["drawer"] == pytest.approx(physics.drawer)
+    assert state["drawer_x"] == pytest.approx(0.03)
+
+
+@pytest.mark.physics
+def test_links_drawn_into_the_image_end_where_physics_has_the_hand_and_the_handle(
+    physics: DrawerPhysics,
+) -> None:
+    config = drawer_state()
+    assert config.names == STATE_NAMES
+    assert config.pose_map is not None
+    lines = (
+        Line(0, "hand", (0, 0, 0), (0, 0, 0), 0.01),
+        Line(0, "drawer", (0, -0.15, 0), (0, -0.15, 0), 0.01),
+    )
+    drawn = PoseMap(replace(config.pose_map, lines=lines), config.names, 64, 64)
+    for start in draw_starts("open_drawer", 3, [5]):
+        physics.reset(start)
+        for move in np.random.default_rng(0).uniform(-0.06, 0.06, (3, 3)):
+            physics.act(robot_action(move, 1.0))
+        hand, handle = drawn.points(torch.from_numpy(physics.state)[None])[0, :, 0].numpy()
+        np.testing.assert_allclose(hand, physics.hand, atol=1e-3)
+        np.testing.assert_allclose(handle[:2], physics.handle[:2], atol=0.011)
+
+
+def test_the_prediction_of_states_obeys_the_limits_of_the_robot() -> None:
+    for axis, command in enumerate(drawer_state().commands):
+        assert (command.low, command.high) == (HAND_LOW[axis], HAND_HIGH[axis])
+        assert command.lead == WINDUP_METRES
+    assert drawer_world_model().action_scale[10:13] == (1 / STEP_METRES,) * 3
+
+
+@pytest.mark.physics
+def test_episodes_without_images_hold_the_same_states(tmp_path: Path) -> None:
+    for images in (True, False):
+        folder = tmp_path / str(images)
+        collect(Collect(folder, episodes=1, seed=4, processes=1, mix="all", images=images))
+    seen, unseen = (
+        read_npz(episode_path(tmp_path / str(images), 0), ("state", "action")) for images in (True, False)
+    )
+    np.testing.assert_array_equal(seen["state"], unseen["state"])
+    assert len(seen["state"]) == HORIZON + 1
+    with pytest.raises(ValueError, match="has no array 'image'"):
+        read_npz(episode_path(tmp_path / "False", 0))
+
+
 def test_a_snapshot_goes_on_as_if_nothing_had_happened(physics: DrawerPhysics) -> None:
     actions = [expert_action("close_drawer", np.array([0.0, 0.5, 0.11]), np.array([0.0, 0.64, 0.09]))] * 6
     physics.reset(MIDDLE)

@@ -81,11 +81,14 @@ class TemporalConvBlock(nn.Module):
             convolution = CausalTemporalConv(channels)
             layers.append(convolution)
             self.add_module(f"conv{index}", nn.Sequential(*layers))
-        for parameter in convolution.parameters():
-            nn.init.zeros_(parameter)
+        if count:
+            for parameter in convolution.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, frames: Tensor, timeline: Timeline) -> Tensor:
         """Folded frames (b*t c h w) in and out."""
+        if not self.count:
+            return frames
         h = frames
         for index in range(1, self.count + 1):
             norm, *pointwise, convolution = self.get_submodule(f"conv{index}").children()

@@ -10,6 +10,7 @@ from real2sim.vid2world.network.compiled import compiled
 from real2sim.vid2world.network.conditions import Conditions, split_context
 from real2sim.vid2world.network.embedding import ActionTable, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.network.frame_cache import FrameCache, Timeline
+from real2sim.vid2world.network.learned_map import LearnedMap
 from real2sim.vid2world.network.norm import FrameNorm
 from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample
 from real2sim.vid2world.network.transformer import SpatialTransformer, TemporalTransformer, zero
@@ -53,6 +54,10 @@ class CausalUNet(nn.Module):
             self.action_emb_proj = action_mlp(config.action_dim, channels, width)
 
         first = config.channel_mult[0] * channels
+        if config.state_dim is not None:
+            self.state_emb_proj = action_mlp(config.state_dim, channels, width)
+            if config.learned_map:
+                self.learned_map = LearnedMap(config.state_dim, config.learned_map, first)
         stem = nn.Conv2d(config.in_channels, first, 3, padding=1)
         self.input_blocks = nn.ModuleList([nn.ModuleList([stem])])
         if config.position_map is not None:
@@ -105,6 +110,7 @@ class CausalUNet(nn.Module):
         action_mask: Tensor | None = None,
         fps: Tensor | None = None,
         *,
+        states: Tensor | None = None,
         per_frame_context: bool | None = None,
         gradient_checkpointing: bool = False,
     ) -> Tensor:
@@ -112,7 +118,8 @@ class CausalUNet(nn.Module):
 
         ``timesteps`` (b) or (b t) are noise levels, integer or real, on the scale of 1000 diffusion steps.
         ``actions`` (b t action_dim) are already shifted: ``actions[:, i]`` led to frame i.
-        ``action_mask`` (b t) multiplies the embedded actions. ``fps`` (b) is the frame rate.
+        ``action_mask`` (b t) multiplies the embedded actions. ``fps`` (b) is the frame rate. ``states``
+        (b t state_dim) are the robot's at the moment of each frame.
 
         ``context`` (b tokens dim) holds the text tokens, then image tokens. By default each frame
         sees its own image tokens if there are exactly ``image_tokens_per_frame`` for each frame of ``x``
@@ -128,7 +135,7 @@ class CausalUNet(nn.Module):
                 f"x has {x.shape[2]} frames, but these weights have a window of {self.config.window}; "
                 "pass the last frames only"
             )
-        conditions = (context, actions, action_mask, fps, per_frame_context)
+        conditions = (context, actions, action_mask, fps, per_frame_context, states)
         return self._pass(x, timesteps, None, None, *conditions, recompute=gradient_checkpointing)[0]
 
     def step(
@@ -141,6 +148,7 @@ class CausalUNet(nn.Module):
         action_mask: Tensor | None = None,
         fps: Tensor | None = None,
         *,
+        states: Tensor | None = None,
         per_frame_context: bool | None = None,
         remember: int | None = None,
     ) -> tuple[Tensor, FrameCache]:
@@ -160,7 +168,7 @@ class CausalUNet(nn.Module):
                 f"x has {x.shape[0]} rows, but the cache holds {cache.lanes} lanes "
                 f"for {cache.branches} branches"
             )
-        conditions = (context, actions, action_mask, fps, per_frame_context)
+        conditions = (context, actions, action_mask, fps, per_frame_context, states)
         return self._pass(x, timesteps, cache, remember, *conditions)
 
     def blank_cache(self, lanes: int, height: int, width: int) -> FrameCache:
@@ -177,10 +185,13 @@ class CausalUNet(nn.Module):
             frames = max(1, self.config.window - 1)
             x = torch.zeros(1, self.config.in_channels, frames, height, width, device=weight.device)
             no_actions = torch.zeros(1, frames, self.config.action_dim or 0, device=weight.device)
+            states = None
+            if self.config.state_dim is not None:
+                states = torch.zeros(1, frames, self.config.state_dim, device=weight.device)
             with torch.inference_mode():
                 # Not the compiled pass, which would compile this shape for once.
                 known = CausalUNet._pass(
-                    self, x, x.new_zeros(1), FrameCache(), None, None, no_actions, None, None, None
+                    self, x, x.new_zeros(1), FrameCache(), None, None, no_actions, None, None, None, states
                 )[1]
             self._blanks[place] = tuple(torch.zeros_like(tensor) for tensor in known.tensors)
         seen = torch.zeros(lanes, dtype=torch.int64, device=weight.device)
@@ -204,6 +215,7 @@ class CausalUNet(nn.Module):
         action_mask: Tensor | None,
         fps: Tensor | None,
         per_frame_context: bool | None,
+        states: Tensor | None,
         *,
         recompute: bool = False,
     ) -> tuple[Tensor, FrameCache]:
@@ -212,6 +224,13 @@ class CausalUNet(nn.Module):
         self.config.check_input(tuple(x.shape))
         timeline = Timeline(frames, self.config.window, past, remember)
         embedding = self._embed(timesteps, lanes, frames, actions, action_mask, fps)
+        if self.config.state_dim is not None:
+            if states is None:
+                raise ValueError(
+                    "this model needs the robot's state at each frame; pass states (b t state_dim)"
+                )
+            states = states.to(embedding.dtype).flatten(0, 1)
+            embedding = embedding + self.state_emb_proj(states)
         dtype = embedding.dtype
         context = None if context is None else context.to(dtype)
         text, image = split_context(self.config, context, lanes, frames, per_frame_context)
@@ -222,6 +241,8 @@ class CausalUNet(nn.Module):
         h = self.input_blocks[0][0](h)  # type: ignore[index]
         if self.config.position_map is not None:
             h = h + self.position_map
+        if self.config.learned_map:
+            h = h + self.learned_map(states, height, width)
         if self.config.init_attention:
             h = self.init_attn(h, conditions)
         skips = [h]
@@ -281,9 +302,9 @@ class CausalUNet(nn.Module):
         return self._transformers(channels) if factor in self.config.attention_resolutions else []
 
     def _transformers(self, channels: int) -> list[nn.Module]:
-        temporal = self._temporal(channels, channels)
+        temporal = [self._temporal(channels, channels)] if self.config.temporal_attentions else []
         if not self.config.spatial_attention:
-            return [temporal]
+            return list(temporal)
         config = self.config
         spatial = SpatialTransformer(
             channels,
@@ -293,7 +314,7 @@ class CausalUNet(nn.Module):
             mult=config.feed_forward_mult,
             groups=config.norm_groups,
         )
-        return [spatial, temporal]
+        return [spatial, *temporal]
 
     def _temporal(self, channels: int, inner: int, *, convolution: bool = False) -> TemporalTransformer:
         config = self.config

@@ -60,8 +60,6 @@ _COUNTS = (
     "num_res_blocks",
     "num_head_channels",
     "window",
-    "temporal_convs",
-    "temporal_attentions",
     "feed_forward_mult",
     "norm_groups",
 )
@@ -105,9 +103,9 @@ class UNetConfig:
     """Norm statistics between frames: over all frames of the call, as the released weights need, or over each
     frame alone, which makes the network strictly causal and its cache exact."""
     temporal_convs: int = 4
-    """Convolutions over time after each residual block."""
+    """Convolutions over time after each residual block; 0 leaves them out."""
     temporal_attentions: int = 2
-    """Attention layers over time in each temporal transformer."""
+    """Attention layers over time in each temporal transformer; 0 leaves the transformers out."""
     feed_forward_mult: int = 4
     init_attention: bool = True
     """A temporal transformer (always eight heads) directly after the first convolution."""
@@ -121,19 +119,28 @@ class UNetConfig:
     """Height and width of a learned map added after the first convolution; it fixes the input size."""
     height_causal_output: bool = True
     """The last convolution looks at its own row and the two above, a habit of the released weights."""
+    state_dim: int | None = None
+    """Numbers of the robot's state that each frame is told; None leaves the state out."""
+    learned_map: int = 0
+    """Channels of a coarse map that a small network draws from the state, added after the first convolution; 0
+    leaves it out."""
 
     def __post_init__(self) -> None:
         if self.temporal_norm not in ("window", "frame"):
             raise ValueError(f'temporal_norm must be "window" or "frame", got {self.temporal_norm!r}')
         check_sizes(self, *_COUNTS, "channel_mult")
-        check_sizes(self, "num_res_blocks", "temporal_convs", "temporal_attentions", high=64)
+        check_sizes(self, "num_res_blocks", high=64)
+        check_sizes(self, "temporal_convs", "temporal_attentions", low=0, high=64)
+        check_sizes(self, "learned_map", low=0)
         check_sizes(self, "text_tokens", "image_tokens_per_frame", "default_fps", low=0)
-        for name in ("context_dim", "action_dim", "position_map"):
+        for name in ("context_dim", "action_dim", "state_dim", "position_map"):
             if getattr(self, name) is not None:
                 check_sizes(self, name)
         check_finite("dropout", self.dropout, 0, 1)
         if not 1 <= len(self.channel_mult) <= 16:
             raise ValueError(f"channel_mult must name 1 to 16 levels, got {len(self.channel_mult)}")
+        if self.learned_map and self.state_dim is None:
+            raise ValueError("learned_map is drawn from a state; it needs state_dim")
         for mult in self.channel_mult:
             width = mult * self.model_channels
             for name in ("norm_groups", "num_head_channels"):

@@ -35,6 +35,8 @@ class ForcingConfig:
     """Extra weight of patches that move, and of their neighbours."""
     own_history: float = 0.0
     """Share of the training, at its end, in which half of the frames of history are the model's own drawings."""
+    own_depth: int = 1
+    """Drawings upon drawings of which that history consists: each is one more pass over the window."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Window:
     """The episode's first frame, clean (b c 1 h w)."""
     actions: Tensor
     """Shifted: the action that led to each frame, zeros for a frame without one (b t 13)."""
+    robot: Tensor | None = None
+    """State of the robot at each frame (b t numbers); None for models without one."""
 
 
 def draw_levels(config: ForcingConfig, lanes: int, frames: int, generator: torch.Generator) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
-from real2sim.model_folder import config_from_dict
+from real2sim.model_folder import config_from_dict, read_config
 from real2sim.training.checkpoint import SETTINGS_FILE, read_settings
-from real2sim.training.loop import run_training, trained_weights
+from real2sim.training.loop import TrainingTask, run_training, trained_weights
 from real2sim.vid2world.levels import signal_levels
 from real2sim.vid2world.training.diffusion_forcing import (
     PURE,
@@ -27,8 +27,10 @@ from real2sim.vid2world.training.diffusion_forcing import (
     forcing_loss,
 )
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
+from real2sim.vid2world.training.train_rendering import RenderingConfig, RenderingTraining
+from real2sim.vid2world.training.train_states import STATES_FOLDER, StateTrainingConfig, taught_states
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
-from real2sim.vid2world.world_model import WorldModel
+from real2sim.vid2world.world_model import KIND, WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 
@@ -48,13 +50,36 @@ class TrainWorldModel:
     forcing: ForcingConfig = ForcingConfig()
     optimisation: WindowOptimisation = WindowOptimisation()
     perception: PerceptionConfig = PerceptionConfig()
+    states: StateTrainingConfig = StateTrainingConfig()
+    """For models with a robot's state: how the prediction of the next one is taught, before anything else."""
+    rendering: RenderingConfig = RenderingConfig()
+    """For models that draw from states: the loss."""
+    like: Path | None = None
+    """Folder of a world model (or its config.json) whose configuration the new one has, in the place of ``model``:
+    the way to a model with a robot's state."""
     max_minutes: float = math.inf
     """Stop (resumably) after this many minutes."""
 
 
 def train_world_model(config: TrainWorldModel) -> Path | None:
     """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before."""
-    if not run_training(PixelTraining(config), config.optimisation, config.out, config.max_minutes):
+    if config.like is not None:
+        config = replace(config, model=_configuration_of(config.like), like=None)
+    head = None
+    if config.model.state is not None:
+        state, scale = config.model.state, config.model.action_scale
+        head = taught_states(
+            config.states, state, scale, config.data, config.out / STATES_FOLDER, config.max_minutes
+        )
+        if head is None:
+            return None
+    training: TrainingTask
+    if config.model.draws_from == "state":
+        assert head is not None
+        training = RenderingTraining(config.model, config.rendering, config.optimisation, config.data, head)
+    else:
+        training = PixelTraining(config, head)
+    if not run_training(training, config.optimisation, config.out, config.max_minutes):
         return None
     folder = config.out / "model"
     if PartialState().is_main_process:
@@ -62,17 +87,25 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     return folder
 
 
+def _configuration_of(path: Path) -> WorldModelConfig:
+    """The configuration of a world model's folder, or of its config.json."""
+    folder = path if path.is_dir() else path.parent
+    return read_config(folder, KIND, WorldModelConfig)
+
+
 class PixelTraining:
     """A new small model and the dataset it learns from, for the training loop."""
 
     fixed_settings = ("model",)
 
-    def __init__(self, config: TrainWorldModel) -> None:
+    def __init__(self, config: TrainWorldModel, head: Mapping[str, Tensor] | None = None) -> None:
         self.config = config
-        optimisation = config.optimisation
-        self.source = WindowSource(config.data, optimisation.frames)
+        optimisation, state = config.optimisation, config.model.state
+        self.source = WindowSource(config.data, optimisation.frames, () if state is None else state.names)
         torch.manual_seed(optimisation.seed)
         self.model = WorldModel(config.model)
+        if self.model.state_head is not None and head is not None:
+            self.model.state_head.load_state_dict(dict(head))
         images = self.source.images
         sample = np.random.default_rng(optimisation.seed).integers(len(images), size=min(len(images), 300))
         few = images[sample, :: max(1, images.shape[1] // 4)]
@@ -86,7 +119,7 @@ class PixelTraining:
 
     @property
     def extra_modules(self) -> Mapping[str, nn.Module]:
-        return {"first_stage": self.model.first_stage}
+        return self.model.other_modules
 
     def settings(self) -> Mapping[str, Any]:
         config = self.config
@@ -140,30 +173,36 @@ class PixelTraining:
     ) -> Tensor:
         condition = window.condition.expand(-1, -1, x.shape[2], -1, -1)
         prediction: Tensor = network(
-            torch.cat([x, condition], dim=1),
+            self.model.with_pose_map(torch.cat([x, condition], dim=1), window.robot),
             levels.float(),
             actions=window.actions,
             action_mask=action_mask,
+            states=None if window.robot is None else self.model.standardised(window.robot),
             gradient_checkpointing=self.config.optimisation.gradient_checkpointing,
         )
-        return prediction
+        return self.model.gated(prediction, window.condition)[0]
 
     @torch.no_grad()
     def _own_drawings(
         self, network: nn.Module, window: Window, action_mask: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The window with half of its later frames replaced by what the model draws for them in one step."""
-        latents, signal = window.latents, signal_levels().to(window.latents.device)
-        lanes, frames = latents.shape[0], latents.shape[2]
-        drawn = torch.rand((lanes, frames), generator=generator).to(latents.device) < 0.5
-        drawn[:, 0] = False
-        levels = torch.where(drawn, PURE, 20)
-        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-        alpha = signal[levels]
-        x = add_noise(latents, noise, alpha)
-        prediction = self._predict(network, x, window, levels, action_mask).float()
-        clean = clean_from(prediction, x, alpha, self.config.model.prediction)
-        return torch.where(drawn[:, None, :, None, None], clean, latents)
+        """The window with half of its later frames replaced by what the model draws for them in one step.
+
+        Each further pass (``own_depth``) draws another half from what the pass before left, so that drawings stand
+        upon drawings."""
+        history, signal = window.latents, signal_levels().to(window.latents.device)
+        lanes, frames = history.shape[0], history.shape[2]
+        for _ in range(self.config.forcing.own_depth):
+            drawn = torch.rand((lanes, frames), generator=generator).to(history.device) < 0.5
+            drawn[:, 0] = False
+            levels = torch.where(drawn, PURE, 20)
+            noise = torch.randn(history.shape, generator=generator).to(history.device)
+            alpha = signal[levels]
+            x = add_noise(history, noise, alpha)
+            prediction = self._predict(network, x, window, levels, action_mask).float()
+            clean = clean_from(prediction, x, alpha, self.config.model.prediction)
+            history = torch.where(drawn[:, None, :, None, None], clean, history)
+        return history
 
 
 def export(
@@ -175,4 +214,6 @@ def export(
     weights, state = trained_weights(out)
     model.unet.load_state_dict(weights)
     model.first_stage.load_state_dict(state["extra"]["first_stage"])
+    if model.state_head is not None:
+        model.state_head.load_state_dict(state["extra"]["state_head"])
     model.save(folder, card)

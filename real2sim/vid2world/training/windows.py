@@ -16,6 +16,7 @@ from real2sim.episodes.npz import dataset_files, read_dataset
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.training.diffusion_forcing import Window
+from real2sim.vid2world.training.train_states import read_states
 from real2sim.vid2world.world_model import WorldModel
 
 START_SHARE = 0.35
@@ -44,8 +45,9 @@ class WindowOptimisation(Optimisation):
 class WindowSource:
     """Draws windows of ``frames`` frames from all episodes of a folder."""
 
-    def __init__(self, folder: Path, frames: int) -> None:
+    def __init__(self, folder: Path, frames: int, state_names: tuple[str, ...] = ()) -> None:
         data = read_dataset(folder)
+        self.states = read_states([folder], state_names)[0] if state_names else None
         self.images, self.actions = data["image"], data["action"]
         if self.images.shape[1] < frames:
             raise ValueError(f"{folder}: episodes have {self.images.shape[1]} frames, windows need {frames}")
@@ -69,6 +71,7 @@ class WindowSource:
                 model.first_stage.encode(frames),
                 model.first_stage.encode(first),
                 model.scaled(torch.from_numpy(led.astype(np.float32)).to(model.device)),
+                None if self.states is None else self.states[episodes[:, None], times].to(model.device),
             )
 
 

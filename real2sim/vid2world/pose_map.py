@@ -1,0 +1,219 @@
+"""A robot's state drawn into the image: links and edges as lines, by forward kinematics and a pinhole camera."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Vector = tuple[float, ...]
+NEAREST = 0.05
+"""Points closer to the camera than this, in metres, are drawn as if they were here."""
+THINNEST = 0.75
+"""Radius in pixels below which lines get no thinner, so that none falls between pixels."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A rigid body, fixed to its parent or moved by one joint; it may belong to the robot or to an object."""
+
+    name: str
+    parent: str | None
+    """None stands for the world."""
+    position: Vector
+    """In the parent's frame, metres."""
+    rotation: Vector = (1.0, 0.0, 0.0, 0.0)
+    """In the parent's frame, a quaternion (w x y z)."""
+    joint: str | None = None
+    """State number that moves it."""
+    moves: Literal["turn", "slide"] = "turn"
+    """About the axis in radians, or along it in metres."""
+    axis: Vector = (0.0, 0.0, 1.0)
+    """In the link's own frame."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A thick line from one point of a link to another."""
+
+    channel: int
+    link: str
+    begin: Vector
+    end: Vector
+    radius: float
+    """Metres."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera."""
+
+    position: Vector
+    """Metres."""
+    forward: Vector
+    """Direction of view."""
+    up: Vector
+    """Direction of the image's upper side, perpendicular to ``forward``."""
+    field_of_view: float
+    """From the lower to the upper side, degrees."""
+
+
+@dataclass(frozen=True)
+class PoseMapConfig:
+    """What is drawn of a state, and where the camera stands."""
+
+    links: tuple[Link, ...]
+    """Parents first."""
+    lines: tuple[Line, ...]
+    camera: Camera
+
+    def __post_init__(self) -> None:
+        known: set[str] = set()
+        for link in self.links:
+            if link.parent is not None and link.parent not in known:
+                raise ValueError(f"pose_map: link {link.name!r} comes before its parent {link.parent!r}")
+            if link.name in known:
+                raise ValueError(f"pose_map: there are two links {link.name!r}")
+            known.add(link.name)
+        unknown = [line.link for line in self.lines if line.link not in known]
+        if unknown:
+            raise ValueError(f"pose_map: a line lies on link {unknown[0]!r}, which is not among the links")
+        channels = {line.channel for line in self.lines}
+        if channels != set(range(len(channels))) or not channels:
+            raise ValueError(
+                f"pose_map: channels must be numbered 0, 1, ... without gaps, got {sorted(channels)}"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Images that are drawn."""
+        return 1 + max(line.channel for line in self.lines)
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """State numbers that are looked at."""
+        return tuple(link.joint for link in self.links if link.joint is not None)
+
+
+class PoseMap(nn.Module):
+    """Draws states (n numbers) as images (n channels height width) in [0, 1].
+
+    A line is 1 on its middle, a half at its edge, and falls to 0 at twice its radius; where lines of one channel cross,
+    the larger value stays.  Nothing hides anything.
+    """
+
+    _rows: Tensor
+    _columns: Tensor
+    _offsets: Tensor
+    _turns: Tensor
+    _ends: Tensor
+    _radii: Tensor
+    _view: Tensor
+    _eye: Tensor
+
+    def __init__(self, config: PoseMapConfig, names: tuple[str, ...], height: int, width: int) -> None:
+        super().__init__()
+        self.config = config
+        self._joints = [None if link.joint is None else names.index(link.joint) for link in config.links]
+        self._lines_of = [
+            [place for place, line in enumerate(config.lines) if line.channel == channel]
+            for channel in range(config.channels)
+        ]
+        self._focal = height / 2 / math.tan(math.radians(config.camera.field_of_view) / 2)
+        rows, columns = torch.meshgrid(
+            torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij"
+        )
+        fixed = {
+            "rows": rows.flatten(),
+            "columns": columns.flatten(),
+            "offsets": torch.tensor([link.position for link in config.links]),
+            "turns": torch.stack([_matrix(link.rotation) for link in config.links]),
+            "ends": torch.tensor([[line.begin, line.end] for line in config.lines]),
+            "radii": torch.tensor([line.radius for line in config.lines]),
+            "view": _view(config.camera),
+            "eye": torch.tensor(config.camera.position),
+        }
+        for name, value in fixed.items():
+            self.register_buffer(f"_{name}", value.float(), persistent=False)
+        self._size = (height, width)
+
+    def points(self, states: Tensor) -> Tensor:
+        """Both ends of every line (n lines 2 3) in the world, metres."""
+        frames: dict[str | None, tuple[Tensor, Tensor]] = {}
+        one = torch.eye(3, dtype=states.dtype, device=states.device).expand(len(states), 3, 3)
+        frames[None] = one, states.new_zeros(len(states), 3)
+        for place, (link, joint) in enumerate(zip(self.config.links, self._joints, strict=True)):
+            turn, at = frames[link.parent]
+            at = at + turn @ self._offsets[place]
+            turn = turn @ self._turns[place]
+            if joint is not None:
+                axis = states.new_tensor(link.axis)
+                axis = axis / axis.norm()
+                if link.moves == "slide":
+                    at = at + (turn @ axis) * states[:, joint, None]
+                else:
+                    turn = turn @ _about(axis, states[:, joint])
+            frames[link.name] = turn, at
+        ends = [
+            torch.einsum("nij,kj->nki", frames[line.link][0], self._ends[place])
+            + frames[line.link][1][:, None]
+            for place, line in enumerate(self.config.lines)
+        ]
+        return torch.stack(ends, dim=1)
+
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Image places (... 2: columns to the right and rows downwards from the middle, in pixels) and depths (...) in
+        metres, of points (... 3)."""
+        seen = (points - self._eye) @ self._view.T
+        depth = seen[..., 2].clamp(min=NEAREST)
+        return self._focal * seen[..., :2] / depth[..., None], depth
+
+    def forward(self, states: Tensor) -> Tensor:
+        places, depths = self.project(self.points(states.float()))
+        begin, along = places[:, :, 0], places[:, :, 1] - places[:, :, 0]
+        length = along.square().sum(-1, keepdim=True).clamp(min=1e-6)
+        # All of (n lines pixels), in few passes over memory: how far along a line each pixel lies, and how far beside.
+        right = self._columns - begin[..., :1]
+        down = self._rows - begin[..., 1:]
+        share = (right * (along[..., :1] / length)).addcmul_(down, along[..., 1:] / length).clamp_(0, 1)
+        right.addcmul_(share, along[..., :1], value=-1)
+        down.addcmul_(share, along[..., 1:], value=-1)
+        away = right.square_().addcmul_(down, down).sqrt_()
+        narrow = (depths / (2 * self._focal * self._radii[:, None])).clamp(max=1 / (2 * THINNEST))
+        slope = share.mul_(narrow[..., 1:] - narrow[..., :1]).add_(narrow[..., :1])
+        values = away.mul_(slope).neg_().add_(1).clamp_(min=0)
+        channels = [values[:, lines].amax(dim=1) for lines in self._lines_of]
+        return torch.stack(channels, dim=1).unflatten(-1, self._size)
+
+
+def _matrix(quaternion: Vector) -> Tensor:
+    length = math.hypot(*quaternion)
+    w, x, y, z = (value / length for value in quaternion)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.tensor(rows)
+
+
+def _about(axis: Tensor, angles: Tensor) -> Tensor:
+    """Rotations (n 3 3) by ``angles`` (n) about a unit axis (Rodrigues' formula)."""
+    x, y, z = axis
+    zero = axis.new_zeros(())
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
+    sine, cosine = angles.sin()[:, None, None], angles.cos()[:, None, None]
+    return torch.eye(3, dtype=axis.dtype, device=axis.device) + sine * cross + (1 - cosine) * (cross @ cross)
+
+
+def _view(camera: Camera) -> Tensor:
+    """Rows: right, down and forward in the world."""
+    forward = torch.tensor(camera.forward).double()
+    forward = forward / forward.norm()
+    up = torch.tensor(camera.up).double()
+    right = torch.linalg.cross(forward, up)
+    right = right / right.norm()
+    return torch.stack([right, torch.linalg.cross(forward, right), forward])

@@ -1,0 +1,71 @@
+"""What a world model knows of a robot's proprioceptive state: names, commands, and how the state enters the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from real2sim.vid2world.pose_map import PoseMapConfig
+
+
+@dataclass(frozen=True)
+class Command:
+    """A commanded position that displacements move: ``min(max(command + action, low), high)``, and after each step
+    brought to within ``lead`` of the measured position, as a controller does that stores up no commands."""
+
+    name: str
+    """State number that holds the command."""
+    action: int
+    """Which of the action's numbers moves it, in the state's unit."""
+    low: float
+    high: float
+    measured: str
+    """State number that follows the command."""
+    lead: float
+    """How far the command may run ahead of it."""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"command {self.name!r}: low must be below high, got {self.low} and {self.high}")
+        if self.lead <= 0:
+            raise ValueError(f"command {self.name!r}: lead must be above 0, got {self.lead}")
+
+
+@dataclass(frozen=True)
+class StateConfig:
+    """The state that conditions a world model, and the network that predicts the next one."""
+
+    names: tuple[str, ...]
+    """Numbers of the state, by the names that the dataset's ``state_names`` has."""
+    commands: tuple[Command, ...] = ()
+    """State numbers that are computed from the action, not learned."""
+    width: int = 256
+    """Of the layers of the network that predicts the next state."""
+    layers: int = 4
+    frequencies: int = 4
+    """Sines and cosines of each number that the network sees besides it; contact is decided by millimetres."""
+    pose_map: PoseMapConfig | None = None
+    """Robot and objects drawn as lines where camera and kinematics are known.  Where they are not, the network draws
+    a map of its own from the state (``unet.learned_map``)."""
+
+    def __post_init__(self) -> None:
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise ValueError(f"state: expected different names, found {self.names}")
+        joints = () if self.pose_map is None else self.pose_map.joints
+        used = [(name, "pose_map") for name in joints]
+        for command in self.commands:
+            used += [(command.name, "commands"), (command.measured, "commands")]
+        for name, place in used:
+            if name not in self.names:
+                known = ", ".join(self.names)
+                raise ValueError(
+                    f"state.{place} uses {name!r}, which is not a number of the state; there are {known}"
+                )
+        for name in ("width", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"state.{name} must be at least 1, got {getattr(self, name)}")
+        if self.frequencies < 0:
+            raise ValueError(f"state.frequencies must be at least 0, got {self.frequencies}")
+
+    def index(self, name: str) -> int:
+        """Where a number lies in the state."""
+        return self.names.index(name)

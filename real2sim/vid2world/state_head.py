@@ -1,0 +1,131 @@
+"""Predicts a robot's next state from its state and the action, one step at a time or many in a row."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from real2sim.vid2world.state_config import StateConfig
+
+
+def start_states(
+    config: StateConfig | None, states: np.ndarray | None, lanes: int, device: torch.device
+) -> Tensor | None:
+    """The states at the start frames of ``lanes`` lanes as a tensor (lanes numbers), None for a model without states.
+
+    Raises ValueError if they are missing, too many, of another shape or not finite.
+    """
+    if config is None:
+        if states is not None:
+            raise ValueError("this world model knows no robot state; leave states out")
+        return None
+    expected = (lanes, len(config.names))
+    if states is None or states.shape != expected:
+        found = "none" if states is None else f"an array {states.shape}"
+        raise ValueError(
+            f"this world model needs the robot's state at each start frame, {expected}, and was given {found}; "
+            "does the suite's start_frames.npz hold them?"
+        )
+    if not np.isfinite(states).all():
+        raise ValueError("a start state is not finite; record the start frames again")
+    return torch.from_numpy(np.ascontiguousarray(states, np.float32)).to(device)
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        last = nn.Linear(width, width)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(nn.Linear(width, width), nn.SiLU(), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(self.norm(x))
+
+
+class StateHead(nn.Module):
+    """A residual network on standardised numbers; what is commanded is computed exactly.
+
+    It predicts changes in units of their usual size, so a number that never changes in the data stays for ever.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    change_mean: Tensor
+    change: Tensor
+    action_scale: Tensor
+    _low: Tensor
+    _high: Tensor
+    _lead: Tensor
+
+    def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
+        super().__init__()
+        self.config = config
+        numbers = len(config.names)
+        # In double precision, so that models stored as float16 keep them whole.
+        for name, value in (("mean", 0.0), ("spread", 1.0), ("change_mean", 0.0), ("change", 1.0)):
+            self.register_buffer(name, torch.full((numbers,), value, dtype=torch.float64))
+        self.register_buffer("action_scale", torch.tensor(action_scale), persistent=False)
+        commands = config.commands
+        self._command = [config.index(command.name) for command in commands]
+        self._measured = [config.index(command.measured) for command in commands]
+        self._action = [command.action for command in commands]
+        for name in ("low", "high", "lead"):
+            values = torch.tensor([getattr(command, name) for command in commands])
+            self.register_buffer(f"_{name}", values, persistent=False)
+        inputs = (numbers + len(commands)) * (1 + 2 * config.frequencies) + len(action_scale) + len(commands)
+        self.entry = nn.Linear(inputs, config.width)
+        self.blocks = nn.Sequential(*[_Block(config.width) for _ in range(config.layers)])
+        self.exit = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, numbers))
+
+    @torch.no_grad()
+    def fit(self, states: Tensor) -> None:
+        """Take sizes of numbers and of their changes from recorded states (episodes t numbers)."""
+        flat, changes = states.double().flatten(0, 1), states.double().diff(dim=1).flatten(0, 1)
+        self.mean.copy_(flat.mean(0))
+        self.spread.copy_(flat.std(0).clamp(min=1e-4))
+        self.change.copy_(changes.std(0))
+        self.change_mean.copy_(changes.mean(0))
+        still = changes.abs().amax(0) == 0
+        self.change[still] = 0
+        self.change_mean[still] = 0
+
+    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
+        """The next state (b numbers) after ``actions`` (b actions), both in the dataset's units."""
+        target = state[:, self._command] + actions[:, self._action]
+        target = torch.minimum(torch.maximum(target, self._low), self._high)
+        change = self._change(state, actions, target)
+        following = state + self.change.float() * change + self.change_mean.float()
+        if self._command:
+            measured = following[:, self._measured]
+            target = torch.minimum(torch.maximum(target, measured - self._lead), measured + self._lead)
+            following = following.index_copy(1, torch.tensor(self._command, device=state.device), target)
+        return following
+
+    def rollout(self, state: Tensor, actions: Tensor) -> Tensor:
+        """States (b t numbers) after each of ``actions`` (b t actions), each predicted from the one before."""
+        states = []
+        for step in range(actions.shape[1]):
+            state = self(state, actions[:, step])
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    def standardised(self, state: Tensor) -> Tensor:
+        """The state (... numbers) with mean 0 and deviation 1 over the data."""
+        return (state - self.mean.float()) / self.spread.float()
+
+    def _change(self, state: Tensor, actions: Tensor, target: Tensor) -> Tensor:
+        ahead = (target - state[:, self._measured]) / self._lead
+        aimed = (target - self.mean[self._measured].float()) / self.spread[self._measured].float()
+        numbers = torch.cat([self.standardised(state), aimed], dim=1)
+        waves = [numbers]
+        for power in range(self.config.frequencies):
+            angle = numbers * (math.pi / 4 * 2**power)
+            waves += [angle.sin(), angle.cos()]
+        x = self.entry(torch.cat([*waves, actions * self.action_scale, ahead], dim=1))
+        change: Tensor = self.exit(self.blocks(x))
+        return change

@@ -1,0 +1,106 @@
+"""Training of a world model that draws frames from states, on single recorded frames and the states there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from real2sim.episodes.npz import read_dataset
+from real2sim.vid2world.training.train_states import read_states
+from real2sim.vid2world.training.windows import WindowOptimisation
+from real2sim.vid2world.world_model import WorldModel
+from real2sim.vid2world.world_model_config import WorldModelConfig
+
+MOVED = 0.04
+"""Difference from the start frame, in the range [-1, 1], from which a pixel counts as changed."""
+
+
+@dataclass(frozen=True)
+class RenderingConfig:
+    """What weighs how much when frames are drawn from states."""
+
+    changed: float = 4.0
+    """Extra weight of pixels that differ from the start frame, and of their neighbours."""
+    edges: float = 8.0
+    """Extra weight of changed pixels per unit of local contrast: fingers, handles and outlines are thin."""
+    squared: float = 2.0
+    """Weight of squared differences beside absolute ones."""
+    gate: float = 0.02
+    """Price of drawing a pixel anew where nothing has changed."""
+
+
+class RenderingTraining:
+    """A world model that draws from states, and the dataset it learns from, for the training loop."""
+
+    fixed_settings = ("model",)
+
+    def __init__(
+        self,
+        model: WorldModelConfig,
+        rendering: RenderingConfig,
+        optimisation: WindowOptimisation,
+        data: Path,
+        head: Mapping[str, Tensor],
+    ) -> None:
+        if model.state is None or model.draws_from != "state":
+            raise ValueError('drawing from states is trained for draws_from="state" only')
+        self.rendering, self.optimisation = rendering, optimisation
+        self.images = read_dataset(data, ("image",))["image"]
+        self.states, _ = read_states([data], model.state.names)
+        torch.manual_seed(optimisation.seed)
+        self.model = WorldModel(model)
+        sample = np.random.default_rng(optimisation.seed).integers(
+            len(self.images), size=min(len(self.images), 300)
+        )
+        few = self.images[sample, :: max(1, self.images.shape[1] // 4)]
+        self.model.first_stage.fit(few.reshape(-1, *self.images.shape[2:]))
+        assert self.model.state_head is not None
+        self.model.state_head.load_state_dict(dict(head))
+        self.model.state_head.requires_grad_(False)
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.model.unet
+
+    @property
+    def extra_modules(self) -> Mapping[str, nn.Module]:
+        return self.model.other_modules
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"model": self.model.config, "rendering": self.rendering, "optimisation": self.optimisation}
+
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        count = self.optimisation.windows * self.optimisation.frames
+        episodes = rng.integers(len(self.images), size=count)
+        times = rng.integers(1, self.images.shape[1], size=count)
+        device = self.model.device
+        stage = self.model.first_stage
+        target = stage.encode(torch.from_numpy(self.images[episodes, times][:, None]).to(device))
+        start = stage.encode(torch.from_numpy(self.images[episodes, 0][:, None]).to(device))
+        robot = self.states[torch.from_numpy(episodes), torch.from_numpy(times)][:, None].to(device)
+        drawn, share = self.model.rendered(network, start, robot)
+        return {"loss": rendering_loss(self.rendering, stage, drawn, share, target, start)}
+
+
+def rendering_loss(
+    config: RenderingConfig, stage: Any, drawn: Tensor, share: Tensor | None, target: Tensor, start: Tensor
+) -> Tensor:
+    """One number for latents of drawn, recorded and start frames (b c 1 h w) and the gate's shares (b p*p 1 h w)."""
+    drawn, target, start = (stage.pixels(latents[:, :, 0]) for latents in (drawn, target, start))
+    changed = ((target - start).abs().amax(dim=1, keepdim=True) > MOVED).float()
+    near = F.max_pool2d(changed, 3, stride=1, padding=1)
+    contrast = F.max_pool2d(target, 3, 1, 1) + F.max_pool2d(-target, 3, 1, 1)
+    weight = 1 + near * (config.changed + config.edges * contrast.mean(dim=1, keepdim=True))
+    error = drawn - target
+    loss = ((error.abs() + config.squared * error.square()) * weight).mean()
+    if share is not None:
+        anew = F.pixel_shuffle(share[:, :, 0], stage.patch).clamp(0, 1)
+        loss = loss + config.gate * (anew * (1 - near)).mean()
+    return loss
