@@ -9,8 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
+from pkgutil import resolve_name
 from typing import TypeVar
 
 from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, failure
@@ -83,24 +82,14 @@ def collect(arguments: Sequence[str]) -> None:
 
 def train_world_model(arguments: Sequence[str]) -> None:
     """Train a world model with Diffusion Forcing: a small new one, or with --released a converted one."""
-    out: Path
-    folder: Path | None
-    if any(word.split("=")[0] == "--released" for word in arguments):
-        from real2sim.vid2world.training.train_released import TrainReleased, train_released
+    from real2sim.drawer.presets import fill_in
+    from real2sim.vid2world.load import TRAININGS
 
-        released = _parse(TrainReleased, "train world-model", arguments)
-        out, folder = released.out, train_released(released)
-    else:
-        from real2sim.drawer.presets import perception_targets
-        from real2sim.vid2world.training.train_small import TrainWorldModel
-        from real2sim.vid2world.training.train_small import train_world_model as train
-
-        small = _parse(TrainWorldModel, "train world-model", arguments)
-        if small.perception.weight and not small.perception.targets:
-            seen = replace(small.perception, targets=perception_targets(small.data))
-            small = replace(small, perception=seen)
-        out, folder = small.out, train(small)
-    print(f"world model: {folder}" if folder else UNFINISHED.format(out))
+    given = {word.split("=")[0] for word in arguments}
+    chosen = next((place for option, place in TRAININGS.items() if option in given), TRAININGS[""])
+    config = fill_in(_parse(resolve_name(chosen), "train world-model", arguments))
+    folder = config.run()
+    print(f"world model: {folder}" if folder else UNFINISHED.format(config.out))
 
 
 def train_policy(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""From a folder to the world model in it, of any kind, and how it draws where the folder is not to decide."""
+"""The kinds of world models: how each is loaded and trained, and how it draws where its folder is not to decide."""
 
 from __future__ import annotations
 
@@ -122,6 +122,11 @@ def _released(folder: Path, device: str) -> LoadedWorldModel:
 
 LOADERS: Mapping[str, Callable[[Path, str], LoadedWorldModel]] = {MODEL: _small, RELEASED: _released}
 """Kind, as ``config.json`` says it -> what loads a folder of that kind onto a device."""
+TRAININGS: Mapping[str, str] = {
+    "--released": "real2sim.vid2world.training.train_released:TrainReleased",
+    "": "real2sim.vid2world.training.train_small:TrainWorldModel",
+}
+"""Option that chooses a training of ``real2sim train world-model`` -> its configuration, whose ``run`` trains."""
 
 
 def load_model(

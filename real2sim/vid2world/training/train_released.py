@@ -77,7 +77,11 @@ class TrainReleased:
         checkpoint_every=1000,
     )
     max_minutes: float = math.inf
-    """Stop (resumably) after this many minutes."""
+    """Stop after this time; run the same command again to resume."""
+
+    def run(self) -> Path | None:
+        """Train; see `train_released`."""
+        return train_released(self)
 
 
 def train_released(config: TrainReleased) -> Path | None:

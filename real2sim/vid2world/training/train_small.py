@@ -58,7 +58,11 @@ class TrainWorldModel:
     """Folder of a world model (or its config.json) whose configuration the new one has, in the place of ``model``:
     the way to a model with a robot's state."""
     max_minutes: float = math.inf
-    """Stop (resumably) after this many minutes."""
+    """Stop after this time; run the same command again to resume."""
+
+    def run(self) -> Path | None:
+        """Train; see `train_world_model`."""
+        return train_world_model(self)
 
 
 def train_world_model(config: TrainWorldModel) -> Path | None:
