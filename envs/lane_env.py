@@ -1,5 +1,4 @@
-"""Lanes behind Gymnasium's interfaces: a vector environment, and the same with one lane as a scalar
-environment."""
+"""Gymnasium environments on lanes: a vector environment, and a scalar one with a single lane."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ OPTIONS = ("task", "start", "episode_seed", "reset_mask")
 
 
 class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
-    """All lanes of a suite's world, drawn as one batch.
+    """A vector environment whose lanes are simulated as one batch.
 
     ``reset(seed=, options=)`` takes one seed for lanes seed, seed + 1, ... or a list, and as options
 
@@ -56,7 +55,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         normalized_actions: bool = False,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode {render_mode!r} is not offered; use None or 'rgb_array'")
+            raise ValueError(f"render_mode {render_mode!r} is not supported; use None or 'rgb_array'")
         self.num_envs = num_envs
         self.render_mode = render_mode
         self._robot, self._normalized = suite.robot, normalized_actions
@@ -105,17 +104,17 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
             raise ResetNeeded("call reset before step")
         if not self._lanes.running.any():
             raise ResetNeeded("every episode has ended; call reset before the next step")
-        moment = self._lanes.step(from_normalized(self._robot, actions) if self._normalized else actions)
-        self._terminated |= moment.terminated
-        self._truncated |= moment.truncated
+        result = self._lanes.step(from_normalized(self._robot, actions) if self._normalized else actions)
+        self._terminated |= result.terminated
+        self._truncated |= result.truncated
         rewards = np.zeros(self.num_envs)
         infos: dict[str, Any] = {}
         for lane in range(self.num_envs):
             info = self._description(lane)
-            if moment.stepped[lane]:
-                self._seen[lane].append(moment.frames[lane].copy())
-            if moment.terminated[lane] or moment.truncated[lane]:
-                known = None if moment.success is None else bool(moment.success[lane])
+            if result.stepped[lane]:
+                self._seen[lane].append(result.frames[lane].copy())
+            if result.terminated[lane] or result.truncated[lane]:
+                known = None if result.success is None else bool(result.success[lane])
                 info |= self._verdict(lane, known)
                 rewards[lane] = float(info.get("success", False))
             infos = self._add_info(infos, info, lane)
@@ -140,7 +139,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
                 f"reset_mask must be a bool array ({self.num_envs},) with at least one True, got {mask!r}"
             )
         if any(start is None for lane, start in enumerate(self._starts) if not mask[lane]):
-            raise ResetNeeded("the first reset must begin every lane; leave reset_mask out")
+            raise ResetNeeded("the first reset must start every lane; leave out reset_mask")
         return [int(lane) for lane in np.flatnonzero(mask)]
 
     def _seed_lanes(self, lanes: Sequence[int], seed: int | Sequence[int | None] | None) -> None:
@@ -254,7 +253,7 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
         return None if frames is None else frames[0]
 
     def close(self) -> None:
-        """Free what the world holds."""
+        """Release the world's resources."""
         self._lanes.close()
 
 

@@ -243,10 +243,10 @@ class RemotePolicy:
                     f"{robot.name!r} has {', '.join(names)}"
                 )
             return
-        told = self._greeting.get("action_names")
-        if told is not None and tuple(map(str, told)) != names:
+        theirs = self._greeting.get("action_names")
+        if theirs is not None and tuple(map(str, theirs)) != names:
             raise ValueError(
-                f"the server answers with the action numbers {', '.join(map(str, told))}, robot {robot.name!r} "
+                f"the server answers with the action numbers {', '.join(map(str, theirs))}, robot {robot.name!r} "
                 f"has {', '.join(names)}"
             )
 

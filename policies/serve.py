@@ -51,9 +51,9 @@ class PolicyLane:
 
     def act(self, observation: dict[str, Any]) -> np.ndarray:
         """The actions of a frame (K n) for an observation as `RemotePolicy` sends it."""
-        robot, told = self._robot, [self._instruction]
+        robot, instructions = self._robot, [self._instruction]
         if robot is None:
-            return self._policy.act(observe_frames(observation[IMAGE_KEY][None], told))
+            return self._policy.act(observe_frames(observation[IMAGE_KEY][None], instructions))
         if len(robot.cameras) == 1:
             canvas = observation[IMAGE_KEY][None]
         else:
@@ -62,7 +62,9 @@ class PolicyLane:
                 raise ValueError(f"the observation has no {OBSERVATION + missing[0]!r}")
             canvas = robot.canvas({c.name: observation[OBSERVATION + c.name][None] for c in robot.cameras})
         state = observation.get(STATE_KEY)
-        actions = self._policy.act(observe(robot, canvas, told, None if state is None else state[None]))
+        actions = self._policy.act(
+            observe(robot, canvas, instructions, None if state is None else state[None])
+        )
         return actions.reshape(-1, robot.action_width)
 
 

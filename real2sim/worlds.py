@@ -1,4 +1,4 @@
-"""The worlds an episode can happen in, behind one surface: a learned world model, or physics."""
+"""From a name to a world: a learned world model, or physics."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ModelWorld:
         return self._model.robot_state(state)[:, [names.index(name) for name in self._robot.state_names]]
 
     def outcomes(self, state: Any) -> None:
-        """A world model does not know; a judge has to look."""
+        """None: a judge decides the outcomes of a world model."""
         return None
 
 
@@ -111,7 +111,7 @@ def open_physics(suite: Suite) -> World:
 
 
 def model_folder(name: str, suite: Suite) -> Path:
-    """Where a world model lies."""
+    """Folder of a world model."""
     folder = suite.folder / MODEL if name == MODEL else Path(name).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -122,7 +122,7 @@ def model_folder(name: str, suite: Suite) -> Path:
 
 
 def world_fingerprint(name: str, suite: Suite, sampling: SamplingOverrides | None = None) -> str:
-    """Tells worlds apart whose rows must not be mixed in one run."""
+    """Identity of a world; rows of different worlds must not be mixed in one run."""
     if name == PHYSICS_WORLD:
         return PHYSICS_WORLD
     return (

@@ -1,4 +1,4 @@
-"""Episodes as films: mp4 through PyAV, animated GIF through Pillow."""
+"""Episodes as videos: mp4 through PyAV, animated GIF through Pillow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from real2sim.episodes.run_folder import RunFolder
 from real2sim.files import atomic_write
 
 SHORTEST_SIDE = 256
-"""Pixels that the shorter side has at least: players blur smaller films."""
+"""Pixels that the shorter side has at least: players blur smaller videos."""
 
 
 def write_video(path: Path | str, frames: np.ndarray, frames_per_second: float = 3.0) -> Path:
@@ -36,15 +36,15 @@ def write_video(path: Path | str, frames: np.ndarray, frames_per_second: float =
 
 
 def write_episode(run: Path | str, episode: str, path: Path | str, frames_per_second: float = 3.0) -> Path:
-    """Write the film of an episode of a run."""
+    """Write the video of an episode of a run."""
     frames, _ = RunFolder(run).episode(episode)
     return write_video(path, frames, frames_per_second)
 
 
 def side_by_side(films: Sequence[np.ndarray]) -> np.ndarray:
-    """Several films (t h w 3) of one height as one; a shorter one stands still at its last frame."""
+    """Videos (t h w 3) of equal height side by side; shorter ones hold their last frame."""
     if not films:
-        raise ValueError("there is no film to show")
+        raise ValueError("there is no video to show")
     length = max(len(film) for film in films)
     held = [np.concatenate([film, np.repeat(film[-1:], length - len(film), axis=0)]) for film in films]
     return np.concatenate(held, axis=2)

@@ -1,4 +1,4 @@
-"""The whole loop on a laptop: roll all shipped policies out, judge, report."""
+"""The complete evaluation on a laptop: roll out the shipped policies, judge the episodes, write the report."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Rank the shipped policies inside the shipped world model, and compare with how they really do."""
+    """Rank the shipped policies in the shipped world model and compare with their real success rates."""
 
     out: Path
-    """Folder for the run and the report; an unfinished demo is continued."""
+    """Folder for the run and the report; an unfinished demo is resumed."""
     suite: str = "drawer"
     """Name of a shipped suite, or a suite folder with a world model, a judge and policies."""
     starts: int = 50
@@ -30,15 +30,15 @@ class DemoConfig:
     seed: int = 0
     """Seed of the run."""
     replays: bool = True
-    """Also replay the scripted controllers, a second and harder set."""
+    """Also replay the scripted controllers, a second, harder set."""
     processes: int | None = None
-    """Worker processes; by default one per processor core."""
+    """Number of worker processes; one per CPU core by default."""
     device: str = "cpu"
     """`cpu` or `cuda`."""
 
 
 def demo(config: DemoConfig) -> Report:
-    """Roll out, score and report; every step is one that `real2sim` also offers alone."""
+    """Roll out, score and report; each step is also a command of its own."""
     run = config.out / "run"
     rollout(
         RolloutConfig(
@@ -57,7 +57,7 @@ def demo(config: DemoConfig) -> Report:
 
 
 def rate_table(report: Report) -> str:
-    """The rates of every set, policy and task, simulated beside real, as text."""
+    """Simulated and real success rates of every set, policy and task, as text."""
     lines = []
     for name, rows in report.rates.groupby("set", sort=False):
         lines.append(f"{name}:")
@@ -71,7 +71,7 @@ def rate_table(report: Report) -> str:
 
 
 def agreement_lines(report: Report) -> str:
-    """Pearson r, MMRV and mean absolute error of every set, with the number of policies behind them."""
+    """Pearson r, MMRV and mean absolute error of every set, with the number of policies."""
     lines = []
     for name, facts in report.metrics["sets"].items():
         pooled = facts["pooled"]

@@ -1,4 +1,4 @@
-"""How many episodes can be drawn as one batch: memory is measured with few lanes, and the line through it followed."""
+"""How many lanes fit into memory: measured with few lanes and extrapolated linearly."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import Suite
 
 FEW, MORE = 1, 4
-"""Lanes that are tried; each adds the same memory."""
+"""Numbers of lanes that are measured; each further lane needs the same memory."""
 LADDER = (1, 2, 4, 8, 12, 16, 25, 32, 50, 64, 100, 128, 256)
-"""Numbers to choose from. The gaps swallow what two measurements differ by, and more than that many lanes are
-hardly faster anywhere."""
+"""Numbers to choose from. The gaps absorb measurement noise, and more lanes are hardly faster on any machine."""
 MOST_ON_CPU = 64
 RESERVE = 0.1
-"""Share of the limit that stays free."""
+"""Fraction of the limit that stays free."""
 
 
 def fitting_lanes(
     world: World, suite: Suite, device: str = "cpu", limit: float | None = None, processes: int = 1
 ) -> int:
-    """Lanes of ``suite`` that one process can draw in ``limit`` gigabytes, by default half of the free memory.
+    """Number of lanes of ``suite`` that one process can run in ``limit`` gigabytes, by default half of the free
+    memory.
 
     Raises ValueError if not even one lane fits.
     """
@@ -39,14 +39,14 @@ def fitting_lanes(
     chosen = [lanes for lanes in LADDER if lanes <= min(fits, most)]
     if not chosen:
         raise ValueError(
-            f"one lane needs {one / 1e9:.2f} GB and {usable / 1e9:.2f} GB may be used; raise --memory-limit or use "
+            f"one lane needs {one / 1e9:.2f} GB and {usable / 1e9:.2f} GB are allowed; raise --memory-limit or use "
             "a smaller world model"
         )
     return chosen[-1]
 
 
 def _episode(world: World, suite: Suite, lanes: int) -> None:
-    """Draw a whole episode in every lane: the history, and with it the memory, grows at first."""
+    """Run a whole episode in every lane, because memory grows with the history."""
     task = suite.tasks[0]
     starts = suite.starts(task.name)
     state = world.reset([starts[lane % len(starts)] for lane in range(lanes)], list(range(lanes)))
@@ -57,7 +57,7 @@ def _episode(world: World, suite: Suite, lanes: int) -> None:
 
 
 def peak_memory(run: Callable[[], None], device: str) -> float:
-    """Bytes that this process holds at most while ``run`` runs: on the GPU, or in main memory."""
+    """Peak memory of this process in bytes while ``run`` runs, on the GPU or in main memory."""
     if device.startswith("cuda"):
         import torch
 
@@ -77,7 +77,7 @@ def peak_memory(run: Callable[[], None], device: str) -> float:
 
 
 def free_memory(device: str) -> float:
-    """Bytes that can still be had."""
+    """Free memory in bytes."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,4 +1,4 @@
-"""What a rollout is asked for."""
+"""Configuration of a rollout."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from real2sim.evaluation.policy_sources import ALL_SHIPPED
 from real2sim.vid2world.load import SamplingOverrides
 
 MOST_LANES, MOST_PROCESSES = 100_000, 1024
-"""No machine draws more at once; larger numbers are typing errors."""
+"""No machine runs more at once; larger numbers are typing errors."""
 
 
 @dataclass(frozen=True)
 class RolloutConfig:
-    """Roll policies out and keep every episode in a run folder."""
+    """Roll out policies and save every episode in a run folder."""
 
     out: Path
-    """Run folder; one that exists is continued: episodes that are in it are not made again."""
+    """Run folder; an existing one is resumed, and finished episodes are not run again."""
     policies: tuple[str, ...] = (ALL_SHIPPED,)
     """Shipped names, `shipped` for all of them, folders, `random`, `replay:<controller>`, `replay:all`, or
     ws://host:port of a policy server.  `name=place` gives a folder or server another name, `family:name=place`
@@ -29,27 +29,26 @@ class RolloutConfig:
     suite: str = "drawer"
     """Name of a shipped suite, or a suite folder."""
     tasks: tuple[str, ...] = ()
-    """Tasks of the suite; none means all."""
+    """Tasks of the suite to run; all by default."""
     starts: int = 50
-    """How many of each task's start frames; every policy begins from the same ones."""
+    """Number of start frames per task; every policy starts from the same ones."""
     seed: int = 0
-    """Seed of the run; the seed of an episode is derived from it and the start, not from the policy."""
+    """Seed of the run; episode seeds are derived from it and the start, so all policies share them."""
     world: str = "world_model"
     """`world_model` for the suite's own, a folder with another world model, or `mujoco` for physics."""
     sampling: Annotated[SamplingOverrides, tyro.conf.arg(name="")] = SamplingOverrides()
-    """How the world model draws, where it is not to draw as its folder says."""
+    """Overrides of the world model's sampling settings."""
     lanes: int | Literal["auto"] = 25
-    """Episodes that are drawn as one batch; `auto` takes as many as fit into the memory, measured at the start."""
+    """Episodes that are simulated as one batch; `auto` measures how many fit into memory."""
     memory_limit: float | None = None
-    """Gigabytes that a process may use for drawing with `--lanes auto`; by default half of what is free, shared by
-    the processes."""
+    """Memory limit in gigabytes for `--lanes auto`; by default half of the free memory, shared by the processes."""
     processes: int | None = None
-    """Local worker processes; by default one per processor core, or one with a GPU.  Ignored under `accelerate
+    """Number of local worker processes; by default one per CPU core, or one with a GPU. Ignored under `accelerate
     launch`, where every launched process takes its share."""
     device: str = "cpu"
-    """`cpu` or `cuda`; the small models that are shipped are made for processors."""
+    """`cpu` or `cuda`; the small shipped models are made for CPUs."""
     threads: int = 1
-    """Processor threads per process."""
+    """CPU threads per process."""
 
     def __post_init__(self) -> None:
         check_whole("starts", self.starts)

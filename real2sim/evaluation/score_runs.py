@@ -21,12 +21,11 @@ class ScoreConfig:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders."""
     judge: Path | None = None
-    """Model folder of a classifier, or a CSV with labels given by people; by default the classifier of the
-    run's suite."""
+    """Model folder of a judge, or a CSV file with human labels; by default the judge of the run's suite."""
 
 
 def score_runs(config: ScoreConfig) -> list[Path]:
-    """Score each run; gives the files with the scores."""
+    """Score each run and return the score files."""
     from real2sim.success.judge import open_judge
     from real2sim.success.score import score
 
@@ -36,7 +35,7 @@ def score_runs(config: ScoreConfig) -> list[Path]:
 
 
 def suite_judge(run: Path) -> Path:
-    """The classifier of the suite that a run was made in."""
+    """The judge of the suite that a run was made in."""
     folder = load_suite(RunFolder(run).suite()).folder / JUDGE_FOLDER
     if not folder.is_dir():
         raise FileNotFoundError(

@@ -1,4 +1,4 @@
-"""One worker process of a rollout: makes its share of the batches and ends with the process that started it."""
+"""One worker process of a rollout; it exits when its parent does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _leave_with_parent() -> None:
 
 
 def main() -> None:
-    """Do this worker's share of the rollout that the starting process describes on standard input."""
+    """Run this worker's share of the rollout that its parent describes on standard input."""
     from real2sim.evaluation.run import rollout_share
 
     config = config_from_dict(RolloutConfig, json.loads(_read_line()))

@@ -1,5 +1,4 @@
-"""Local worker processes: each makes its share of a rollout's batches and dies with the process that started
-it."""
+"""Local worker processes, each running its share of a rollout's batches; they exit with their parent."""
 
 from __future__ import annotations
 

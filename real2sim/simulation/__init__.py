@@ -1,1 +1,1 @@
-"""Suites, lanes and the loop in which a policy and a world take turns."""
+"""Suites, lanes, and the loop that alternates policy and world."""

@@ -1,4 +1,4 @@
-"""Whether what a policy answers is what the robot can do."""
+"""Checks of a policy's actions against the robot's action space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from real2sim.robot import Robot
 
 
 def as_numbers(actions: Any, where: str) -> np.ndarray:
-    """What a policy answered as an array: NumPy's, torch's on any device and of any type, or lists."""
+    """A policy's answer as a NumPy array; it may be an array, a tensor on any device, or nested lists."""
     detach = getattr(actions, "detach", None)
     if detach is not None:
         actions = detach().cpu()

@@ -1,7 +1,8 @@
 """The contracts of a simulation: what a World, its State, a Policy and a Judge must do.
 
-An evaluation puts these together: a policy acts on observations, a world draws what follows, a judge says which
-episodes succeeded.  n is the width of the robot's action, K the actions per frame (`real2sim.robot.Robot`).
+An evaluation puts these together: a policy acts on observations, a world produces the next frames, a judge
+decides which episodes succeeded. n is the width of the robot's action, K the actions per frame
+(`real2sim.robot.Robot`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class State(Protocol):
-    """What a world remembers of the episodes it draws."""
+    """What a world remembers of its running episodes."""
 
     def select(self, indices: Sequence[int]) -> Any:
         """The state of some of its episodes only."""
@@ -30,18 +31,18 @@ class State(Protocol):
 
 
 class World(Protocol):
-    """Draws the next camera frame of every episode: a world model, or physics."""
+    """Produces the next camera frame of every episode: a world model, or physics."""
 
     @property
     def name(self) -> str:
-        """What rows call it, e.g. ``"world_model"`` or ``"mujoco"``."""
+        """Its name in rows, e.g. ``"world_model"`` or ``"mujoco"``."""
 
     @property
     def frame_passes_per_frame(self) -> int:
         """Passes of the network over one frame that one new frame costs; 0 for physics."""
 
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
-        """A state that stands at the start frames."""
+        """The state at the start frames."""
 
     def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
         """Next canvases uint8 (b h w 3) and state, after the K actions of a frame, float32 (b K n)."""
@@ -50,7 +51,8 @@ class World(Protocol):
         """Proprioceptive state of the robot, float32 (b m), where the world knows or predicts it; else None."""
 
     def outcomes(self, state: Any) -> np.ndarray | None:
-        """Whether each episode's task is done, bool (b,), where the world knows; None where a judge must look."""
+        """Whether each episode's task is done, bool (b,), where the world knows; None where a judge has to
+        decide."""
 
 
 @runtime_checkable

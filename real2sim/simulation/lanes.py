@@ -1,4 +1,4 @@
-"""Episodes that run side by side: the one place where a world is stepped and an episode ends."""
+"""A batch of running episodes: the one place where a world is stepped and episodes end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from real2sim.simulation.suite import Start, Suite
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepResult:
     """All lanes after a step; a lane that had ended before keeps its last frame and is not ``stepped``."""
 
     frames: np.ndarray
@@ -34,7 +34,7 @@ class Moment:
 
 @dataclass
 class _Group:
-    """Lanes that are drawn as one batch."""
+    """Lanes that are simulated as one batch."""
 
     lanes: np.ndarray
     state: Any
@@ -43,8 +43,8 @@ class _Group:
 class Lanes:
     """``count`` slots for episodes of one suite in one world.
 
-    A slot stands still when its episode ends; it costs nothing more and begins again only when `begin` says
-    so. Whenever they began, lanes are one batch if their world can draw them so.
+    A lane whose episode has ended costs nothing and stays as it is until `begin` starts another one in it. Lanes
+    that started at different times still share one batch if their world allows it.
     """
 
     def __init__(self, world: World, suite: Suite, count: int, policy: str = "policy") -> None:
@@ -61,7 +61,7 @@ class Lanes:
         self._horizons = np.zeros(count, dtype=int)
 
     def begin(self, lanes: Sequence[int], starts: Sequence[Start], seeds: Sequence[int]) -> None:
-        """Put new episodes into some lanes, whatever ran there before."""
+        """Start new episodes in some lanes, replacing what ran there."""
         chosen = np.asarray(lanes, dtype=int)
         self.running[chosen] = False
         self._drop_ended()
@@ -81,9 +81,9 @@ class Lanes:
         state = self._robot_states() if self._robot.state_from is not None else None
         return observe(self._robot, self.frames.copy(), self._instructions, state)
 
-    def step(self, actions: np.ndarray) -> Moment:
+    def step(self, actions: np.ndarray) -> StepResult:
         """Move every running lane by its row of ``actions``, (lanes K n) or (lanes n) where K is 1; rows of ended
-        lanes are not looked at."""
+        lanes are ignored."""
         stepped = self.running.copy()
         if not stepped.any():
             raise RuntimeError("every episode has ended; begin new ones before the next step")
@@ -105,7 +105,7 @@ class Lanes:
         truncated = stepped & ~terminated & (self.steps >= self._horizons)
         self.running &= ~(terminated | truncated)
         self._drop_ended()
-        return Moment(self.frames.copy(), prepared, stepped, terminated, truncated, success)
+        return StepResult(self.frames.copy(), prepared, stepped, terminated, truncated, success)
 
     def _prepare(self, actions: np.ndarray, running: np.ndarray) -> np.ndarray:
         """Actions (lanes K n) as they are executed, zeros for lanes that have ended."""

@@ -1,4 +1,4 @@
-"""The simulation loop: a policy looks, acts, and the world draws what follows, for a batch of episodes."""
+"""The simulation loop: policy and world take turns for a batch of episodes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from real2sim.simulation.suite import Start, Suite
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to be made."""
+    """One episode to run."""
 
     policy: str
     start: Start
     seed: int
-    """All noise of the episode comes from it; the same for every policy, so that differences are the
-    policies'."""
+    """Source of all noise in the episode; the same for every policy, so that differences come from the policies."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode that was made."""
+    """One finished episode."""
 
     job: Job
     frames: np.ndarray
@@ -41,9 +40,9 @@ class Episode:
     success: bool | None
     """Whether the task was done at the end, in a world that knows."""
     frame_passes: int
-    """Network passes over one frame that drawing it cost."""
+    """Number of network passes over single frames."""
     seconds: float
-    """Its share of the time that its batch took."""
+    """Its share of the batch's wall time, seconds."""
 
 
 def episode_seed(seed: int, suite: str, task: str, start: str) -> int:
@@ -54,7 +53,7 @@ def episode_seed(seed: int, suite: str, task: str, start: str) -> int:
 
 
 def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Iterator[Episode]:
-    """Run a batch of episodes of one policy; each is given out as soon as it ends."""
+    """Run a batch of episodes of one policy; each is yielded as soon as it ends."""
     seeds = [job.seed for job in jobs]
     began = time.perf_counter()
     if isinstance(policy, StochasticPolicy):
@@ -67,19 +66,19 @@ def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Ite
     seconds = np.full(len(jobs), (time.perf_counter() - began) / len(jobs))
     while lanes.running.any():
         began = time.perf_counter()
-        moment = lanes.step(policy.act(lanes.observe()))
-        seconds[moment.stepped] += (time.perf_counter() - began) / moment.stepped.sum()
-        for lane in np.flatnonzero(moment.stepped).tolist():
-            frames[lane].append(moment.frames[lane])
-            actions[lane].append(moment.actions[lane])
-            if moment.terminated[lane] or moment.truncated[lane]:
+        result = lanes.step(policy.act(lanes.observe()))
+        seconds[result.stepped] += (time.perf_counter() - began) / result.stepped.sum()
+        for lane in np.flatnonzero(result.stepped).tolist():
+            frames[lane].append(result.frames[lane])
+            actions[lane].append(result.actions[lane])
+            if result.terminated[lane] or result.truncated[lane]:
                 yield Episode(
                     job=jobs[lane],
                     frames=np.stack(frames[lane]),
                     actions=suite.robot.recorded(np.stack(actions[lane])),
-                    terminated=bool(moment.terminated[lane]),
-                    truncated=bool(moment.truncated[lane]),
-                    success=None if moment.success is None else bool(moment.success[lane]),
+                    terminated=bool(result.terminated[lane]),
+                    truncated=bool(result.truncated[lane]),
+                    success=None if result.success is None else bool(result.success[lane]),
                     frame_passes=world.frame_passes_per_frame * len(actions[lane]),
                     seconds=float(seconds[lane]),
                 )

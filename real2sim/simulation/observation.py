@@ -21,7 +21,7 @@ class Observation:
     state: np.ndarray | None
     """Proprioceptive state, float32 (lanes m), in the robot's order; None for a robot without one."""
     instructions: tuple[str, ...]
-    """What each lane is told to do."""
+    """Instruction of each lane."""
 
     def __len__(self) -> int:
         """Number of lanes."""
@@ -47,5 +47,5 @@ def observe(
 
 def observe_frames(frames: np.ndarray, instructions: Sequence[str] | None = None) -> Observation:
     """The observation of a robot with one camera, called ``image``, and no state, for frames uint8 (lanes h w 3)."""
-    told = ("",) * len(frames) if instructions is None else tuple(instructions)
-    return Observation(frames, {"image": frames}, None, told)
+    texts = ("",) * len(frames) if instructions is None else tuple(instructions)
+    return Observation(frames, {"image": frames}, None, texts)

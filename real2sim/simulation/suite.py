@@ -29,12 +29,12 @@ MOST_STEPS = 100_000
 
 @dataclass(frozen=True)
 class Task:
-    """What the robot is told, and for how long it may try."""
+    """A task of the robot: its instruction and horizon."""
 
     name: str
     instruction: str
     horizon: int = 20
-    """Steps after which an episode is cut off."""
+    """Steps after which an episode is truncated."""
 
     def __post_init__(self) -> None:
         check_name("task", self.name)

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: fitting a calibration and measuring how far off one is."""
+"""Calibration of probabilities: fitting one and measuring its error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes physics frames look like generated ones: a judge trained on the former must judge the latter."""
+"""Augmentation that makes physics frames look like generated ones, which a judge trained on physics has to judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures a judge against physics and labels given by eye, and writes the result beside its weights."""
+"""Evaluation of a judge against physics and manual labels; the result is stored beside its weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CARD_SECTION = "\n## Measured quality\n"
 
 @dataclass(frozen=True)
 class JudgeEvaluation:
-    """Measure a success classifier on episodes it was not trained on."""
+    """Evaluate a success classifier on held-out episodes."""
 
     judge: Path
     """Model folder of the classifier."""
@@ -39,7 +39,7 @@ class JudgeEvaluation:
     joint: str = "joint"
     """Array of their episodes that holds the joint position, where a goal of the classifier has a threshold."""
     sheets: Path | None = None
-    """Folder with sheets of generated episodes and the labels given to them by eye."""
+    """Folder with labelled sheets of generated episodes."""
 
     def __post_init__(self) -> None:
         if not self.physics and self.sheets is None:
@@ -47,10 +47,9 @@ class JudgeEvaluation:
 
 
 def evaluate_judge(config: JudgeEvaluation) -> dict[str, Any]:
-    """Measure, write ``quality.json`` and a section of the model card, and give the numbers.
+    """Evaluate, write ``quality.json`` and a section of the model card, and return the numbers.
 
-    What an earlier call measured on the other kind of episodes stays in the file, as long as the
-    weights are the same.
+    Earlier results on other kinds of episodes are kept as long as the weights are the same.
     """
     judge = SuccessClassifier.from_folder(config.judge)
     path = config.judge / QUALITY_FILE

@@ -44,7 +44,7 @@ def normal_instruction(instruction: str) -> str:
 
 
 def goal_index(goals: tuple[Goal, ...], instruction: str) -> int:
-    """Which goal an instruction names, whatever its case and spacing; ValueError for a foreign one."""
+    """Index of an instruction's goal, ignoring case and spacing; ValueError for an unknown one."""
     wanted = normal_instruction(instruction)
     for index, goal in enumerate(goals):
         if normal_instruction(goal.instruction) == wanted:

@@ -1,4 +1,4 @@
-"""Labels given by a person who looked at the episodes, and the judge that repeats them."""
+"""Human labels of episodes, and the judge that returns them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from real2sim.files import write_text
 from real2sim.spreadsheets import read_table
 
 LABELS = {"success": 1.0, "failure": 0.0, "unclear": float("nan")}
-"""What a person may write, and the probability it stands for; an empty label is one not given yet."""
+"""Allowed labels and their probabilities; an empty label means not labelled yet."""
 
 
 class HumanLabels:
-    """A judge that repeats what a person decided; it has no verdict on unclear or unlabelled episodes."""
+    """A judge that returns human labels; unclear and unlabelled episodes get no verdict."""
 
     def __init__(self, labels: Mapping[str, str], name: str = "human") -> None:
         for episode, label in labels.items():
@@ -42,7 +42,7 @@ class HumanLabels:
     def judge(
         self, episodes: Sequence[str], frames: Sequence[np.ndarray], instructions: Sequence[str]
     ) -> np.ndarray:
-        """1 for a success, 0 for a failure, NaN where there is no clear label; frames are not looked at."""
+        """1 for a success, 0 for a failure, NaN where there is no clear label; frames are ignored."""
         return np.array([LABELS[self.labels.get(episode, "unclear")] for episode in episodes])
 
 
@@ -68,7 +68,7 @@ def read_labels(path: Path) -> list[dict[str, str]]:
 
 
 def write_labels(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Replace a label CSV at once; the columns are those of the first row."""
+    """Replace a label CSV atomically; the columns are those of the first row."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else ["episode", "label"], lineterminator="\n")
     writer.writeheader()

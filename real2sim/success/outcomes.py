@@ -1,4 +1,4 @@
-"""Episodes with known outcomes, as a judge learns from them: any frame may play the final one."""
+"""Episodes with known outcomes for training a judge: any frame can serve as the final one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from real2sim.success.goals import Goal, MeasuredGoals, goal_index, normal_instr
 
 @dataclass(frozen=True)
 class Clips:
-    """What the network sees of a few episodes, and what is true of them."""
+    """Network input and labels of a batch of episodes."""
 
     frames: np.ndarray
     """uint8 (b t h w 3): the first frame and the last ones."""

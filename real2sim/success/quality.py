@@ -13,7 +13,7 @@ from real2sim.success.calibration import brier_score, expected_calibration_error
 
 @dataclass(frozen=True)
 class Confusion:
-    """Verdicts against the truth, in episodes."""
+    """Confusion matrix, in episodes."""
 
     true_success: int
     false_success: int
@@ -37,7 +37,7 @@ class Confusion:
 
     @property
     def episodes(self) -> int:
-        """All episodes that were judged."""
+        """Number of judged episodes."""
         return self.true_success + self.false_success + self.true_failure + self.false_failure
 
     @property
@@ -71,7 +71,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class JudgeQuality:
-    """What a comparison of a judge with the truth showed."""
+    """Quality of a judge compared with the truth."""
 
     confusion: Confusion
     calibration_error: float

@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
-    """Judge every episode of a run that the judge has not judged yet; gives the file with the scores.
+    """Judge the episodes of a run that have no score by this judge yet; returns the score file.
 
     The file ``scores-<judge>.jsonl`` holds one row per episode: ``episode``, ``judge``, ``success``
-    (probability of at least 0.5), ``probability`` and ``judge_digest``.  It is replaced at once, so a
-    reader never sees a part of a row, and scoring continues where it was stopped.  Scores that another
-    version of the judge gave are replaced.  Episodes without a verdict get no row.
+    (probability of at least 0.5), ``probability`` and ``judge_digest``. It is replaced atomically, and scoring
+    resumes where it was interrupted. Scores that another version of the judge gave are replaced. Episodes without
+    a verdict get no row.
     """
     folder = RunFolder(run_folder)
     if not (folder.path / RUN_FILE).is_file():
@@ -68,7 +68,7 @@ def _check_sizes(folder: RunFolder, episodes: list[str], frames: list[np.ndarray
 
 
 def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
-    """What is stored about one judged episode."""
+    """The stored row of one judged episode."""
     return {
         "episode": episode,
         "judge": judge.name,

@@ -1,4 +1,4 @@
-"""Film strips for labelling by eye: sheets of numbered episodes, and the CSV that waits for the labels."""
+"""Film strips for human labelling: sheets of numbered episodes, and an empty CSV for the labels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SheetLayout:
 
 @dataclass(frozen=True)
 class StripSheets:
-    """Draw film strips of a run's episodes for labelling by eye."""
+    """Draw film strips of a run's episodes for human labelling."""
 
     run: Path
     """Run folder."""
@@ -84,8 +84,8 @@ class StripSheets:
 def write_sheets(config: StripSheets) -> list[Path]:
     """Write the sheets, their layout and an empty ``labels.csv``; gives the paths of the sheets.
 
-    Episodes come in a random order and without their policy, so that whoever labels does not know whom
-    she judges.  An existing ``labels.csv`` is never overwritten.
+    Episodes come in random order and without the policy's name, so that labelling is blind. An existing
+    ``labels.csv`` is never overwritten.
     """
     labels = config.out / LABELS_FILE
     if labels.exists():

@@ -1,4 +1,4 @@
-"""The kinds of world models: how each is loaded and trained, and how it draws where its folder is not to decide."""
+"""The kinds of world models: how each is loaded and trained, and overrides of its sampling settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RELEASED = "vid2world"
 
 @dataclass(frozen=True)
 class SamplingOverrides:
-    """How a world model draws, where that is not to be what its folder says."""
+    """Overrides of a world model's sampling settings."""
 
     steps: int | None = None
     """Denoising steps per frame, 1 to 50."""
@@ -44,14 +44,14 @@ class SamplingOverrides:
             check_finite("guidance", self.guidance, -100, 100)
 
     def __str__(self) -> str:
-        """What is not left to the folder, for run.json."""
+        """The overrides that are set, for run.json."""
         chosen = ((field.name, getattr(self, field.name)) for field in fields(self))
         return " ".join(
             f"{name}={value}" for name, value in chosen if value is not None and value is not False
         )
 
     def settings(self) -> dict[str, Any]:
-        """What is said about the sampler, by the names of its configuration."""
+        """Overrides of the sampler's configuration, by field."""
         names = ("steps", "eta", "guidance", "history")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
@@ -79,7 +79,7 @@ class LoadedWorldModel(Protocol):
         """The next frames uint8 (b h w 3) after actions float32 (b w), and the state with them in it."""
 
     def override_sampling(self, sampling: SamplingOverrides) -> None:
-        """Draw as ``sampling`` says from now on; ValueError for what this kind of model does not have."""
+        """Apply sampling overrides; ValueError for settings that this kind of model does not have."""
 
 
 Model = TypeVar("Model", bound=LoadedWorldModel)

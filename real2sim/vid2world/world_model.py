@@ -99,7 +99,7 @@ class WorldModel(StateConditioning):
         return self.config.image_size
 
     def override_sampling(self, sampling: SamplingOverrides) -> None:
-        """Draw as ``sampling`` says from now on."""
+        """Apply sampling overrides."""
         if sampling.history is not None:
             raise ValueError(
                 "--history is for released weights; the cache of models trained here is exact, leave it out"

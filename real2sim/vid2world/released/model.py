@@ -131,7 +131,7 @@ class Vid2World(nn.Module):
         return self.config.image_size
 
     def override_sampling(self, sampling: SamplingOverrides) -> None:
-        """Draw as ``sampling`` says from now on."""
+        """Apply sampling overrides."""
         self.config = replace(self.config, sampler=replace(self.config.sampler, **sampling.settings()))
         if sampling.precision is not None:
             self.to(getattr(torch, sampling.precision))
