@@ -22,9 +22,9 @@ from typing import Any
 import torch
 import tyro
 
+from real2sim.drawer.presets import drawer_policy
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
-from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.policies.rt1.train import PolicyTraining, checkpoint_folder, train_policy
@@ -35,7 +35,7 @@ SCREENING_SEED = 977
 """Seed of the start states of the screening; the suite's own start states come from another one."""
 
 
-NETWORK = replace(RT1Config.drawer(), temperature=1.0)
+NETWORK = replace(drawer_policy(), temperature=1.0)
 """They draw their actions.  One that always takes the likeliest bin gets stuck in places that depend on single
 pixels, so that its rate says more about the picture than about what it has learnt."""
 BLUR, NOISE = 1.5, 0.04

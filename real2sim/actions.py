@@ -81,9 +81,18 @@ class ActionBounds:
                 )
 
     @classmethod
-    def drawer(cls) -> ActionBounds:
-        """The built-in drawer robot: at most 6 cm per axis and step; it neither turns nor drives."""
-        return cls(world_vector=(-0.06, 0.06))
+    def of_robot(cls, robot: Robot) -> ActionBounds:
+        """The bounds of a robot that has RT-1's action; the numbers of a field must have the same ones."""
+        fields = {}
+        for name, where in FIELDS.items():
+            bounds = {(number.low, number.high) for number in robot.action[where]}
+            if len(bounds) > 1:
+                raise ValueError(
+                    f"robot {robot.name!r}: the numbers of {name} have different bounds; RT-1's tokens need the same"
+                )
+            if name != "terminate_episode":
+                (fields[name],) = bounds
+        return cls(**fields)
 
     @property
     def low(self) -> np.ndarray:

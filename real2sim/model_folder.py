@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from real2sim.files import atomic_folder, read_bytes, read_json, reading, write_json, write_text, writing
@@ -46,11 +47,19 @@ def config_from_dict(cls: type[Config], values: Any, where: str = "config") -> C
 
 
 def write_folder(
-    folder: Path, kind: str, config: Any, tensors: Mapping[str, Tensor], card: str, *, half: bool = False
+    folder: Path,
+    kind: str,
+    config: Any,
+    tensors: Mapping[str, Tensor],
+    card: str,
+    *,
+    half: bool = False,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a model folder in one move; ``half`` stores floating-point tensors as float16.
 
-    A folder that is already there is replaced only after the new one is complete.
+    ``texts`` are further files by name, such as ``robot.json``.  A folder that is already there is replaced only after
+    the new one is complete.
     """
     import torch
     from safetensors.torch import save_file
@@ -67,6 +76,8 @@ def write_folder(
     with atomic_folder(folder) as fresh:
         write_json(fresh / CONFIG_FILE, {"kind": kind, "config": config_to_dict(config)})
         write_text(fresh / CARD_FILE, card.rstrip() + "\n")
+        for name, text in texts.items():
+            write_text(fresh / name, text)
         with writing(folder):
             save_file(stored, fresh / WEIGHTS_FILE)
         (fresh / WEIGHTS_FILE).chmod(0o644)

@@ -181,6 +181,12 @@ class Robot:
         return len(self.action)
 
     @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Shape of what is executed per frame, as policies answer and files keep it: (n,), or (K, n) for K above 1."""
+        per_frame = (self.actions_per_frame,) if self.actions_per_frame > 1 else ()
+        return (*per_frame, self.action_width)
+
+    @property
     def world_action_width(self) -> int:
         """Numbers that the world model is given per frame: K n for ``"stack"``, else n."""
         return self.action_width * (self.actions_per_frame if self.world_action == "stack" else 1)
@@ -274,9 +280,30 @@ class Robot:
             return actions.reshape(*actions.shape[:-2], -1)
         return actions[..., -1, :] if self.world_action == "last" else actions.sum(axis=-2)
 
+    @cached_property
+    def world_action_scale(self) -> tuple[float, ...]:
+        """Factors that bring what the world model is given to a spread of about 1: 2 / (high - low) for each number.
+
+        0 for numbers that move nothing: those that the robot ignores and those that end an episode.
+        """
+        moves = [number.used and number.name not in (self.terminate or ()) for number in self.action]
+        scales = [2 / (n.high - n.low) if m else 0.0 for n, m in zip(self.action, moves, strict=True)]
+        if self.world_action == "sum":
+            scales = [scale / self.actions_per_frame for scale in scales]
+        return tuple(scales * (self.actions_per_frame if self.world_action == "stack" else 1))
+
+    def to_json(self) -> str:
+        """The content of ``robot.json``."""
+        return json.dumps(config_to_dict(self), indent=2) + "\n"
+
     def save(self, folder: Path) -> None:
         """Write ``robot.json`` into a folder."""
-        write_text(Path(folder) / ROBOT_FILE, json.dumps(config_to_dict(self), indent=2) + "\n")
+        write_text(Path(folder) / ROBOT_FILE, self.to_json())
+
+
+def robot_text(robot: Robot | None) -> dict[str, str]:
+    """``robot.json`` and its content, for a model folder; nothing for None."""
+    return {} if robot is None else {ROBOT_FILE: robot.to_json()}
 
 
 def read_robot(folder: Path) -> Robot | None:

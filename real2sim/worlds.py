@@ -15,6 +15,7 @@ from real2sim.robot import Robot
 from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import SUITE_FILE, Start, Suite
 from real2sim.vid2world.load import MODEL, LoadedWorldModel, PredictsRobotState, SamplingOverrides, load_model
+from real2sim.vid2world.model_robot import check_model_robot
 
 PHYSICS_WORLD = "mujoco"
 
@@ -81,15 +82,9 @@ def open_world(
     """The suite's own world model (``"world_model"``), a world model in a folder, or ``"mujoco"``."""
     if name == PHYSICS_WORLD:
         return open_physics(suite)
+    check_world(name, suite)
     folder = model_folder(name, suite)
     model = load_model(folder, device, sampling)
-    size = model.image_size
-    expected = suite.robot.canvas_size
-    if size != expected:
-        raise ValueError(
-            f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, suite "
-            f"{suite.name!r} has {expected[0]} x {expected[1]}; was it trained on another camera?"
-        )
     if suite.robot.state_from == "model" and not _predicts(model):
         raise ValueError(
             f"the world model in {folder} predicts no robot state, which suite {suite.name!r} needs "
@@ -108,6 +103,18 @@ def open_physics(suite: Suite) -> World:
         )
     world: World = resolve_name(PHYSICS[name])()
     return world
+
+
+def check_world(name: str, suite: Suite) -> None:
+    """Raise a ValueError that names both sides unless a world fits the suite's robot; no weights are read."""
+    if name != PHYSICS_WORLD:
+        check_model_robot(model_folder(name, suite), suite.robot, f"suite {suite.name!r}")
+
+
+def state_source(name: str, suite: Suite) -> str | None:
+    """Where policies get the robot's state from in a world: ``action``, ``model``, physics, or None for no state."""
+    source = suite.robot.state_from
+    return PHYSICS_WORLD if source is not None and name == PHYSICS_WORLD else source
 
 
 def model_folder(name: str, suite: Suite) -> Path:

@@ -40,7 +40,7 @@ def test_terminate_is_the_first_of_the_three_modes() -> None:
 
 
 def test_good_actions_pass_unchanged_and_rounding_is_brought_to_the_bound() -> None:
-    robot = rt1_robot(bounds=ActionBounds.drawer())
+    robot = rt1_robot(bounds=ActionBounds(world_vector=(-0.06, 0.06)))
     actions = np.zeros((2, WIDTH), np.float32)
     actions[1, 10] = np.nextafter(np.float32(0.06), np.float32(1))
     checked = check_actions(actions, robot, policy="p", step=0, lanes=2)[:, 0]
@@ -53,7 +53,9 @@ def test_a_bad_number_is_reported_with_policy_lane_and_step(bad: float) -> None:
     actions = np.zeros((4, WIDTH))
     actions[2, 11] = bad
     with pytest.raises(ValueError, match=r"policy 'mine', lane 2, step 7: world_vector.y is .*-0.06 to 0.06"):
-        check_actions(actions, rt1_robot(bounds=ActionBounds.drawer()), policy="mine", step=7)
+        check_actions(
+            actions, rt1_robot(bounds=ActionBounds(world_vector=(-0.06, 0.06))), policy="mine", step=7
+        )
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (13,), (3, 13)])

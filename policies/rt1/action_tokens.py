@@ -1,7 +1,8 @@
 """Action tokens: how RT-1 cuts each number of an action into bins, and reads it back.
 
-The arithmetic and its order are those of the published action tokenizer, including its truncation: a number
-is given the bin below it, so that reading back is off by at most one bin, never upwards.
+For RT-1's own action the arithmetic and its order are those of the published action tokenizer, including its
+truncation: a number is given the bin below it, so that reading back is off by at most one bin, never upwards.  The
+numbers of other robots are given the nearest bin.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from real2sim.actions import FIELDS, WIDTH, ActionBounds
+from real2sim.robot import ActionNumber
 
 
 def tokenize(
@@ -51,6 +53,32 @@ def detokenize(
         actions[..., where] = fraction * (high - low) + low
         start += count
     return actions
+
+
+def tokenize_numbers(
+    actions: np.ndarray, numbers: tuple[ActionNumber, ...], vocabulary: int = 256
+) -> np.ndarray:
+    """Tokens (... K*n) int64 of actions (... K n) of any robot: the nearest bin between the bounds of each number."""
+    low, high = _bounds(numbers)
+    scaled = (np.clip(np.asarray(actions, dtype=np.float32), low, high) - low) / (high - low)
+    tokens = np.rint(scaled * np.float32(vocabulary - 1)).astype(np.int64)
+    return tokens.reshape(*tokens.shape[:-2], -1)
+
+
+def detokenize_numbers(
+    tokens: np.ndarray, numbers: tuple[ActionNumber, ...], vocabulary: int = 256
+) -> np.ndarray:
+    """Actions (... K n) float32 of tokens (... K*n); token 0 is the lower bound, the last one the upper."""
+    low, high = _bounds(numbers)
+    tokens = np.asarray(tokens)
+    fraction = tokens.reshape(*tokens.shape[:-1], -1, len(numbers)).astype(np.float32)
+    actions: np.ndarray = fraction / np.float32(vocabulary - 1) * (high - low) + low
+    return np.clip(actions, low, high)
+
+
+def _bounds(numbers: tuple[ActionNumber, ...]) -> tuple[np.ndarray, np.ndarray]:
+    low, high = ([getattr(number, name) for number in numbers] for name in ("low", "high"))
+    return np.array(low, np.float32), np.array(high, np.float32)
 
 
 def bin_width(low: float, high: float, vocabulary: int = 256) -> float:

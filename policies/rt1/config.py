@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
-from real2sim.actions import FIELDS, ActionBounds
+import numpy as np
+import tyro
+
+from real2sim.actions import FIELDS, ActionBounds, rt1_robot
 from real2sim.checks import check_finite, check_sizes
+from real2sim.policies.rt1.action_tokens import (
+    detokenize,
+    detokenize_numbers,
+    tokenize,
+    tokenize_numbers,
+)
+from real2sim.robot import ActionNumber, Robot
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,11 @@ class RT1Config:
     """Order of the fields in the action tokens."""
     bounds: ActionBounds = field(default_factory=ActionBounds)
     """What the first and the last bin of each field mean."""
+    action: Annotated[tuple[ActionNumber, ...], tyro.conf.Suppress] = ()
+    """Action numbers of a robot that has not RT-1's action: each is one token, with the bins between its bounds, and
+    ``action_order`` and ``bounds`` are not used.  Empty for RT-1's action."""
+    actions_per_frame: int = 1
+    """K: actions that are named at once, for robots other than RT-1's."""
     temperature: float = 0.0
     """How a bin is chosen when acting: 0 takes the likeliest, as published; above 0 the bin is drawn from the
     softmax at this temperature."""
@@ -132,6 +148,11 @@ class RT1Config:
             raise ValueError(
                 f"action_order must name each of {', '.join(FIELDS)} once, got {self.action_order}"
             )
+        if self.actions_per_frame < 1 or (self.actions_per_frame > 1 and not self.action):
+            raise ValueError(
+                f"actions_per_frame is {self.actions_per_frame}; RT-1's action is one per frame, and another robot's "
+                "needs action"
+            )
         if not self.blocks or self.blocks[0].filters_in != self.stem:
             raise ValueError(
                 f"the first block must take the {self.stem} filters of the stem, got {self.blocks[:1]}"
@@ -144,15 +165,45 @@ class RT1Config:
 
     @property
     def action_tokens(self) -> int:
-        """Tokens per action: one for the mode (terminate, arm, base), one for each other number."""
-        return 11
+        """Tokens per frame: for RT-1's action one for the mode (terminate, arm, base) and one for each other number;
+        for other robots one for each number of each action."""
+        return len(self.action) * self.actions_per_frame if self.action else 11
+
+    def tokens_of(self, actions: np.ndarray) -> np.ndarray:
+        """Tokens (... tokens) int64 of the actions of a frame, (... n) or (... K n) for K above 1."""
+        if not self.action:
+            return tokenize(actions, self.action_order, self.bounds, self.vocabulary)
+        per_frame = actions if self.actions_per_frame > 1 else actions[..., None, :]
+        return tokenize_numbers(per_frame, self.action, self.vocabulary)
+
+    def actions_of(self, tokens: np.ndarray) -> np.ndarray:
+        """Actions float32 (... n), or (... K n) for K above 1, of the tokens of a frame."""
+        if not self.action:
+            return detokenize(tokens, self.action_order, self.bounds, self.vocabulary)
+        actions = detokenize_numbers(tokens, self.action, self.vocabulary)
+        return actions if self.actions_per_frame > 1 else actions[..., 0, :]
+
+    def for_robot(self, robot: Robot) -> RT1Config:
+        """The same for another robot: its action, and the size of its canvas where frames are taken as they are."""
+        size = self.image_size
+        if self.camera_size is None:
+            least = 1 << self._halvings
+            size = tuple(max(side, least) for side in robot.canvas_size)  # type: ignore[assignment]
+        if robot.action_names == rt1_robot().action_names and robot.actions_per_frame == 1:
+            return replace(
+                self, image_size=size, bounds=ActionBounds.of_robot(robot), action=(), actions_per_frame=1
+            )
+        return replace(self, image_size=size, action=robot.action, actions_per_frame=robot.actions_per_frame)
+
+    @property
+    def _halvings(self) -> int:
+        # The stem and each strided block give side // 2, because of how they pad.
+        return 1 + sum(block.stride == 2 for block in self.blocks)
 
     @property
     def feature_size(self) -> tuple[int, int]:
         """Height and width of the last feature map."""
-        # The stem and each strided block give side // 2, because of how they pad.
-        halvings = 1 + sum(block.stride == 2 for block in self.blocks)
-        return self.image_size[0] >> halvings, self.image_size[1] >> halvings
+        return self.image_size[0] >> self._halvings, self.image_size[1] >> self._halvings
 
     @classmethod
     def tiny(cls) -> RT1Config:
@@ -173,12 +224,12 @@ class RT1Config:
             heads=2,
             head_width=8,
             history=3,
-            bounds=ActionBounds.drawer(),
+            bounds=ActionBounds(world_vector=(-0.06, 0.06)),
         )
 
     @classmethod
-    def drawer(cls) -> RT1Config:
-        """The small policies of the built-in drawer suite, at 64 x 64 pixels."""
+    def small(cls) -> RT1Config:
+        """A third of a million parameters, for frames of about 64 x 64 pixels; `for_robot` fits it to a robot."""
         return cls(
             image_size=(64, 64),
             camera_size=None,
@@ -202,5 +253,4 @@ class RT1Config:
             feed_forward=192,
             history=1,
             action_embedding=False,
-            bounds=ActionBounds.drawer(),
         )

@@ -10,9 +10,9 @@ import numpy as np
 
 from real2sim.actions import FIELDS, WIDTH, ActionBounds, rt1_robot
 from real2sim.episodes.npz import dataset_files, read_npz
-from real2sim.policies.rt1.action_tokens import tokenize
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.instructions import add_embedding
+from real2sim.robot import Robot, read_robot
 
 EXPERT_LABELS = {
     "close_drawer": ("close drawer", "expert_close"),
@@ -74,7 +74,7 @@ class Demonstration:
     """Index into `DemonstrationSet.frames`."""
     instruction: str
     tokens: np.ndarray
-    """Action tokens (t 11) uint8, one row for each frame that has a label."""
+    """Action tokens (t tokens) uint8, one row for each frame that has a label."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class DemonstrationSet:
     def windows(
         self, rng: np.random.Generator, count: int, length: int
     ) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Random windows: frames uint8 (count length h w 3), instructions, tokens int64 (count length 11)."""
+        """Random windows: frames uint8 (count length h w 3), instructions, tokens int64 (count length tokens)."""
         chosen = [self.demonstrations[i] for i in rng.integers(len(self.demonstrations), size=count)]
         starts = [int(rng.integers(len(demonstration.tokens) - length + 1)) for demonstration in chosen]
         cuts = [
@@ -115,6 +115,12 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
             f"tokens are kept as bytes: the vocabulary must not exceed 256, got {config.vocabulary}"
         )
     files = dataset_files(Path(what.folder))
+    robot = read_robot(Path(what.folder)) or rt1_robot()
+    if config.action and (what.label_noise or what.action_scale != 1):
+        raise ValueError(
+            f"label_noise and action_scale change RT-1's hand displacement, robot {robot.name!r} of {what.folder} has "
+            f"{', '.join(robot.action_names)}; leave them out"
+        )
     names = ["image", "action", "instruction"]
     names += [EXPERT_LABELS[task][1] for task in what.expert_tasks] if what.labels == "expert" else []
     names += ["task"] if what.labels == "recorded" and what.tasks else []
@@ -132,9 +138,9 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
         if not _wanted(episode, what):
             continue
         noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
-        for instruction, actions in _labels(episode, what).items():
+        for instruction, actions in _labels(episode, what, robot).items():
             flawed = _flaw(actions, what, config.bounds, noise)
-            tokens = tokenize(flawed, config.action_order, config.bounds, config.vocabulary)
+            tokens = config.tokens_of(flawed)
             if len(tokens) < config.history:
                 raise ValueError(f"{file} has {len(tokens)} labelled frames, fewer than {config.history}")
             demonstrations.append(Demonstration(len(frames), instruction, tokens.astype(np.uint8)))
@@ -158,22 +164,29 @@ def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
     return what.labels == "expert" or not what.tasks or str(episode["task"]) in what.tasks
 
 
-def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations) -> dict[str, np.ndarray]:
-    """Instruction -> actions (t 13)."""
+def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations, robot: Robot) -> dict[str, np.ndarray]:
+    """Instruction -> actions (t n), or (t K n) for K actions per frame."""
     if what.labels == "recorded":
         actions = episode["action"]
         # The last action leads to no frame; it counts only if it says that the episode ends.
-        return {str(episode["instruction"]): actions if rt1_robot().terminates(actions[-1]) else actions[:-1]}
+        return {str(episode["instruction"]): actions if _ends(actions[-1], robot) else actions[:-1]}
     return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.expert_tasks}
+
+
+def _ends(action: np.ndarray, robot: Robot) -> bool:
+    """Whether the actions of a frame ask to end the episode."""
+    return bool(robot.terminates(robot.per_frame(action)).any())
 
 
 def _flaw(
     actions: np.ndarray, what: Demonstrations, bounds: ActionBounds, rng: np.random.Generator
 ) -> np.ndarray:
-    actions = np.array(actions, dtype=np.float32).reshape(-1, WIDTH)
+    actions = np.array(actions, dtype=np.float32)
     if what.action_delay:
         delay = what.action_delay
         actions = np.concatenate([np.repeat(actions[:1], delay, axis=0), actions[:-delay]])
+    if actions.shape[1:] != (WIDTH,) or not (what.label_noise or what.action_scale != 1):
+        return actions
     move = actions[:, FIELDS["world_vector"]] * what.action_scale
     move = move + rng.normal(0, what.label_noise * bounds.world_vector[1], move.shape)
     actions[:, FIELDS["world_vector"]] = move

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from real2sim.actions import rt1_robot
 from real2sim.model_folder import (
     WEIGHTS_FILE,
     check_shapes,
@@ -17,13 +18,13 @@ from real2sim.model_folder import (
     read_tensors,
     write_folder,
 )
-from real2sim.policies.policy import Observation, check_frames
-from real2sim.policies.rt1.action_tokens import detokenize
+from real2sim.policies.policy import Observation, Requirements, check_frames
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.image import FilmEfficientNet, ImageTokenizer, letterbox, prepare_images
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.token_learner import TokenLearner
 from real2sim.policies.rt1.transformer import Transformer, attention_mask
+from real2sim.robot import Robot, robot_text
 
 KIND = "rt1"
 
@@ -134,6 +135,11 @@ class RT1Policy:
         load_tensors(network, tensors, str(folder / WEIGHTS_FILE))
         return cls(network, table, temperature, device)
 
+    @property
+    def requires(self) -> Requirements:
+        """The action layout that its tokens stand for."""
+        return Requirements(action=self.network.config.action or rt1_robot().action)
+
     def seed(self, seeds: Sequence[int]) -> None:
         """One seed per lane for the episodes that the next `reset` begins; only a temperature needs them."""
         self._next_seeds = [int(seed) for seed in seeds]
@@ -151,7 +157,7 @@ class RT1Policy:
 
     @torch.inference_mode()
     def act(self, observation: Observation) -> np.ndarray:
-        """Actions float32 (lanes 13) for the canvas."""
+        """Actions float32 (lanes n), or (lanes K n) for K actions per frame, for the canvas."""
         config, frames = self.network.config, observation.frames
         check_frames(frames, len(self._sentences))
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
@@ -161,7 +167,7 @@ class RT1Policy:
         logits = self.network.action_logits(torch.stack(self._history, dim=1))[:, -1].cpu()
         tokens = self._choose(logits)
         self._step += 1
-        return detokenize(tokens, config.action_order, config.bounds, config.vocabulary)
+        return config.actions_of(tokens)
 
     def _choose(self, logits: Tensor) -> np.ndarray:
         """Tokens (b 11) from logits (b 11 v)."""
@@ -176,8 +182,15 @@ class RT1Policy:
 
 
 def save_rt1(
-    folder: Path, network: RT1, instructions: InstructionTable, card: str, *, half: bool = False
+    folder: Path,
+    network: RT1,
+    instructions: InstructionTable,
+    card: str,
+    *,
+    half: bool = False,
+    robot: Robot | None = None,
 ) -> None:
-    """Write network and instruction table as one model folder; ``half`` stores float16."""
+    """Write network, instruction table and, where it is known, the robot as one model folder; ``half`` stores
+    float16."""
     tensors: Mapping[str, Tensor] = network.state_dict() | instructions.tensors()
-    write_folder(folder, KIND, network.config, tensors, card, half=half)
+    write_folder(folder, KIND, network.config, tensors, card, half=half, texts=robot_text(robot))

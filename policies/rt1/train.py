@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1, save_rt1
+from real2sim.robot import read_robot
 from real2sim.training.loop import run_training
 from real2sim.training.optimisation import Optimisation
 
@@ -34,7 +35,8 @@ class PolicyTraining:
     data: Demonstrations
     out: Path
     """Training folder; an unfinished one is continued."""
-    network: RT1Config = field(default_factory=RT1Config.drawer)
+    network: RT1Config = field(default_factory=RT1Config.small)
+    """Sizes of the network; its action, and frames of the default size, are those of the dataset's robot."""
     steps: int = 1500
     """Optimiser steps."""
     batch: int = 48
@@ -112,7 +114,8 @@ class BehaviourCloning:
     fixed_settings = tuple(item.name for item in fields(PolicyTraining) if item.name not in FREE_SETTINGS)
 
     def __init__(self, training: PolicyTraining) -> None:
-        self.training = training
+        training = replace(training, network=fit_to_dataset(training.network, Path(training.data.folder)))
+        self.training, self.robot = training, read_robot(Path(training.data.folder))
         self.demonstrations = load_demonstrations(training.data, training.network)
         self.table = _instructions(training, self.demonstrations)
         torch.manual_seed(training.seed)
@@ -148,7 +151,7 @@ class BehaviourCloning:
             if step == max(1, round(share * self.training.steps)):
                 card = _card(self.training, self.demonstrations, self.table, self.model, share, step)
                 folder = checkpoint_folder(self.training.out, share)
-                save_rt1(folder, self.model, self.table, card, half=True)
+                save_rt1(folder, self.model, self.table, card, half=True, robot=self.robot)
 
 
 def checkpoint_folder(out: Path, share: float) -> Path:
@@ -170,8 +173,24 @@ def token_loss(logits: Tensor, tokens: Tensor, spread: Tensor) -> Tensor:
     return F.kl_div(logits.log_softmax(dim=-1), target, reduction="none", log_target=True).sum(-1).mean()
 
 
+def fit_to_dataset(network: RT1Config, folder: Path) -> RT1Config:
+    """The configuration for the robot of a dataset folder: its action, and its frames where the size is the default.
+
+    A folder without ``robot.json`` leaves it as it is.
+    """
+    robot, default = read_robot(folder), RT1Config.small()
+    if robot is None:
+        return network
+    fitted = network.for_robot(robot)
+    if network.image_size != default.image_size:
+        fitted = replace(fitted, image_size=network.image_size)
+    return fitted if network.bounds == default.bounds else replace(fitted, bounds=network.bounds)
+
+
 def target_spread(config: RT1Config, smoothing: float) -> Tensor:
     """Spread (11,) of the targets: ``smoothing`` for numbers, 0 for the mode, whose bins have no order."""
+    if config.action:
+        return torch.full((config.action_tokens,), smoothing)
     spread = []
     for name in config.action_order:
         width = FIELDS[name].stop - FIELDS[name].start

@@ -28,7 +28,10 @@ from real2sim.drawer.experts import (
     expert_action,
 )
 from real2sim.drawer.physics import HORIZON, STATE_NAMES, TASKS, DrawerPhysics, DrawerStart, is_success
+from real2sim.drawer.presets import EXPERT_LABELS, drawer_robot
 from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.npz import EXPERT_LABELS_FILE
+from real2sim.files import write_json
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.simulation.observation import observe_frames
 
@@ -242,6 +245,8 @@ def episode_path(folder: Path, index: int) -> Path:
 def collect(config: Collect) -> int:
     """Record what is missing of a dataset; gives the number of episodes recorded now."""
     config.out.mkdir(parents=True, exist_ok=True)
+    drawer_robot().save(config.out)
+    write_json(config.out / EXPERT_LABELS_FILE, EXPERT_LABELS)
     missing = [index for index in range(config.episodes) if not episode_path(config.out, index).exists()]
     context = multiprocessing.get_context("spawn")
     with (

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from real2sim.actions import WIDTH
+from real2sim.actions import WIDTH, rt1_robot
 from real2sim.episodes.arrays import read_arrays
+from real2sim.robot import Robot, read_robot
+
+EXPERT_LABELS_FILE = "expert_labels.json"
+"""Task -> ``instruction`` and ``array``: which array of each episode holds what an expert of that task would do."""
 
 
 def dataset_files(folder: Path) -> list[Path]:
@@ -23,27 +27,47 @@ def dataset_files(folder: Path) -> list[Path]:
     return files
 
 
+def dataset_robot(folder: Path) -> Robot:
+    """The robot of a dataset folder: that of ``robot.json``, or RT-1's with frames as large as the first episode's."""
+    robot = read_robot(folder)
+    if robot is not None:
+        return robot
+    height, width = read_npz(dataset_files(folder)[0], ["image"])["image"].shape[1:3]
+    return rt1_robot(image_size=(height, width))
+
+
 def read_npz(
     path: Path, names: Sequence[str] = ("image", "action"), optional: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Arrays of one episode: image (t h w 3) uint8, action (t 13) float32 and what else is asked for.
+    """Arrays of one episode: image (t h w 3) uint8, action (t n) or (t K n) float32 and what else is asked for.
 
-    ``optional`` ones are left out where the file has none.
+    n, K, the size of the frames and the width of ``state`` (t m) are those of ``robot.json`` in the file's folder; a
+    folder without one holds RT-1's 13 numbers.  ``optional`` arrays are left out where the file has none.
     """
     arrays = read_arrays(path, names, optional)
-    _check_episode(arrays, path)
+    _check_episode(arrays, path, read_robot(path.parent))
     return arrays
 
 
-def _check_episode(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | None) -> None:
     """Raise a ValueError that names the file, the array and the step where an episode is not one."""
     image, action = arrays.get("image"), arrays.get("action")
     if image is not None and (image.ndim != 4 or image.shape[-1] != 3 or image.dtype != np.uint8):
         raise ValueError(f"{path}: image is {image.dtype} {image.shape}, expected uint8 (t, h, w, 3)")
     if image is not None and not image.size:
         raise ValueError(f"{path}: image has shape {image.shape}; an episode needs at least one frame")
-    if action is not None and action.shape[1:] != (WIDTH,):
-        raise ValueError(f"{path}: action has shape {action.shape}, expected (t, {WIDTH})")
+    expected = (WIDTH,) if robot is None else robot.action_shape
+    if action is not None and (action.ndim == 0 or action.shape[1:] != expected):
+        wanted = ", ".join(map(str, ("t", *expected)))
+        raise ValueError(f"{path}: action has shape {action.shape}, expected ({wanted})")
+    if robot is not None and image is not None and image.shape[1:3] != robot.canvas_size:
+        found, wanted = (f"{h} x {w}" for h, w in (image.shape[1:3], robot.canvas_size))
+        raise ValueError(
+            f"{path}: image has {found} pixels, the cameras of robot.json beside it fill {wanted}"
+        )
+    state = arrays.get("state")
+    if robot is not None and robot.state and state is not None and state.shape[1:] != (len(robot.state),):
+        raise ValueError(f"{path}: state has shape {state.shape}, expected (t, {len(robot.state)})")
     if action is not None and action.dtype.kind not in "fiu":
         raise ValueError(f"{path}: action is of type {action.dtype}, expected numbers")
     if "success" in arrays and (arrays["success"].dtype != np.bool_ or arrays["success"].ndim):

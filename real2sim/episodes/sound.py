@@ -34,12 +34,17 @@ def unsound_episodes(folder: Path, rows: Iterable[Mapping[str, Any]]) -> dict[st
 
 
 def check_episode(arrays: Mapping[str, np.ndarray], where: str, steps: int | None = None) -> None:
-    """Raise a ValueError unless ``frames`` are uint8 (t+1 h w 3) and ``actions`` finite float32 (t n)."""
+    """Raise a ValueError unless ``frames`` are uint8 (t+1 h w 3) and ``actions`` finite float32 (t n) or (t K n)."""
     frames, actions = arrays["frames"], arrays["actions"]
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
         raise ValueError(f"{where}: frames are {frames.dtype} {frames.shape}, expected uint8 (t+1, h, w, 3)")
     count = len(frames) - 1 if steps is None else steps
-    if len(frames) != count + 1 or len(actions) != count or actions.dtype.kind != "f" or actions.ndim != 2:
+    if (
+        len(frames) != count + 1
+        or len(actions) != count
+        or actions.dtype.kind != "f"
+        or actions.ndim not in (2, 3)
+    ):
         raise ValueError(
             f"{where}: there are {len(frames)} frames and actions {actions.dtype} {actions.shape}, expected "
             f"{count + 1} frames and float32 ({count}, n) actions"

@@ -24,6 +24,12 @@ QUALITY_FILE = "quality.json"
 LABELLED = {"physics": "physics episodes", "generated": "generated episodes, labelled by eye"}
 UNKNOWN_WEIGHTS = ("python", "random", "remote")
 """Kinds of policies whose fingerprint does not tell their weights."""
+STATE_SOURCES = {
+    "none": "policies were given none",
+    "action": "the last commanded targets",
+    "model": "predicted by the world model",
+}
+"""What ``run.json`` says of where policies got the robot's state from, in words."""
 CELLS = (
     ("true_success", True, True),
     ("false_failure", True, False),
@@ -158,6 +164,9 @@ def provenance(runs: tuple[Path, ...]) -> dict[str, str]:
         said[f"Suite{suffix}"] = str(identity["suite"])
         said[f"World{suffix}"] = str(identity["world"])
         said[f"Seed{suffix}"] = str(identity["seed"])
+        source = settings.get("state")
+        if source is not None:
+            said[f"Robot's state{suffix}"] = STATE_SOURCES.get(source, f"measured in {source}")
         said[f"Begun{suffix}"] = str(settings.get("created", "unknown"))
         versions = settings.get("versions", {})
         said[f"Versions{suffix}"] = ", ".join(f"{name} {version}" for name, version in versions.items())

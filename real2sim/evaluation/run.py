@@ -27,10 +27,11 @@ from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.files import DiskError, read_bytes
 from real2sim.model_folder import config_to_dict
+from real2sim.robot import ROBOT_FILE
 from real2sim.simulation.contracts import Policy, World
 from real2sim.simulation.loop import Episode, Job, episode_seed, play
 from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Start, Suite, load_suite
-from real2sim.worlds import open_world, world_fingerprint
+from real2sim.worlds import check_world, open_world, state_source, world_fingerprint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,11 +71,12 @@ def _rollout(
 ) -> pd.DataFrame:
     suite = load_suite(config.suite)
     sources = find_policies(config.policies, suite, policies)
+    check_world(config.world, suite)
     _starts(config, suite)  # refuses unknown tasks and too many starts before anything is written
     folder = RunFolder(config.out)
     rank, world_size = launched_as(os.environ)
     check_device(config.device)
-    identity, details = _identity(config, suite, sources), _details(config)
+    identity, details = _identity(config, suite, sources), _details(config, suite)
     with ExitStack() as held:
         if not is_worker:
             if folder.is_open(identity, details) and config.lanes != "auto":
@@ -84,6 +86,8 @@ def _rollout(
             held.enter_context(folder_lock(config.out, world_size))
         with _clear_disk_errors(config.out):
             folder.open(identity, details)
+            if rank == 0 and not is_worker:
+                suite.robot.save(config.out)
             config = _with_lanes(config, suite, folder, rank)
         batches = plan(config, suite, sources)
         done = _sound_episodes(folder, warn=rank == 0 and not is_worker)
@@ -265,8 +269,9 @@ def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world:
 
 def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> dict[str, Any]:
     digest = hashlib.sha256()
-    for name in (SUITE_FILE, STARTS_FILE):
-        digest.update(read_bytes(suite.folder / name))
+    for name in (SUITE_FILE, STARTS_FILE, ROBOT_FILE):
+        if name != ROBOT_FILE or (suite.folder / name).is_file():
+            digest.update(read_bytes(suite.folder / name))
     return {
         "suite": f"{suite.name} {digest.hexdigest()[:16]}",
         "world": world_fingerprint(config.world, suite, config.sampling),
@@ -275,7 +280,7 @@ def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) 
     }
 
 
-def _details(config: RolloutConfig) -> dict[str, Any]:
+def _details(config: RolloutConfig, suite: Suite) -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for package in ("real2sim", "torch", "numpy", "gymnasium", "mujoco"):
         try:
@@ -283,7 +288,8 @@ def _details(config: RolloutConfig) -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"config": config_to_dict(config), "versions": versions, "created": now}
+    state = state_source(config.world, suite) or "none"
+    return {"config": config_to_dict(config), "versions": versions, "created": now, "state": state}
 
 
 def _processes(config: RolloutConfig, batches: int, own: bool) -> int:

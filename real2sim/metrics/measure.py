@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.files import atomic_write, write_text
 from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
 from real2sim.metrics.prediction import (
@@ -21,6 +21,7 @@ from real2sim.metrics.prediction import (
     predict_together,
 )
 from real2sim.vid2world.load import DrawsTogether, LoadedWorldModel, load_model
+from real2sim.vid2world.model_robot import check_model_robot
 
 LOG = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
         predictions = {"autoregressive": others[:, 1:], "still": still}
     else:
         assert config.model is not None
+        check_model_robot(config.model, dataset_robot(config.data), f"dataset {config.data}")
         model = load_model(config.model, config.device)
         predictions = _predictions(config, model, images, actions, still)
         if "action_following" in config.metrics:
@@ -206,6 +208,7 @@ def _curves(
 
 def _read(files: Sequence[Path], horizon: int, episodes: int) -> tuple[list[Path], np.ndarray, np.ndarray]:
     """The first episodes that are long enough: files, images (n horizon+1 h w 3), actions (n horizon 13)."""
+    robot = dataset_robot(files[0].parent)
     chosen: list[Path] = []
     images: list[np.ndarray] = []
     actions: list[np.ndarray] = []
@@ -219,7 +222,7 @@ def _read(files: Sequence[Path], horizon: int, episodes: int) -> tuple[list[Path
             continue
         chosen.append(path)
         images.append(episode["image"][: horizon + 1])
-        actions.append(episode["action"][:horizon].astype(np.float32))
+        actions.append(robot.world_actions(robot.per_frame(episode["action"][:horizon].astype(np.float32))))
     if not images:
         raise ValueError(
             f"{files[0].parent} has no episode with more than {horizon} frames; choose a shorter --horizon"

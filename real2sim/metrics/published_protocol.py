@@ -100,10 +100,10 @@ class Recordings:
     """Recorded (and perhaps predicted) episodes of dataset folders, one at a time."""
 
     def __init__(self, folder: Path, predicted: Path | None = None) -> None:
-        from real2sim.episodes.npz import dataset_files
+        from real2sim.episodes.npz import dataset_files, dataset_robot
 
         self.folder, self.predicted = folder, predicted
-        self.files = dataset_files(folder)
+        self.files, self._robot = dataset_files(folder), dataset_robot(folder)
 
     def lengths(self) -> list[int]:
         """Frames of every episode."""
@@ -115,7 +115,8 @@ class Recordings:
 
         episode = read_npz(self.files[number], ["image", "action"])
         actions = np.asarray(episode["action"], np.float32)[first : first + frames - 1]
-        return episode["image"][first : first + frames], actions
+        robot = self._robot
+        return episode["image"][first : first + frames], robot.world_actions(robot.per_frame(actions))
 
     def other(self, number: int, first: int, frames: int) -> np.ndarray:
         """The predicted frames (t h w 3) of a window."""

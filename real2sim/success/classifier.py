@@ -34,7 +34,7 @@ class ClassifierConfig:
     goals: tuple[Goal, ...]
     """The instructions it can judge."""
     image_size: tuple[int, int] = (64, 64)
-    """Height and width of the frames; multiples of 8."""
+    """Height and width of the frames, at least 8 pixels each."""
     recent: int = 3
     """How many frames at the end of an episode are looked at, besides the first one."""
     widths: tuple[int, int, int] = (24, 48, 80)
@@ -55,8 +55,8 @@ class ClassifierConfig:
         check_sizes(self, "recent", high=1024)
         check_finite("joint_range", self.joint_range, 1e-9, 1e9)
         check_finite("softness", self.softness, 1e-9, 1e9)
-        if any(size < 8 or size % 8 for size in self.image_size):
-            raise ValueError(f"image_size must be multiples of 8, got {self.image_size}")
+        if any(size < 8 for size in self.image_size):
+            raise ValueError(f"image_size must be at least 8 x 8 pixels, got {self.image_size}")
         if len(self.widths) != 3 or any(width % 8 for width in self.widths[1:]):
             raise ValueError(f"widths must be three numbers, the last two multiples of 8, got {self.widths}")
 
@@ -110,7 +110,7 @@ class OutcomeNetwork(nn.Module):
             nn.Flatten(),
         )
         self.hidden = nn.Sequential(
-            nn.SiLU(), nn.Linear(8 * (height // 8) * (width // 8), config.hidden), nn.SiLU()
+            nn.SiLU(), nn.Linear(8 * -(-height // 8) * -(-width // 8), config.hidden), nn.SiLU()
         )
         self.joint = nn.Linear(config.hidden, 1)
         self.verdict = nn.Linear(config.hidden, len(config.goals))

@@ -19,6 +19,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional
 
+from real2sim.episodes.npz import dataset_robot
 from real2sim.model_folder import write_folder
 from real2sim.success.calibration import PlattScaling, fit_platt
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
@@ -138,7 +139,8 @@ class OutcomeTraining:
     def __init__(self, config: ClassifierTraining, measured: MeasuredGoals | None = None) -> None:
         self.config = config
         self.network_config = config.classifier or ClassifierConfig(
-            goals=dataset_goals(config.data, measured)
+            goals=dataset_goals(config.data, measured),
+            image_size=dataset_robot(config.data[0]).canvas_size,
         )
         joint = [] if measured is None else [measured.joint]
         self.outcomes = Outcomes(config.data, self.network_config, *joint)

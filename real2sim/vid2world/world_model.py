@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from real2sim.actions import WIDTH
 from real2sim.model_folder import (
     WEIGHTS_FILE,
     check_shapes,
@@ -21,6 +20,7 @@ from real2sim.model_folder import (
     read_tensors,
     write_folder,
 )
+from real2sim.robot import Robot, robot_text
 from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
 from real2sim.vid2world.lane_state import LaneState
 from real2sim.vid2world.network.frame_cache import FrameCache
@@ -47,7 +47,7 @@ class WorldState(LaneState):
     newest: Tensor
     """Latent of the newest frame (b c 1 h w); it enters the cache in the pass that begins the next one."""
     newest_actions: Tensor
-    """Scaled action that led to it (b 1 13); zeros for the start frame."""
+    """Scaled action that led to it (b 1 n); zeros for the start frame."""
     condition: Tensor
     """Latent of each lane's start frame (b c 1 h w)."""
     robot: Tensor | None = None
@@ -84,9 +84,15 @@ class WorldModel(StateConditioning):
                 parameter.data = parameter.data.permute(2, 0, 1, 3, 4).contiguous().permute(1, 2, 0, 3, 4)
         return model.eval()
 
-    def save(self, folder: Path, card: str) -> None:
+    def save(self, folder: Path, card: str, robot: Robot | None = None) -> None:
         """Write the model folder; weights are stored as float16."""
-        write_folder(folder, KIND, self.config, self.state_dict(), card, half=True)
+        texts = robot_text(robot)
+        write_folder(folder, KIND, self.config, self.state_dict(), card, half=True, texts=texts)
+
+    @property
+    def action_width(self) -> int:
+        """Numbers of the action that leads to a frame."""
+        return len(self.config.action_scale)
 
     @property
     def device(self) -> torch.device:
@@ -132,7 +138,7 @@ class WorldModel(StateConditioning):
         return len(self.table) * (1 if self.config.guidance == 1 else 2) + 1
 
     def scaled(self, actions: Tensor) -> Tensor:
-        """Actions (... 13) in the units of the network; parts that the robot does not have become zero."""
+        """Actions (... n) in the units of the network; parts that the robot does not have become zero."""
         return actions * self.action_scale
 
     @torch.inference_mode()
@@ -148,7 +154,7 @@ class WorldModel(StateConditioning):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
         start = self.first_stage.encode(shown[:, None])
-        no_action = torch.zeros(len(frames), 1, WIDTH, device=self.device)
+        no_action = torch.zeros(len(frames), 1, self.action_width, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
         cache = None
         if self.config.draws_from == "frames":
@@ -166,9 +172,10 @@ class WorldModel(StateConditioning):
 
     @torch.inference_mode()
     def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
-        """The next frames uint8 (b h w 3) after ``actions`` float32 (b 13), and the state with them in it."""
-        if actions.shape != (len(state.seeds), WIDTH):
-            raise ValueError(f"actions have shape {actions.shape}, expected ({len(state.seeds)}, {WIDTH})")
+        """The next frames uint8 (b h w 3) after ``actions`` float32 (b n), and the state with them in it."""
+        expected = (len(state.seeds), self.action_width)
+        if actions.shape != expected:
+            raise ValueError(f"actions have shape {actions.shape}, expected {expected}")
         state.check_finite(actions)
         given = torch.from_numpy(np.asarray(actions, np.float32)).to(self.device)
         scaled_actions = self.scaled(given)[:, None]
@@ -188,7 +195,7 @@ class WorldModel(StateConditioning):
     def draw(
         self, state: WorldState, scaled_actions: Tensor, robot: Tensor | None = None
     ) -> tuple[Tensor, FrameCache | None]:
-        """Latents (b c 1 h w) of the next frames, given scaled actions (b 1 13) and the states to come (b numbers), and
+        """Latents (b c 1 h w) of the next frames, given scaled actions (b 1 n) and the states to come (b numbers), and
         the cache with the frames before them."""
         if self.config.draws_from == "state":
             assert robot is not None

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from real2sim.actions import WIDTH
 from real2sim.checks import check_finite, check_sizes
+from real2sim.robot import Robot
 from real2sim.vid2world.network.unet_config import UNetConfig
 from real2sim.vid2world.state_config import StateConfig
 
@@ -25,8 +25,9 @@ class WorldModelConfig:
     """Side of the squares of pixels that become the channels of the network's input."""
     prediction: Literal["x0", "v"] = "x0"
     """What the network predicts: the clean frame, or the velocity of the released weights."""
-    action_scale: tuple[float, ...] = (1.0,) * WIDTH
-    """Factor on each of the 13 action numbers; 0 where the robot has no such part."""
+    action_scale: tuple[float, ...] = (1.0,) * 13
+    """Factor on each number of the action that leads to a frame (`Robot.world_actions`); 0 where the robot has no such
+    part."""
     steps: int = 1
     """Denoising steps per frame."""
     spacing: Literal["uniform_trailing", "uniform"] = "uniform_trailing"
@@ -71,8 +72,12 @@ class WorldModelConfig:
             )
         if self.unet.temporal_norm != "frame":
             raise ValueError(f'the world model needs temporal_norm="frame", got {self.unet.temporal_norm!r}')
-        if len(self.action_scale) != WIDTH:
-            raise ValueError(f"action_scale has {len(self.action_scale)} numbers, expected {WIDTH}")
+        if len(self.action_scale) != self.unet.action_dim:
+            raise ValueError(
+                f"action_scale has {len(self.action_scale)} numbers, the U-Net takes actions of "
+                f"{self.unet.action_dim}"
+            )
+        self._check_size(self.image_size, "frames")
         if self.prediction not in ("x0", "v"):
             raise ValueError(f'prediction must be "x0" or "v", got {self.prediction!r}')
         if not 1 <= self.steps <= 50:
@@ -83,6 +88,27 @@ class WorldModelConfig:
             raise ValueError(f"eta must be between 0 and 1, got {self.eta}")
         if not 0 <= self.context_level < 999:
             raise ValueError(f"context_level must be between 0 and 998, got {self.context_level}")
+
+    def _check_size(self, size: tuple[int, int], what: str) -> None:
+        """Raise a ValueError that names the nearest sizes unless patches and levels allow frames of this size."""
+        multiple = self.patch * 2 ** (len(self.unet.channel_mult) - 1)
+        if any(side % multiple or side < multiple for side in size):
+            nearest = [max(multiple, round(side / multiple) * multiple) for side in size]
+            above = [-(-side // multiple) * multiple for side in size]
+            sizes = dict.fromkeys(f"{height} x {width}" for height, width in (nearest, above))
+            raise ValueError(
+                f"{what} are {size[0]} x {size[1]} pixels; patches of {self.patch} pixels and "
+                f"{len(self.unet.channel_mult)} levels need multiples of {multiple}, for example {' or '.join(sizes)}"
+            )
+
+    def for_robot(self, robot: Robot) -> WorldModelConfig:
+        """The same for another robot: size of the canvas, width and scale of its actions."""
+        size = robot.canvas_size
+        self._check_size(size, f"frames of robot {robot.name!r}")
+        height, width = size
+        position_map = (height // self.patch, width // self.patch)
+        unet = replace(self.unet, action_dim=robot.world_action_width, position_map=position_map)
+        return replace(self, unet=unet, height=height, width=width, action_scale=robot.world_action_scale)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -103,13 +129,9 @@ class WorldModelConfig:
         return 3 * self.patch**2, self.height // self.patch, self.width // self.patch
 
     @classmethod
-    def drawer(cls) -> WorldModelConfig:
-        """The world model of the built-in drawer suite."""
-        scale = [0.0] * WIDTH
-        scale[3] = 1.0
-        scale[10:13] = [1 / 0.06] * 3
-        unet = replace(UNetConfig.small(), model_channels=48, window=12)
-        return cls(unet=unet, action_scale=tuple(scale))
+    def small(cls) -> WorldModelConfig:
+        """Under five million parameters, for frames of about 64 x 64 pixels; `for_robot` fits it to a robot."""
+        return cls(unet=replace(UNetConfig.small(), model_channels=48, window=12))
 
     @classmethod
     def tiny(cls) -> WorldModelConfig:

@@ -27,7 +27,7 @@ from real2sim.policies.random_policy import RandomPolicy
 from real2sim.policies.serve import GREETING, PolicyLane
 from real2sim.policies.servers.policy_wire import serve_forever
 
-ROBOT = rt1_robot(bounds=ActionBounds.drawer())
+ROBOT = rt1_robot(bounds=ActionBounds(world_vector=(-0.06, 0.06)))
 
 class SlowAndMindful(RandomPolicy):
     '''Draws from the episode's seed, and remembers every frame since its beginning.'''

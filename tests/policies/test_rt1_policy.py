@@ -110,7 +110,7 @@ def test_a_policy_survives_its_folder(network: RT1, tmp_path: Path) -> None:
     np.testing.assert_array_equal(roll(again, [0, 1]), roll(RT1Policy(network, TABLE), [0, 1]))
 
 
-@pytest.mark.parametrize("config", [RT1Config(), RT1Config.drawer(), TINY])
+@pytest.mark.parametrize("config", [RT1Config(), RT1Config.small(), TINY])
 def test_a_configuration_survives_json(config: RT1Config) -> None:
     assert config_from_dict(RT1Config, config_to_dict(config)) == config
 
@@ -121,5 +121,5 @@ def test_an_unknown_instruction_is_refused_at_reset(network: RT1) -> None:
 
 
 def test_the_small_policies_fit_in_a_megabyte() -> None:
-    network = RT1(RT1Config.drawer())
+    network = RT1(RT1Config.small())
     assert sum(value.numel() for value in network.state_dict().values()) * 2 < 1_000_000

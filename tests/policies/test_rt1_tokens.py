@@ -14,6 +14,7 @@ from real2sim.policies.rt1.config import RT1Config
 
 ORDER = RT1Config().action_order
 GOLDEN = load_file(Path(__file__).parents[1] / "data/rt1/action_tokenizer.safetensors")
+BOUNDS = ActionBounds(world_vector=(-0.06, 0.06))
 
 
 def test_tokens_of_published_examples_are_equal() -> None:
@@ -30,21 +31,25 @@ def test_actions_of_published_tokens_are_equal() -> None:
 @given(st.lists(st.integers(0, 255), min_size=11, max_size=11))
 def test_a_token_read_back_is_off_by_one_bin_at_most_and_never_upwards(values: list[int]) -> None:
     tokens = np.array([values[0] % 3, *values[1:]])
-    again = tokenize(detokenize(tokens, ORDER, ActionBounds.drawer()), ORDER, ActionBounds.drawer())
+    again = tokenize(
+        detokenize(tokens, ORDER, BOUNDS),
+        ORDER,
+        BOUNDS,
+    )
     assert ((tokens - again >= 0) & (tokens - again <= 1)).all()
     assert again[0] == tokens[0]
 
 
 @given(st.lists(st.floats(-0.06, 0.06), min_size=3, max_size=3))
 def test_a_displacement_survives_to_within_one_bin(move: list[float]) -> None:
-    bounds = ActionBounds.drawer()
+    bounds = BOUNDS
     action = pack({"world_vector": move})
     after = detokenize(tokenize(action, ORDER, bounds), ORDER, bounds)
     assert np.abs(after - action)[FIELDS["world_vector"]].max() <= bin_width(-0.06, 0.06) * 1.001
 
 
 def test_the_first_and_last_bins_are_the_bounds() -> None:
-    bounds = ActionBounds.drawer()
+    bounds = BOUNDS
     low = detokenize(np.zeros(11, int), ORDER, bounds)
     high = detokenize(np.array([0, *[255] * 10]), ORDER, bounds)
     not_mode = np.r_[0:7, 10:13]

@@ -11,7 +11,7 @@ from real2sim.policies.replay import ReplayPolicy
 from real2sim.simulation.action_checks import check_actions
 
 FRAMES = np.zeros((3, 8, 8, 3), np.uint8)
-ROBOT = rt1_robot(bounds=ActionBounds.drawer())
+ROBOT = rt1_robot(bounds=ActionBounds(world_vector=(-0.06, 0.06)))
 INSTRUCTIONS = ["close drawer"] * 3
 
 

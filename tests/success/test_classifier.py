@@ -149,7 +149,7 @@ def test_weights_of_another_shape_are_reported(judge: SuccessClassifier, tmp_pat
     [
         ({"goals": ()}, "at least one goal"),
         ({"recent": 0}, "recent"),
-        ({"image_size": (60, 64)}, "multiples of 8"),
+        ({"image_size": (60, 4)}, "at least 8 x 8"),
         ({"widths": (8, 12, 8)}, "widths"),
     ],
 )

@@ -64,7 +64,7 @@ def write_start(folder: Path, config: Vid2WorldConfig = TINY, dtype: torch.dtype
                 weight = around + 0.08 * torch.randn(shape, generator=generator)
                 parts[component][name.removeprefix(prefix)] = weight.to(dtype)
     if not config.unet.discrete_actions:
-        new = untrained_action_embedding(13, config.unet.model_channels, seed=0)
+        new = untrained_action_embedding(config.unet.action_dim or 0, config.unet.model_channels, 0)
         parts["unet"] |= {name.removeprefix(UNET): tensor.to(dtype) for name, tensor in new.items()}
     for component, tensors in parts.items():
         save_file(tensors, folder / f"{component}.safetensors")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from real2sim.actions import PARTS
 from real2sim.episodes.rlds.dataset import RLDSDataset
 from real2sim.episodes.rlds.features import STEPS, Feature
 from real2sim.wording import did_you_mean
@@ -27,13 +28,6 @@ OUTCOMES = (("aspects/success", "aspects/has_aspects"), ("episode_metadata/succe
 """Where an outcome stands, and what says whether it was recorded at all."""
 COMMON_IMAGES = ("image", "image_0", "rgb", "front_rgb", "exterior_image_1_left")
 """Cameras that are taken without asking where a dataset has several."""
-PARTS = {
-    "base_displacement_vector": ("x", "y"),
-    "rotation_delta": ("x", "y", "z"),
-    "terminate_episode": ("terminate", "move_arm", "move_base"),
-    "world_vector": ("x", "y", "z"),
-}
-"""Names of the numbers of RT-1's and Bridge's action fields."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from real2sim.episodes.npz import dataset_robot
 from real2sim.files import atomic_folder
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, config_to_dict
+from real2sim.robot import Robot, robot_text
 from real2sim.vid2world.network.embedding import action_mlp
 from real2sim.vid2world.released.clip import TextTower
 from real2sim.vid2world.released.config import Vid2WorldConfig
@@ -77,12 +79,14 @@ def convert_dynamicrafter(settings: ConvertDynamiCrafter) -> Path:
     """
     _require_free(settings.out)
     where = str(settings.checkpoint)
+    robot = None if settings.robot is None else dataset_robot(settings.robot)
+    width = settings.action_width if robot is None else robot.world_action_width
     tensors = read_checkpoint(settings.checkpoint)
     if f"{UNET}out.2.conv2d.weight" in tensors:
         raise ValueError(f"{where}: this model is causal already; use real2sim convert vid2world")
     causal = {causal_name(name): shape for name, shape in _shapes(tensors).items()}
     # The width of the actions is the only size that the base model does not tell.
-    causal[f"{ACTION_EMBEDDING}0.weight"] = (0, settings.action_width)
+    causal[f"{ACTION_EMBEDDING}0.weight"] = (0, width)
     config = config_of(causal, where, settings.heads)
     layout = {
         name.replace(".conv3d.", ".").replace(".conv2d.", "."): shape
@@ -90,8 +94,10 @@ def convert_dynamicrafter(settings: ConvertDynamiCrafter) -> Path:
         if not name.startswith(ACTION_EMBEDDING)
     }
     check_layout(_shapes(tensors), layout, where)
-    new = untrained_action_embedding(settings.action_width, config.unet.model_channels, settings.seed)
+    new = untrained_action_embedding(width, config.unet.model_channels, settings.seed)
     config = replace(config, image_size=settings.image_size)
+    if robot is not None:
+        config = replace(config, image_size=robot.canvas_size, action_scale=robot.world_action_scale)
     note = (
         f"The temporal and the last convolutions were made causal by the *{settings.transfer}* transfer. "
         "**The action embedding is untrained**: fine-tune the model before its predictions mean anything."
@@ -99,7 +105,7 @@ def convert_dynamicrafter(settings: ConvertDynamiCrafter) -> Path:
     about = f"DynamiCrafter checkpoint `{settings.checkpoint.name}`"
     card = model_card("Untrained world model", about, settings.source, settings.licence, config, note)
     weights = {**transfer_weights(tensors, settings.transfer), **new}
-    return _write(settings.out, config, weights, card, settings.dtype)
+    return _write(settings.out, config, weights, card, settings.dtype, robot)
 
 
 def untrained_action_embedding(actions: int, channels: int, seed: int) -> dict[str, Tensor]:
@@ -197,13 +203,20 @@ The noise schedule is computed, not stored.
 
 
 def _write(
-    out: Path, config: Vid2WorldConfig, tensors: Mapping[str, Tensor], card: str, dtype: StoredType
+    out: Path,
+    config: Vid2WorldConfig,
+    tensors: Mapping[str, Tensor],
+    card: str,
+    dtype: StoredType,
+    robot: Robot | None = None,
 ) -> Path:
     caption = empty_caption(config, tensors)
     with atomic_folder(out) as fresh:
         values = json.dumps({"kind": KIND, "config": config_to_dict(config)}, indent=2)
         (fresh / CONFIG_FILE).write_text(values + "\n", encoding="utf-8")
         (fresh / CARD_FILE).write_text(card, encoding="utf-8")
+        for name, text in robot_text(robot).items():
+            (fresh / name).write_text(text, encoding="utf-8")
         save_file({CAPTION: caption}, fresh / CAPTION_FILE)
         for component, prefix in COMPONENTS.items():
             part = {

@@ -24,6 +24,8 @@ class Vid2WorldConfig:
     """Height and width of the camera frames that go in and come out."""
     picture_size: tuple[int, int] = (320, 512)
     """Height and width of the model's picture, into which camera frames are fitted with black bars."""
+    action_scale: tuple[float, ...] = ()
+    """Factor on each number of an action; empty leaves them as they are, as in the published models."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig.reference)
     history: int = 15
     """Past frames that the model looks at; its window holds one frame more."""
@@ -47,6 +49,10 @@ class Vid2WorldConfig:
                 raise ValueError(
                     f"the {name} ({found}) must equal {other} ({expected}); do all parts belong together?"
                 )
+        if self.action_scale and len(self.action_scale) != self.unet.action_dim:
+            raise ValueError(
+                f"action_scale has {len(self.action_scale)} numbers, the U-Net takes actions of {self.unet.action_dim}"
+            )
         if not 1 <= self.history < self.unet.window:
             raise ValueError(
                 f"history must be 1 to {self.unet.window - 1} frames for a window of {self.unet.window}, "

@@ -62,6 +62,8 @@ class ConvertDynamiCrafter:
     """Numbers per action of the robot that the model will be trained for."""
     image_size: tuple[int, int] = (256, 320)
     """Height and width of camera frames."""
+    robot: Path | None = None
+    """Dataset folder whose robot.json says both instead, and how actions are scaled."""
     dtype: StoredType = "keep"
     """Number format of the stored weights; float16 halves the folder."""
     seed: int = 0

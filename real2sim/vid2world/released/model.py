@@ -334,7 +334,13 @@ class Vid2World(nn.Module):
         if unet.discrete_actions and not np.isin(actions, (0, 1)).all():
             bad = actions[~np.isin(actions, (0, 1))][0]
             raise ValueError(f"an action has the entry {bad:g}; this model's actions are zeros and ones")
-        return torch.from_numpy(np.asarray(actions, np.float32))[:, None].to(self.empty_caption.device)
+        given = torch.from_numpy(np.asarray(actions, np.float32))[:, None]
+        return self.scaled(given).to(self.empty_caption.device)
+
+    def scaled(self, actions: Tensor) -> Tensor:
+        """Actions (... n) in the units of the network."""
+        scale = self.config.action_scale
+        return actions * torch.tensor(scale, device=actions.device) if scale else actions
 
     def _sampler(self) -> Sampler:
         return Sampler(self.unet, self.config.sampler)

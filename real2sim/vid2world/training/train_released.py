@@ -18,11 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.files import atomic_folder
+from real2sim.files import atomic_folder, write_text
 from real2sim.model_folder import CARD_FILE
+from real2sim.robot import read_robot, robot_text
 from real2sim.training.checkpoint import read_settings
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.vid2world.levels import latent_scales, signal_levels
+from real2sim.vid2world.model_robot import check_model_robot
 from real2sim.vid2world.released.conditioning_image import prepare_image
 from real2sim.vid2world.released.letterbox import frames_to_pixels
 from real2sim.vid2world.released.model import Vid2World
@@ -110,15 +112,18 @@ class LatentTraining:
                 f"{config.released} is no folder; expected one that real2sim convert vid2world or convert "
                 "dynamicrafter has written"
             )
+        robot = read_robot(config.data)
+        if robot is not None:
+            check_model_robot(config.released, robot, f"dataset {config.data}", trained=False)
         self.model = Vid2World.from_pretrained(config.released, dtype=torch.float32)
         self.model.unet.requires_grad_(True).train()
         model_config, frames = self.model.config, config.optimisation.frames
         unet = model_config.unet
         if frames > unet.window:
             raise ValueError(f"windows of {frames} frames do not fit the model's window of {unet.window}")
-        action = (unet.action_dim or 0,)
         episodes = open_episodes(config.data, config.split)
-        self.windows = EpisodeWindows(episodes, frames, model_config.image_size, action)
+        width = unet.action_dim or 0
+        self.windows = EpisodeWindows(episodes, frames, model_config.image_size, width, robot)
 
     @property
     def trained(self) -> nn.Module:
@@ -147,7 +152,7 @@ class LatentTraining:
             torch.cat([x, condition], dim=1),
             levels,
             context,
-            shifted(torch.from_numpy(actions)).to(device),
+            shifted(self.model.scaled(torch.from_numpy(actions))).to(device),
             action_mask,
             gradient_checkpointing=optimisation.gradient_checkpointing,
         )
@@ -210,6 +215,8 @@ def export_released(out: Path, folder: Path) -> None:
         save_file({name: value.to(dtype).contiguous() for name, value in weights.items()}, fresh / WEIGHTS)
         (fresh / CARD_FILE).write_text(_card(settings, int(state["step"])), encoding="utf-8")
         shutil.copy(start / CARD_FILE, fresh / START_CARD)
+        for name, text in robot_text(read_robot(Path(settings["data"]))).items():
+            write_text(fresh / name, text)
 
 
 def _card(settings: Mapping[str, Any], step: int) -> str:

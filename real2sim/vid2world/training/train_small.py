@@ -14,6 +14,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from real2sim.model_folder import config_from_dict, read_config
+from real2sim.robot import Robot, read_robot
 from real2sim.training.checkpoint import SETTINGS_FILE, read_settings
 from real2sim.training.loop import TrainingTask, run_training, trained_weights
 from real2sim.vid2world.levels import signal_levels
@@ -27,6 +28,7 @@ from real2sim.vid2world.training.diffusion_forcing import (
     forcing_loss,
 )
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
+from real2sim.vid2world.training.robot_fit import fit_to_dataset
 from real2sim.vid2world.training.train_rendering import RenderingConfig, RenderingTraining
 from real2sim.vid2world.training.train_states import STATES_FOLDER, StateTrainingConfig, taught_states
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
@@ -43,10 +45,11 @@ class TrainWorldModel:
     """
 
     data: Path
-    """Dataset folder: one npz per episode with image (t h w 3) and action (t 13)."""
+    """Dataset folder: one npz per episode with image (t h w 3) and action (t n) or (t K n), and robot.json."""
     out: Path
     """Folder of the training: checkpoint, log and the finished model in ``model/``."""
-    model: WorldModelConfig = field(default_factory=WorldModelConfig.drawer)
+    model: WorldModelConfig = field(default_factory=WorldModelConfig.small)
+    """Sizes of the network; height, width, width and scale of the action are those of the dataset's robot."""
     forcing: ForcingConfig = ForcingConfig()
     optimisation: WindowOptimisation = WindowOptimisation()
     perception: PerceptionConfig = PerceptionConfig()
@@ -69,6 +72,7 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before."""
     if config.like is not None:
         config = replace(config, model=_configuration_of(config.like), like=None)
+    config = replace(config, model=fit_to_dataset(config.model, config.data))
     head = None
     if config.model.state is not None:
         state, scale = config.model.state, config.model.action_scale
@@ -87,7 +91,7 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
         return None
     folder = config.out / "model"
     if PartialState().is_main_process:
-        export(config.out, folder)
+        export(config.out, folder, robot=read_robot(config.data))
     return folder
 
 
@@ -110,10 +114,7 @@ class PixelTraining:
         self.model = WorldModel(config.model)
         if self.model.state_head is not None and head is not None:
             self.model.state_head.load_state_dict(dict(head))
-        images = self.source.images
-        sample = np.random.default_rng(optimisation.seed).integers(len(images), size=min(len(images), 300))
-        few = images[sample, :: max(1, images.shape[1] // 4)]
-        self.model.first_stage.fit(few.reshape(-1, *images.shape[2:]))
+        self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
         seen = config.perception
         self.perceptions = perceptions(seen, config.data, config.out) if seen.weight else None
 
@@ -210,7 +211,10 @@ class PixelTraining:
 
 
 def export(
-    out: Path, folder: Path, card: str = "# World model\n\nWritten by `real2sim train world-model`.\n"
+    out: Path,
+    folder: Path,
+    card: str = "# World model\n\nWritten by `real2sim train world-model`.\n",
+    robot: Robot | None = None,
 ) -> None:
     """Write the model folder of a training from its last checkpoint, with the averaged weights."""
     settings = read_settings(out)
@@ -220,4 +224,4 @@ def export(
     model.first_stage.load_state_dict(state["extra"]["first_stage"])
     if model.state_head is not None:
         model.state_head.load_state_dict(state["extra"]["state_head"])
-    model.save(folder, card)
+    model.save(folder, card, robot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +13,9 @@ import torch
 
 from real2sim.checks import check_whole
 from real2sim.episodes.arrays import read_arrays
-from real2sim.episodes.npz import dataset_files, read_dataset
+from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
+from real2sim.robot import Robot
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.training.diffusion_forcing import Window
 from real2sim.vid2world.training.train_states import read_states
@@ -21,6 +23,10 @@ from real2sim.vid2world.world_model import WorldModel
 
 START_SHARE = 0.35
 """Share of windows that begin where episodes begin: every rollout does."""
+MEMORY = 8 << 30
+"""Bytes of episodes that a training holds in memory."""
+READ_AGAIN = 16
+"""Episodes beyond that which are kept after they were read again."""
 ATTEMPTS = 1000
 """Episodes that may be too short, one after the other, before a dataset is given up."""
 
@@ -43,35 +49,84 @@ class WindowOptimisation(Optimisation):
 
 
 class WindowSource:
-    """Draws windows of ``frames`` frames from all episodes of a folder."""
+    """Draws windows of ``frames`` frames from all episodes of a folder, which may differ in length.
 
-    def __init__(self, folder: Path, frames: int, state_names: tuple[str, ...] = ()) -> None:
-        data = read_dataset(folder)
+    Episodes are held in memory up to ``memory`` bytes; the rest is read again when a window of it is drawn.
+    """
+
+    def __init__(
+        self, folder: Path, frames: int, state_names: tuple[str, ...] = (), memory: int = MEMORY
+    ) -> None:
         self.states = read_states([folder], state_names)[0] if state_names else None
-        self.images, self.actions = data["image"], data["action"]
-        if self.images.shape[1] < frames:
-            raise ValueError(f"{folder}: episodes have {self.images.shape[1]} frames, windows need {frames}")
-        self.frames = frames
+        self.frames, self.robot = frames, dataset_robot(folder)
+        self._files = dataset_files(folder)
+        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._read_again = lru_cache(maxsize=READ_AGAIN)(self._read)
+        sizes: dict[tuple[int, ...], Path] = {}
+        lengths, free = [], memory
+        for number, path in enumerate(self._files):
+            images, actions = self._read(number)
+            if len(actions) not in (len(images), len(images) - 1):
+                raise ValueError(
+                    f"{path} has {len(images)} frames and {len(actions)} actions; expected as many"
+                )
+            lengths.append(len(images))
+            sizes.setdefault(images.shape[1:3], path)
+            free -= images.nbytes + actions.nbytes
+            if free >= 0:
+                self._held[number] = images, actions
+        if len(sizes) > 1:
+            (first, _), (other, path) = list(sizes.items())[:2]
+            raise ValueError(
+                f"{path} has frames of {other[0]} x {other[1]} pixels, others of {folder} have {first[0]} x "
+                f"{first[1]}; one size is needed"
+            )
+        self._lengths = np.array(lengths)
+        self._long_enough = np.flatnonzero(self._lengths >= frames)
+        if not len(self._long_enough):
+            raise ValueError(f"{folder}: episodes have up to {max(lengths)} frames, windows need {frames}")
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self._lengths)
+
+    def sample(self, rng: np.random.Generator, episodes: int = 300) -> np.ndarray:
+        """Some frames uint8 (n h w 3) of random episodes, about four of each."""
+        chosen = rng.integers(len(self), size=min(len(self), episodes))
+        return np.concatenate([self[i][0][:: max(1, int(self._lengths[i]) // 4)] for i in chosen.tolist()])
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Frames uint8 (t h w 3) of an episode and what the world model is given for its actions, float32 (t n)."""
+        return self._held[number] if number in self._held else self._read_again(number)
+
+    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        episode = read_npz(self._files[number])
+        actions = self.robot.world_actions(self.robot.per_frame(episode["action"].astype(np.float32)))
+        return episode["image"], actions
 
     def draw(self, model: WorldModel, count: int, rng: np.random.Generator) -> Window:
         """``count`` random windows as the model's latents and scaled actions."""
-        episodes = rng.integers(len(self.images), size=count)
-        last = self.images.shape[1] - self.frames
-        offsets = np.where(rng.random(count) < START_SHARE, 0, rng.integers(last + 1, size=count))
-        times = offsets[:, None] + np.arange(self.frames)
-        frames = torch.from_numpy(self.images[episodes[:, None], times]).to(model.device)
-        first = torch.from_numpy(self.images[episodes, :1]).to(model.device)
-        # actions[i] leads from frame i to i + 1; the network is told, per frame, what led to it.
-        led = self.actions[episodes[:, None], np.maximum(times - 1, 0)] * (times > 0)[..., None]
+        episodes = self._long_enough[rng.integers(len(self._long_enough), size=count)]
+        last = self._lengths[episodes] - self.frames
+        offsets = np.where(rng.random(count) < START_SHARE, 0, rng.integers(last + 1))
+        frames, firsts, led = [], [], []
+        for number, offset in zip(episodes.tolist(), offsets.tolist(), strict=True):
+            images, actions = self[number]
+            frames.append(images[offset : offset + self.frames])
+            firsts.append(images[:1])
+            # actions[i] leads from frame i to i + 1; the network is told, per frame, what led to it.
+            before = actions[max(offset - 1, 0) : offset + self.frames - 1]
+            led.append(before if offset else np.concatenate([np.zeros_like(actions[:1]), before]))
+        states = None
+        if self.states is not None:
+            spans = zip(episodes.tolist(), offsets.tolist(), strict=True)
+            rows = [self.states[number, offset : offset + self.frames] for number, offset in spans]
+            states = torch.stack(rows).to(model.device)
         with torch.no_grad():
             return Window(
-                model.first_stage.encode(frames),
-                model.first_stage.encode(first),
-                model.scaled(torch.from_numpy(led.astype(np.float32)).to(model.device)),
-                None if self.states is None else self.states[episodes[:, None], times].to(model.device),
+                model.first_stage.encode(torch.from_numpy(np.stack(frames)).to(model.device)),
+                model.first_stage.encode(torch.from_numpy(np.stack(firsts)).to(model.device)),
+                model.scaled(torch.from_numpy(np.stack(led)).to(model.device)),
+                states,
             )
 
 
@@ -81,7 +136,7 @@ class Episodes(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int) -> Mapping[str, np.ndarray]:
-        """``image`` uint8 (t h w 3) and ``action`` (t a), or (t) for actions that are numbers."""
+        """``image`` uint8 (t h w 3) and ``action`` (t n), or (t K n) for K actions per frame."""
 
     def where(self, number: int) -> str:
         """The place of an episode, for errors."""
@@ -111,17 +166,24 @@ def open_episodes(folder: Path, split: str = "train") -> Episodes:
 class EpisodeWindows:
     """Draws windows of ``frames`` frames from episodes of any length; shorter ones are passed over.
 
-    ``image_size`` (h w) and ``action_shape`` are what the model expects of each frame.
+    ``image_size`` (h w) is what the model expects of each frame, ``action_width`` of each frame's action; ``robot``
+    says how the K actions of a frame are given to it.
     """
 
     def __init__(
-        self, episodes: Episodes, frames: int, image_size: tuple[int, int], action_shape: tuple[int, ...]
+        self,
+        episodes: Episodes,
+        frames: int,
+        image_size: tuple[int, int],
+        action_width: int,
+        robot: Robot | None = None,
     ) -> None:
-        self.episodes, self.frames = episodes, frames
-        self._image_shape, self._action_shape = (*image_size, 3), action_shape
+        self.episodes, self.frames, self.robot = episodes, frames, robot
+        self._image_shape = (*image_size, 3)
+        self._action_shape = (action_width,) if robot is None else robot.action_shape
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Frames uint8 (count t h w 3) and the actions recorded with them (count t ...)."""
+        """Frames uint8 (count t h w 3) and what the model is given for the actions recorded with them (count t n)."""
         windows = [self._window(rng) for _ in range(count)]
         return np.stack([frames for frames, _ in windows]), np.stack([actions for _, actions in windows])
 
@@ -152,4 +214,5 @@ class EpisodeWindows:
                 raise ValueError(f"{where}: {name} is {array.shape}, the model needs ({wanted})")
         if images.dtype != np.uint8:
             raise ValueError(f"{where}: image is {images.dtype}, expected uint8")
-        return images, actions
+        robot = self.robot
+        return images, actions if robot is None else robot.world_actions(robot.per_frame(actions))

@@ -1,0 +1,52 @@
+"""Which robot a world model was trained for, as its folder says; no weights are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from real2sim.actions import rt1_robot
+from real2sim.files import read_json
+from real2sim.model_folder import CONFIG_FILE
+from real2sim.robot import ROBOT_FILE, Robot, read_robot
+from real2sim.robot_match import check_same_robot
+
+
+def check_model_robot(folder: Path, robot: Robot, where: str, *, trained: bool = True) -> None:
+    """Raise a ValueError that names both sides unless the world model in a folder is for ``robot`` of ``where``.
+
+    A folder without ``robot.json`` whose actions have 13 numbers is for RT-1's; of others, and of one that is yet to be
+    ``trained``, only the sizes are compared.
+    """
+    taught, rt1 = read_robot(folder), rt1_robot()
+    size, width = model_sizes(folder)
+    if taught is not None:
+        check_same_robot(taught, f"world model {folder}", robot, where)
+    elif trained and width == rt1.action_width and robot.action_names != rt1.action_names:
+        raise ValueError(
+            f"world model {folder} has no {ROBOT_FILE}, so it is for RT-1's action ({rt1.action_names[0]}, ...), and "
+            f"{where} has {', '.join(robot.action_names[:3])}, ...; if it was trained for this robot, put its "
+            f"{ROBOT_FILE} into the folder"
+        )
+    if size != robot.canvas_size:
+        found, wanted = (" x ".join(map(str, pixels)) for pixels in (size, robot.canvas_size))
+        raise ValueError(
+            f"the world model in {folder} draws frames of {found} pixels, {where} has {wanted}; was it trained on "
+            "another camera?"
+        )
+    if width != robot.world_action_width:
+        raise ValueError(
+            f"the world model in {folder} takes {width} numbers per frame, robot {robot.name!r} of {where} gives "
+            f"{robot.world_action_width} ({robot.actions_per_frame} x {robot.action_width}, {robot.world_action}); was "
+            "it trained for another robot?"
+        )
+
+
+def model_sizes(folder: Path) -> tuple[tuple[int, int], int]:
+    """Height and width of the frames of a world model, and the numbers of the action that leads to one."""
+    path = folder / CONFIG_FILE
+    try:
+        config = read_json(path)["config"]
+        size = config["image_size"] if "image_size" in config else (config["height"], config["width"])
+        return (int(size[0]), int(size[1])), int(config["unet"]["action_dim"])
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} does not say the sizes of a world model ({error} is missing)") from error

@@ -1,0 +1,35 @@
+"""What a dataset decides about a new world model: the size of its frames, the width and the scale of its actions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from real2sim.episodes.npz import dataset_robot
+from real2sim.robot import ROBOT_FILE
+from real2sim.vid2world.world_model_config import WorldModelConfig
+
+
+def fit_to_dataset(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
+    """The configuration with size, action width and action scale of the dataset's robot.
+
+    What ``model`` says other than the default must be what the dataset says, or a ValueError names both; only the
+    scale may be chosen freely.  A folder without ``robot.json`` decides the size alone.
+    """
+    default, robot = WorldModelConfig.small(), dataset_robot(folder)
+    fitted = model.for_robot(robot)
+    described = (folder / ROBOT_FILE).is_file()
+    for name, given, standard, found in (
+        ("height and width are", model.image_size, default.image_size, fitted.image_size),
+        ("unet.action_dim is", model.unet.action_dim, default.unet.action_dim, fitted.unet.action_dim),
+    ):
+        if given not in (standard, found):
+            raise ValueError(
+                f"model.{name} {given}, the episodes of {folder} have {found}; leave the option out or train on other "
+                "episodes"
+            )
+    if not described or model.action_scale != default.action_scale:
+        fitted = replace(fitted, action_scale=model.action_scale)
+    return (
+        fitted if model.unet.position_map else replace(fitted, unet=replace(fitted.unet, position_map=None))
+    )
