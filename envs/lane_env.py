@@ -211,7 +211,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         frames = np.stack(self._seen[lane])
         probability = float(self._judge.judge([start.id], [frames], [start.task.instruction])[0])
         if math.isnan(probability):
-            return {}
+            return {"success": False, "no_verdict": True}
         return {"success": probability >= 0.5, "success_probability": probability}
 
 

@@ -91,9 +91,14 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     frame["success"] = read_outcome(frame["success"], "simulated episodes")
     unscored = int(frame["success"].isna().sum())
     if unscored:
+        per_policy = frame.groupby(frame["policy"].astype(str))["success"].agg(["size", "count"])
+        silent = per_policy[per_policy["count"] < per_policy["size"]]
+        named = [
+            f"{policy} {row['size'] - row['count']} of {row['size']}" for policy, row in silent.iterrows()
+        ]
         remarks.append(
-            f"{unscored} of {len(frame)} simulated episodes have no verdict (not scored yet?) and are left "
-            f"out."
+            f"{unscored} of {len(frame)} simulated episodes have no verdict, because they were not scored or their "
+            f"frames are unlike any that the judge was taught on; they are left out: {listing(named)}."
         )
         frame = frame[frame["success"].notna()]
     for column in ("policy", "task"):

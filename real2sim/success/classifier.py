@@ -23,6 +23,7 @@ from real2sim.model_folder import (
 )
 from real2sim.success.calibration import PlattScaling
 from real2sim.success.goals import Goal, goal_index
+from real2sim.success.unlikeness import Unlikeness, read_unlikeness
 
 KIND = "success_classifier"
 
@@ -151,10 +152,15 @@ class SuccessClassifier:
     """Says how probably an episode succeeded, from its first and last frames and its instruction."""
 
     def __init__(
-        self, config: ClassifierConfig, network: OutcomeNetwork | None = None, name: str = "classifier"
+        self,
+        config: ClassifierConfig,
+        network: OutcomeNetwork | None = None,
+        name: str = "classifier",
+        unlikeness: Unlikeness | None = None,
     ) -> None:
         self.config = config
         self.name = name
+        self.unlikeness = unlikeness
         self.network = (network or OutcomeNetwork(config)).eval()
 
     @classmethod
@@ -170,7 +176,7 @@ class SuccessClassifier:
         with torch.random.fork_rng(devices=[]):
             network = OutcomeNetwork(config)
         load_tensors(network, tensors, str(path))
-        return cls(config, network.to(device), name)
+        return cls(config, network.to(device), name, read_unlikeness(Path(folder)))
 
     @property
     def digest(self) -> str:
@@ -178,6 +184,8 @@ class SuccessClassifier:
         digest = hashlib.sha256(json.dumps(config_to_dict(self.config), sort_keys=True).encode())
         for tensor in self.network.state_dict().values():
             digest.update(tensor.cpu().numpy().tobytes())
+        if self.unlikeness is not None:
+            digest.update(self.unlikeness.digest)
         return digest.hexdigest()[:12]
 
     def probability(self, frames: np.ndarray, instructions: Sequence[str]) -> np.ndarray:
@@ -221,8 +229,14 @@ class SuccessClassifier:
     def judge(
         self, episodes: Sequence[str], frames: Sequence[np.ndarray], instructions: Sequence[str]
     ) -> np.ndarray:
-        """Probability of success (b,) of episodes of any lengths, given as uint8 frames (t h w 3) each."""
+        """Probability of success (b,) of episodes of any lengths, given as uint8 frames (t h w 3) each.
+
+        NaN, no verdict, where a frame that the judge looks at is unlike real ones (`real2sim.success.unlikeness`).
+        """
         if not len(frames):
             return np.zeros(0)
         seen = np.stack([video[judged_frames(len(video), self.config.recent)] for video in frames])
-        return self.probability(seen, instructions)
+        probabilities = self.probability(seen, instructions)
+        if self.unlikeness is not None:
+            probabilities = np.where(self.unlikeness.unlike(seen), np.nan, probabilities)
+        return probabilities

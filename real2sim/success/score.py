@@ -24,8 +24,8 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
 
     The file ``scores-<judge>.jsonl`` holds one row per episode: ``episode``, ``judge``, ``success``
     (probability of at least 0.5), ``probability`` and ``judge_digest``. It is replaced atomically, and scoring
-    resumes where it was interrupted. Scores that another version of the judge gave are replaced. Episodes without
-    a verdict get no row.
+    resumes where it was interrupted. Scores that another version of the judge gave are replaced. Where the judge
+    has no verdict, ``success`` and ``probability`` are null.
     """
     folder = RunFolder(run_folder)
     if not (folder.path / RUN_FILE).is_file():
@@ -34,7 +34,6 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
     rows = {str(row["episode"]): row for row in folder.rows()}
     scores = _earlier(target, judge.digest, set(rows))
     waiting = sorted(set(rows) - set(scores))
-    silent = 0
     with tqdm(total=len(rows), initial=len(scores), desc=f"judge {judge.name}", unit="episode") as progress:
         for chunk in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
             frames = [folder.episode(episode)[0] for episode in chunk]
@@ -43,14 +42,12 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
                 chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]
             )
             for episode, probability in zip(chunk, probabilities.tolist(), strict=True):
-                if math.isnan(probability):
-                    silent += 1
-                else:
-                    scores[episode] = score_row(episode, judge, probability)
+                scores[episode] = score_row(episode, judge, probability)
             _write(target, scores)
             progress.update(len(chunk))
     if not waiting:
         _write(target, scores)
+    silent = sum(row["success"] is None for row in scores.values())
     if silent:
         logger.warning("%s has no verdict on %d of %d episodes", judge.name, silent, len(rows))
     return target
@@ -68,12 +65,13 @@ def _check_sizes(folder: RunFolder, episodes: list[str], frames: list[np.ndarray
 
 
 def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
-    """The stored row of one judged episode."""
+    """The stored row of one judged episode; a probability that is NaN is no verdict."""
+    decided = not math.isnan(probability)
     return {
         "episode": episode,
         "judge": judge.name,
-        "success": probability >= 0.5,
-        "probability": round(probability, 6),
+        "success": probability >= 0.5 if decided else None,
+        "probability": round(probability, 6) if decided else None,
         "judge_digest": judge.digest,
     }
 

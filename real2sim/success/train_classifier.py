@@ -26,6 +26,7 @@ from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, 
 from real2sim.success.degradation import DegradationConfig, degrade
 from real2sim.success.goals import Goal, MeasuredGoals
 from real2sim.success.outcomes import Outcomes, dataset_goals, near_threshold
+from real2sim.success.unlikeness import SMALLEST_FIT, Unlikeness, fit_unlikeness
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
 
@@ -228,6 +229,32 @@ def _export(task: OutcomeTraining, folder: Path) -> None:
     counts = len(task.training), len(task.calibrating)
     card = _card(config, calibrated, network, counts, float(state["seconds"]))
     write_folder(folder, KIND, calibrated, network.state_dict(), card, half=True)
+    if len(task.outcomes) < SMALLEST_FIT:
+        logger.warning(
+            "%d episodes are too few to know real frames by (%d are needed): the judge also answers on frames unlike "
+            "any it was taught",
+            len(task.outcomes),
+            SMALLEST_FIT,
+        )
+    else:
+        measure_unlikeness(task.outcomes, config.degradation, config.seed).save(folder)
+
+
+def measure_unlikeness(outcomes: Outcomes, degradation: DegradationConfig, seed: int = 0) -> Unlikeness:
+    """What real episodes look like, each as if it had ended at its last frame or at a random one before it.
+
+    ``degradation`` is what the judge was taught to see through.
+    """
+    rng = np.random.default_rng([seed, 2**34])
+    episodes, last = outcomes.final_frames()
+    early = rng.integers(outcomes.lengths)
+    frames = np.where(rng.random(len(last)) < 0.5, last, early)
+
+    def soften(clips: np.ndarray) -> np.ndarray:
+        seen = degrade(to_network(clips), degradation, _generator(rng))
+        return ((seen.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(2, -1).numpy()
+
+    return fit_unlikeness(outcomes.clips(episodes, frames).frames, seed=seed, soften=soften)
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:
@@ -270,6 +297,8 @@ and a verdict; near the threshold the joint decides.
 
 Frames are {config.image_size[0]} x {config.image_size[1]} pixels, uint8 RGB. An episode counts as a success
 when the probability is at least 0.5.
+
+It has no verdict on episodes whose frames are unlike the real ones it was taught on (`unlikeness.safetensors`).
 
 ## How it was trained
 
