@@ -116,7 +116,9 @@ def test_a_persons_labels_judge_only_what_was_labelled(run: Path, tmp_path: Path
     assert isinstance(judge, HumanLabels)
     assert isinstance(judge, Judge)
     rows = [json.loads(line) for line in score(run, judge).read_text().splitlines()]
-    assert [(row["episode"], row["success"]) for row in rows] == [("e0", False), ("e1", True)]
+    decided = [(row["episode"], row["success"]) for row in rows if row["success"] is not None]
+    assert decided == [("e0", False), ("e1", True)]
+    assert all(row["probability"] is None for row in rows if row["success"] is None)
 
 
 def test_a_perfect_judge_has_a_perfect_confusion_matrix(run: Path, tmp_path: Path) -> None:

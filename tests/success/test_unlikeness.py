@@ -56,7 +56,9 @@ def test_broken_frames_are_unlike_real_ones(measure, name: str) -> None:
 
 
 def test_further_real_episodes_are_refused_as_seldom_as_was_asked(measure) -> None:
-    assert measure.unlike(real_episodes(1000, seed=2)).mean() < 0.03
+    # 100 episodes for five limits: 5 of 101 at the most, on average over fits.
+    assert measure.refused == pytest.approx(5 / 101)
+    assert measure.unlike(real_episodes(1000, seed=2)).mean() < 0.07
 
 
 def test_refusals_of_exchangeable_episodes_have_the_conformal_rate() -> None:
