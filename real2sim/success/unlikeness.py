@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -119,9 +120,10 @@ def read_unlikeness(folder: Path) -> Unlikeness | None:
         }.get(name, ())
         if array.shape != expected:
             raise ValueError(f"{path}: {name} has shape {array.shape}, expected {expected}")
-    arrays = {name: tensors[name].astype(np.float64) for name in ("mean", "components", "spread")}
-    numbers = {name: float(tensors[name]) for name in wanted - set(arrays) - {"episodes"}}
-    return Unlikeness(**arrays, **numbers, episodes=int(tensors["episodes"]))
+    values: dict[str, Any] = {
+        name: array.astype(np.float64) if array.ndim else float(array) for name, array in tensors.items()
+    }
+    return Unlikeness(**{**values, "episodes": int(values["episodes"])})
 
 
 def fit_unlikeness(
