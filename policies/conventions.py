@@ -1,4 +1,4 @@
-"""What other robots and policies mean by an action, converted to ours (see docs/actions.md)."""
+"""Action conventions of other robots and policies, converted to ours (see docs/actions.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN_LAYOUT = "real2sim"
 WIDOWX_TRAINED = {"world_vector": 1.75, "rotation_delta": 1.4}
 """RT-1 names WidowX actions in plus or minus these ranges (SIMPLER, widowx_bridge)."""
 WIDOWX_EXECUTED = {"world_vector": 0.05, "rotation_delta": 0.25}
-"""What the robot makes of them: metres and radians per step."""
+"""The range that the robot executes: metres and radians per step."""
 
 
 def closedness_from_opening(opening: np.ndarray) -> np.ndarray:
@@ -75,7 +75,7 @@ class StickyGripper:
 
 @dataclass(frozen=True)
 class Convention:
-    """What the numbers of a foreign action mean."""
+    """An action convention: what the numbers of an action mean."""
 
     width: int | None
     """Numbers per action; None for as many as the robot has."""
@@ -115,4 +115,4 @@ CONVENTIONS: Mapping[str, Convention] = {
     "xyz-rpy-opening-sticky": Convention(7, _sticky),
     "xyz-rpy-closedness": Convention(7, lambda: lambda action: _hand(action, action[6:])),
 }
-"""By the names that policy servers say (docs/actions.md)."""
+"""By the names that policy servers use (docs/actions.md)."""

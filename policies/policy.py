@@ -1,4 +1,4 @@
-"""What a policy's author needs: the contract, and the check of what it is given."""
+"""The policy contract and observation helpers, for authors of policies."""
 
 from __future__ import annotations
 

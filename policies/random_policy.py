@@ -1,4 +1,4 @@
-"""A policy that ignores what it sees: uniform random actions."""
+"""A policy with uniform random actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded or scripted actions, played back without looking at the frames."""
+"""Open-loop replay of recorded or scripted actions."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 def test_help_of_a_field_is_its_docstring(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["rollout", "--help"])
-    assert "Run folder; one that exists is continued" in " ".join(capsys.readouterr().out.split())
+    assert "Run folder; an existing one is resumed" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["rolout", "train polcy"])

@@ -1,4 +1,4 @@
-"""Sentence embeddings out of the dataset that a policy was trained on, or from the encoder that made them."""
+"""Sentence embeddings from the dataset that a policy was trained on, or from the encoder that made them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ConvertEmbeddings:
 
 
 def convert_embeddings(config: ConvertEmbeddings) -> int:
-    """Write the file and give the number of instructions."""
+    """Write the file and return the number of instructions."""
     if config.data is None and config.encoder is None:
         raise ValueError("name an RLDS dataset, or an --encoder and its --instructions")
     vectors: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""RT-1's eyes: EfficientNet in which a sentence steers every block (FiLM).
+"""RT-1's image network: EfficientNet whose blocks are conditioned on a sentence (FiLM).
 
 Padding, epsilon and the order of operations follow the published network; see Brohan et al. 2022,
 section 5.1, and Tan & Le 2019 for EfficientNet.
@@ -165,7 +165,7 @@ class FilmConv(nn.Module):
 
 
 class FilmEfficientNet(nn.Module):
-    """Feature map (n top h' w') of images (n 3 h w), 0 to 255, seen in the light of a sentence (n e)."""
+    """Feature map (n top h' w') of images (n 3 h w), 0 to 255, conditioned on a sentence (n e)."""
 
     mean: Tensor
     variance: Tensor

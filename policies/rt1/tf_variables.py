@@ -1,7 +1,7 @@
 """The variables of a published RT-1 checkpoint and the tensors of `RT1` they become.
 
-One table serves both directions of thought: every TensorFlow variable is in it, and every tensor of the
-network; `tensors_from_variables` refuses anything left over on either side.
+One table lists every TensorFlow variable and every tensor of the network; `tensors_from_variables` refuses
+anything left over on either side.
 """
 
 from __future__ import annotations

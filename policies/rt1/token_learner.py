@@ -1,4 +1,4 @@
-"""TokenLearner: a few tokens that gather what matters from all cells of a feature map (Ryoo et al. 2021)."""
+"""TokenLearner: a few tokens pooled from all cells of a feature map by attention (Ryoo et al. 2021)."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def robot_action(move: np.ndarray, gripper: float) -> np.ndarray:
 
 
 def expert_action(task: str, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
-    """What the clean expert does here; a function of the present state alone (hand and handle (3,), metres)."""
+    """The clean expert's action; a function of the current state alone (hand and handle (3,), metres)."""
     move = _close(hand, handle) if task == "close_drawer" else _open(hand, handle)
     return robot_action(move, 1.0 if task == "close_drawer" else -1.0)
 
@@ -79,11 +79,11 @@ class Flaws:
     scale: float = 1.0
     """Factor on every displacement."""
     aim: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Where it believes the handle to be, relative to where it is, metres."""
+    """Offset of the believed from the true handle position, metres."""
     stop: int = 1000
-    """Step from which it stands still."""
+    """Step from which on it stands still."""
     switch: int = 1000
-    """Step from which it does the other task."""
+    """Step from which on it does the other task."""
 
 
 class FlawedExpert:

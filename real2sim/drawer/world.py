@@ -1,4 +1,4 @@
-"""Physics as a world of lanes: the same surface as a world model, so that one loop serves both."""
+"""Physics behind the World protocol, so that one loop serves physics and world models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from real2sim.simulation.suite import Start
 
 @dataclass(frozen=True)
 class PhysicsLanes:
-    """What a physics world remembers of its lanes."""
+    """State of the lanes of a physics world."""
 
     snapshots: tuple[PhysicsState, ...]
     tasks: tuple[str, ...]

@@ -40,10 +40,10 @@ def plain_curve(metric: str, prediction: str, values: np.ndarray, episodes: int)
 
 
 def action_following_curve(true: np.ndarray, shuffled: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """How much another episode's actions spoil the prediction: 1 - error(true) / error(shuffled).
+    """How much the actions of another episode worsen the prediction: 1 - error(true) / error(shuffled).
 
-    1: the actions decide everything; 0: the model does not listen to them.  From squared errors (n t); the
-    interval is a percentile bootstrap over episodes.
+    1: the actions decide everything; 0: the model ignores them. From squared errors (n t); the interval is a
+    percentile bootstrap over episodes.
     """
     episodes = len(true)
     draws = np.random.default_rng(seed).integers(episodes, size=(RESAMPLES, episodes))

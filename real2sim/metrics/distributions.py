@@ -1,4 +1,4 @@
-"""Likeness of sets of frames and videos: Frechet distances between features of a network (FID, FVD)."""
+"""Similarity of sets of frames and videos: Frechet distances between network features (FID, FVD)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Likeness of single frames: PSNR, SSIM and LPIPS of predicted against recorded frames, uint8 (n t h w 3)."""
+"""Similarity of single frames: PSNR, SSIM and LPIPS of predicted against recorded frames, uint8 (n t h w 3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 64
-"""Frames that a metric looks at together."""
+"""Frames per batch of a metric."""
 
 
 def squared_error(recorded: np.ndarray, predicted: np.ndarray) -> np.ndarray:

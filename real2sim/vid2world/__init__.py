@@ -1,4 +1,4 @@
-"""The world model: a causal video diffusion model that draws the next frame from past frames and actions."""
+"""The world model: a causal video diffusion model that predicts the next frame from past frames and actions."""
 
 from __future__ import annotations
 

@@ -66,17 +66,17 @@ def mix(
 
 
 def guide(conditional: Tensor, unconditional: Tensor, weight: float) -> Tensor:
-    """Prediction moved away from the unconditional one (Ho & Salimans 2022); weight 1 moves nothing."""
+    """Prediction moved away from the unconditional one (Ho & Salimans 2022); weight 1 leaves it unchanged."""
     return unconditional + weight * (conditional - unconditional)
 
 
 def twice(tensor: Tensor) -> Tensor:
-    """The batch, and the batch again: one for each branch of guidance."""
+    """The batch twice, one copy for each branch of guidance."""
     return torch.cat([tensor, tensor])
 
 
 def restore_deviation(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
-    """``guided`` partly brought to the standard deviation of ``conditional`` (Lin et al. 2024, section 3.4).
+    """``guided`` rescaled towards the standard deviation of ``conditional`` (Lin et al. 2024, section 3.4).
 
     The deviation is that of a whole sample (everything but the first axis).
     """

@@ -1,4 +1,4 @@
-"""What the states of all world models have in common: lanes that can be chosen and joined."""
+"""Base class of world-model states: batches of lanes that can be selected and joined."""
 
 from __future__ import annotations
 

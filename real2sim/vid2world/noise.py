@@ -1,4 +1,4 @@
-"""Noise that has an address: the same episode gets the same noise on any machine, in any batch."""
+"""Addressed noise: an episode gets the same noise on any machine and in any batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 CONTEXT = 1_000_000
-"""Address of the noise that a finished frame carries as history; denoising steps count from 0."""
+"""Address of the noise on a finished frame in the history; denoising steps count from 0."""
 
 
 def frame_noise(seed: int, frame: int, step: int, shape: Sequence[int]) -> Tensor:

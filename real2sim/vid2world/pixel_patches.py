@@ -1,4 +1,4 @@
-"""A first stage without weights to learn: frames become patches of pixels, relative to a background image."""
+"""A first stage without learned weights: frames become patches of pixels relative to a background image."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PixelPatches(nn.Module):
 
     @torch.no_grad()
     def fit(self, frames: np.ndarray) -> None:
-        """Take background (per-pixel median) and scale (root mean square) from frames uint8 (n h w 3)."""
+        """Fit background (per-pixel median) and scale (root mean square) to frames uint8 (n h w 3)."""
         median = np.median(frames, axis=0).astype(np.float32)
         self.background.copy_(torch.from_numpy(median).permute(2, 0, 1) / 127.5 - 1)
         difference = (frames.astype(np.float32) - median) / 127.5
@@ -53,7 +53,7 @@ class PixelPatches(nn.Module):
         return F.pixel_shuffle(patches.float(), self.patch) * self.scale + self.background
 
     def clamp(self, latents: Tensor) -> Tensor:
-        """Latents (b c t h/p w/p) brought into the range that pixels have."""
+        """Latents (b c t h/p w/p) clamped to the range of pixels."""
         low = F.pixel_unshuffle((-1 - self.background) / self.scale, self.patch)[:, None]
         high = F.pixel_unshuffle((1 - self.background) / self.scale, self.patch)[:, None]
         return torch.minimum(torch.maximum(latents, low), high)

@@ -56,7 +56,7 @@ def vid2world_schedule() -> NoiseSchedule:
 
 
 def ddim_timesteps(steps: int, spacing: Spacing = "uniform_trailing") -> list[int]:
-    """Diffusion steps that a drawing in ``steps`` steps visits, ascending.
+    """Diffusion steps that sampling in ``steps`` steps visits, ascending.
 
     ``"uniform_trailing"`` starts from pure noise (Lin et al. 2024). ``"uniform"`` never reaches it and
     visits more than ``steps`` steps where 1000 is not a multiple; the published code indexes past its
@@ -76,19 +76,19 @@ def ddim_timesteps(steps: int, spacing: Spacing = "uniform_trailing") -> list[in
 
 @dataclass(frozen=True)
 class DDIMTable:
-    """What each DDIM step needs, in ascending order of noise; a drawing starts at the end."""
+    """Coefficients of each DDIM step, in ascending order of noise; sampling starts at the end."""
 
     timesteps: tuple[int, ...]
     alphas: tuple[float, ...]
     """Signal before the step."""
     alphas_next: tuple[float, ...]
-    """Signal after it."""
+    """Signal after the step."""
     sigmas: tuple[float, ...]
     """Standard deviation of the fresh noise."""
     scales: tuple[float, ...]
     """The schedule's scale before the step."""
     scales_next: tuple[float, ...]
-    """And after it."""
+    """The schedule's scale after the step."""
 
     def __len__(self) -> int:
         return len(self.timesteps)
@@ -97,7 +97,7 @@ class DDIMTable:
 def ddim_table(schedule: NoiseSchedule, timesteps: list[int], eta: float = 0.0) -> DDIMTable:
     """Table for ascending ``timesteps`` (Song et al. 2021, eq. 12 and 16); ``eta`` 0 adds no fresh noise.
 
-    The last step of a drawing ends at diffusion step 0, not at the clean frame, as published.
+    The last sampling step ends at diffusion step 0, not at the clean frame, as published.
     """
     before = torch.tensor(timesteps)
     alphas = schedule.alphas_cumprod[before]

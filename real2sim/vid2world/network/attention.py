@@ -52,7 +52,7 @@ class TemporalAttention(SelfAttention):
 
 
 class ContextAttention(nn.Module):
-    """Pixels attend to text tokens and, with separate keys and values, to image tokens; both are added."""
+    """Pixels attend to text tokens and, with separate keys and values, to image tokens; the results are added."""
 
     def __init__(self, width: int, context: int, heads: int, *, image: bool) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class ContextAttention(nn.Module):
 
 
 class GatedGELU(nn.Module):
-    """``a * gelu(g)`` of the two halves of a projection (Shazeer 2020), with the exact GELU."""
+    """GEGLU: ``a * gelu(g)`` of the two halves of a projection (Shazeer 2020), with the exact GELU."""
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()

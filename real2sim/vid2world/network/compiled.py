@@ -1,4 +1,4 @@
-"""Passes of a network as compiled code (``torch.compile``), for drawing."""
+"""Compiled passes of a network (``torch.compile``), for sampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """``function`` compiled when it meets a shape for the first time; weights must not be changed afterwards.
+    """``function`` compiled on the first call with a shape; weights must not change afterwards.
 
     Raises ValueError if a processor's code cannot be compiled here.
     """

@@ -1,4 +1,4 @@
-"""What a pass of the U-Net is conditioned on besides its input."""
+"""Conditions of a pass of the U-Net."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from real2sim.vid2world.network.unet_config import UNetConfig
 
 @dataclass(frozen=True)
 class Conditions:
-    """What every block of the U-Net may look at besides its input."""
+    """Conditions that every block of the U-Net is given."""
 
     embedding: Tensor
     """One vector per frame (b*t width)."""
@@ -22,7 +22,7 @@ class Conditions:
     image: Tensor | None = None
     """Tokens of a lane (b tokens dim) or of each frame (b*t tokens dim)."""
     recompute: bool = False
-    """Forget what happens inside a block and compute it again in the backward pass."""
+    """Recompute the activations of a block in the backward pass instead of storing them."""
 
 
 def split_context(

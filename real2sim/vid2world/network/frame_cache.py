@@ -1,4 +1,4 @@
-"""What past frames leave behind in the network, so that a new frame costs a pass over itself alone."""
+"""Cached features of past frames, so that a new frame needs only a pass over itself."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FrameCache:
         return replace(self, tensors=tensors, seen=torch.cat([self.seen, other.seen]))
 
     def repeat(self, branches: int) -> FrameCache:
-        """The same history for a batch that holds all lanes, then all lanes again, ``branches`` times.
+        """The same history for a batch that repeats all lanes ``branches`` times.
 
         Nothing is copied. Meant for guidance, where the branches differ in their conditions only.
         """
@@ -92,7 +92,7 @@ class Timeline:
         return joined
 
     def recall(self) -> Tensor | None:
-        """What the calling layer kept in the pass before, for each row of this pass; None in the first."""
+        """What the calling layer kept in the previous pass, for each row of this pass; None in the first."""
         if not self._cache.tensors:
             return None
         past, branches = self._cache.tensors[len(self._kept)], self._cache.branches
@@ -122,6 +122,6 @@ class Timeline:
         return self._masks[keys]
 
     def cache(self) -> FrameCache:
-        """The cache after this pass; to be asked once all layers have run."""
+        """The cache after this pass; valid once all layers have run."""
         seen = self._cache.seen
         return FrameCache(tuple(self._kept), None if seen is None else seen + self.remembered)

@@ -1,4 +1,5 @@
-"""A robot's state as a picture that a network learns to draw: it says where, without a camera or kinematics."""
+"""The robot's state as a learned feature map, which places it in the image without camera parameters or
+kinematics."""
 
 from __future__ import annotations
 

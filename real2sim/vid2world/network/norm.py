@@ -13,8 +13,8 @@ from real2sim.vid2world.network.frame_cache import Timeline
 TemporalNorm = Literal["window", "frame"]
 
 FEW_PIXELS = 64
-"""Up to this many the library's group norm, one call in the place of twenty, is the faster one for drawing.
-A compiler, which makes one call of either, does better with it at any size."""
+"""Up to this size the library's group norm, one call instead of twenty, is faster for sampling. A compiler, which
+makes one call of either, does better with it at any size."""
 
 
 class _Normalise(torch.autograd.Function):

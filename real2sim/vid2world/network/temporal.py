@@ -1,4 +1,4 @@
-"""Convolutions over time that look at the past only, and the layout they work in."""
+"""Causal convolutions over time, and the memory layout they work in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of the causal U-Net, for the released weights and for small models trained here."""
+"""Configuration of the causal U-Net, for the released weights and for small models trained here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ _COUNTS = (
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """Shape of a :class:`~real2sim.vid2world.network.unet.CausalUNet`; the defaults are the released RT-1 model."""
+    """Configuration of a :class:`~real2sim.vid2world.network.unet.CausalUNet`; the defaults are the released RT-1
+    model."""
 
     in_channels: int = 8
     """Channels of the input: the noisy latent and, concatenated after it, the condition frame."""
@@ -118,11 +119,11 @@ class UNetConfig:
     position_map: tuple[int, int] | None = None
     """Height and width of a learned map added after the first convolution; it fixes the input size."""
     height_causal_output: bool = True
-    """The last convolution looks at its own row and the two above, a habit of the released weights."""
+    """The last convolution sees its own row and the two above, as in the released weights."""
     state_dim: int | None = None
-    """Numbers of the robot's state that each frame is told; None leaves the state out."""
+    """Numbers of the robot's state per frame; None leaves the state out."""
     learned_map: int = 0
-    """Channels of a coarse map that a small network draws from the state, added after the first convolution; 0
+    """Channels of a coarse map that a small network predicts from the state, added after the first convolution; 0
     leaves it out."""
 
     def __post_init__(self) -> None:

@@ -137,7 +137,7 @@ class Autoencoder(nn.Module):
         )
 
     def load_published(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over released weights (without ``first_stage_model.``); every tensor must find its place."""
+        """Load released weights (without the prefix ``first_stage_model.``); every tensor must match."""
         expected = self.kl.state_dict()
         renamed = {diffusers_name(name, self.levels): tensor for name, tensor in tensors.items()}
         # The released attention is written as 1x1 convolutions, diffusers' as linear layers.

@@ -107,7 +107,7 @@ class TextTower(nn.Module):
     """Caption tokens (b 77 width) of token numbers (b 77).
 
     The last block is left out and ``ln_final`` follows the one before it ("penultimate").
-    ``text_projection`` and ``logit_scale`` are stored in the checkpoints and used by nobody.
+    ``text_projection`` and ``logit_scale`` are stored in the checkpoints and not used.
     """
 
     def __init__(

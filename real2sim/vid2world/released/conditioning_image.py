@@ -1,4 +1,4 @@
-"""The image as the CLIP image tower was trained to see it."""
+"""Preprocessing of images for the CLIP image tower."""
 
 from __future__ import annotations
 

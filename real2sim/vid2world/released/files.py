@@ -1,4 +1,4 @@
-"""Where the files of a converted Vid2World model come from: a folder, or the Hugging Face Hub."""
+"""Files of a converted Vid2World model, from a folder or the Hugging Face Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Camera frames as the world model sees them, and back: enlarged, with black bars, in [-1, 1]."""
+"""Camera frames to model input and back: enlarged, letterboxed, in [-1, 1]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image tokens for every frame of a window, drawn out of one image by learned queries."""
+"""Image tokens for every frame of a window, read from one image by learned queries."""
 
 from __future__ import annotations
 

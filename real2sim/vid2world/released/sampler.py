@@ -1,4 +1,4 @@
-"""Drawing frames with a Vid2World U-Net: DDIM with a noise level per frame, and guidance by the action."""
+"""Sampling frames with a Vid2World U-Net: DDIM with a noise level per frame, and guidance by the action."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ k-th step if ``eta`` is not 0, and draw ``CONTEXT`` noises the finished frame wh
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """How frames are drawn. The defaults mend two habits of the published sampler, :meth:`reference`."""
+    """Sampling settings. The defaults correct two properties of the published sampler, :meth:`reference`."""
 
     steps: int = 50
     spacing: Spacing = "uniform_trailing"
@@ -40,8 +40,8 @@ class SamplerConfig:
     rescale_over: Literal["window", "frame"] = "window"
     """Frames over which that deviation is taken: the whole window, as published, or the new frame."""
     context_level: int | None = 39
-    """Diffusion step whose noise the history carries. None takes the second-smallest step of the drawing,
-    as published: 39 for 50 steps, but 399 for 5 and pure noise for 2."""
+    """Diffusion step whose noise the history carries. None takes the second-smallest sampling step, as published:
+    39 for 50 steps, but 399 for 5 and pure noise for 2."""
     undo_rescale: bool = True
     """Divide the finished latent by the scale that is still on it (0.986 for 50 steps, 0.85 for 5)."""
     context_form: Literal["switch", "all", "own"] = "switch"
@@ -51,8 +51,8 @@ class SamplerConfig:
     """Image whose tokens the unconditional branch sees: the first frame after a round trip through the
     autoencoder, as published, or the one that the conditional branch sees."""
     keep_action: float = 0.8
-    """When a whole window is drawn at once: probability that the unconditional branch keeps a frame's action, as
-    published."""
+    """When a whole window is sampled at once: probability that the unconditional branch keeps a frame's action,
+    as published."""
     history: Literal["exact", "cached"] = "exact"
     """``"exact"`` passes over the whole window in every denoising step, as published, because its norms pool over
     time. ``"cached"`` passes over the new frame and reads what the history left in the last pass over the whole
@@ -86,7 +86,7 @@ class SamplerConfig:
 
     @classmethod
     def reference(cls, steps: int = 50) -> SamplerConfig:
-        """The published sampler, habits included."""
+        """The published sampler, unchanged."""
         return cls(steps=steps, context_level=None, undo_rescale=False)
 
     @classmethod
@@ -97,7 +97,7 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a window of frames is drawn from, besides noise and history."""
+    """Conditions of a window of frames, besides noise and history."""
 
     condition: Tensor
     """Latent of the window's first frame (b c 1 h w), or one for each frame (b c t h w)."""
@@ -124,7 +124,7 @@ class Scene:
 
 
 class Sampler:
-    """Draws frames with a U-Net whose norms need the whole window (the released weights)."""
+    """Samples frames with a U-Net whose norms need the whole window (the released weights)."""
 
     def __init__(self, unet: CausalUNet, config: SamplerConfig) -> None:
         self.unet = unet
@@ -153,7 +153,7 @@ class Sampler:
         return self.branches * (whole * (past + 1) + steps - whole)
 
     def as_history(self, clean: Tensor, noise: Tensor) -> Tensor:
-        """Finished frames as the model wants to see them: slightly noisy (any shape)."""
+        """Finished frames as history, slightly noised (any shape)."""
         alpha = float(self.schedule.alphas_cumprod[self.context_level])
         return alpha**0.5 * clean + (1 - alpha) ** 0.5 * noise
 

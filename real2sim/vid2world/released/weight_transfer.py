@@ -1,4 +1,4 @@
-"""Causal weights out of the weights of a video model that looks both ways in time."""
+"""Causal weights from the weights of a bidirectional video model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a world model learns from: frames at independent noise levels (Diffusion Forcing, Chen et al. 2024)."""
+"""The training objective: frames at independent noise levels (Diffusion Forcing, Chen et al. 2024)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ PURE = 999
 
 @dataclass(frozen=True)
 class ForcingConfig:
-    """How noise levels are drawn when a world model is taught (Diffusion Forcing, Chen et al. 2024)."""
+    """How training draws noise levels (Diffusion Forcing, Chen et al. 2024)."""
 
     independent: float = 0.25
     """Share of windows in which every frame has its own uniform level."""
     clean: float = 0.5
-    """In the other windows: probability that a frame is nearly clean, as history is when a frame is drawn."""
+    """In the other windows: probability that a frame is nearly clean, like history in a rollout."""
     clean_below: int = 80
     """Nearly clean means a level below this diffusion step."""
     pure: float = 0.5
-    """Of the noisy frames: share that is pure noise, where drawing begins."""
+    """Of the noisy frames: share that is pure noise, where sampling starts."""
     alternating: float = 0.0
     """Of the windows without independent levels: share in which every second frame is pure noise and the others are
-    nearly clean, so that each has a finished frame before it, as when it is drawn."""
+    nearly clean, so that each follows a finished frame, as in a rollout."""
     action_dropout: float = 0.1
     """Probability that a frame's action is withheld."""
     motion_weight: float = 3.0
     """Extra weight of patches that move, and of their neighbours."""
     own_history: float = 0.0
-    """Share of the training, at its end, in which half of the frames of history are the model's own drawings."""
+    """Share of the training, at its end, in which half of the history frames are the model's own predictions."""
     own_depth: int = 1
-    """Drawings upon drawings of which that history consists: each is one more pass over the window."""
+    """Rounds of such predictions: each is one more pass over the window, on top of the last one."""
 
 
 @dataclass(frozen=True)

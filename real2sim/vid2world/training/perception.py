@@ -1,4 +1,4 @@
-"""What a drawn frame tells about the robot: small networks that read poses from frames, and a loss made of them.
+"""A perceptual loss for robots: small networks that read poses from frames.
 
 The squared error of pixels hardly sees the shading of a few pixels from which a policy reads how far away the hand
 is.  So networks are taught to read measured quantities (the positions of hand and object) from recorded frames, and
@@ -27,20 +27,20 @@ from real2sim.files import atomic_write
 from real2sim.model_folder import load_tensors, read_tensors
 
 READING = 5.0
-"""Weight of what is read against that of features: it is small where frames are nearly right, and decides."""
+"""Weight of the readings relative to that of the features."""
 
 
 @dataclass(frozen=True)
 class PerceptionConfig:
-    """Networks that read poses from frames, for a loss on what they see in drawn ones."""
+    """A perceptual loss with networks that read poses from frames."""
 
     weight: float = 0.0
-    """Weight of the loss beside that of pixels; 0 leaves it out."""
+    """Weight of this loss beside the pixel loss; 0 leaves it out."""
     targets: tuple[str, ...] = ()
     """Arrays (t) or (t n) of the dataset that the networks learn to read from single frames; for the drawer robot by
     default its hand and its drawer."""
     networks: int = 2
-    """A drawing that deceives one network seldom deceives others."""
+    """Number of networks: frames that fool one network seldom fool several."""
     steps: int = 1500
     """Optimiser steps per network."""
     batch: int = 64
@@ -127,7 +127,7 @@ def perceptual_loss(networks: nn.ModuleList, drawn: Tensor, recorded: Tensor) ->
 
 
 def perceptions(config: PerceptionConfig, data: Path, out: Path) -> nn.ModuleList:
-    """The networks of a training, frozen; taught on the dataset the first time, then kept in ``out``."""
+    """The frozen networks of a training; trained on the dataset the first time, then kept in ``out``."""
     if not config.targets:
         raise ValueError(
             f"a loss on what is seen in frames was asked for, and no array of {data} to see; name some with "
