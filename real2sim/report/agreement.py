@@ -7,25 +7,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from real2sim.report.correlation import (
-    BOOTSTRAP_FROM,
-    bootstrap_interval,
-    fisher_z_interval,
-    kendall,
-    pearson,
-    permutation_test,
-    simpler_pearson,
-    spearman,
+from real2sim.report.correlation import kendall, pearson, simpler_pearson, spearman
+from real2sim.report.jackknife import (
+    FEWEST_RUNS,
+    FEWEST_RUNS_FOR_RANKS,
+    Measured,
+    cluster_t_interval,
+    correlation_interval,
+    kept,
+    leave_one_out,
+    size_interval,
 )
 from real2sim.report.noise_ceiling import NoiseCeiling, noise_ceiling
+from real2sim.report.permutation import Permutation, permutation_test
 from real2sim.report.rank_violation import mmrv, mmrv_interval
+from real2sim.report.true_rates import Noise, binomial_noise, true_correlation, true_gap
+from real2sim.report.wording import plural
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number with its 95 % interval and its range when one policy at a time is left out.
+    """A number with its 95 % interval and its range when one training run at a time is left out.
 
     What cannot be computed is nan, and ``unsupported`` then says why in a sentence.
     """
@@ -47,30 +50,75 @@ class Agreement:
     families: int
     """Independent training runs: checkpoints of one run count once."""
     pearson: Measure
+    pearson_true: Measure
+    """Pearson's r of the true rates: what is left when the noise of few episodes is taken out."""
     spearman: Measure
     kendall: Measure
     mmrv: Measure
     mmrv_within: Measure
     """MMRV where only policies on the same task are compared; equal to ``mmrv`` for one task."""
     mae_points: Measure
+    mae_true_points: Measure
+    """Mean absolute gap of the true rates."""
     bias_points: Measure
     pearson_simpler: float
-    p: float
-    """One-sided exact permutation p of Pearson's r; units are families."""
-    p_floor: float
-    p_exact: bool
-    p_policies: float
+    mmrv_paper: float
+    """``mmrv`` with the rule for ties that the paper prints (``<`` instead of ``>``)."""
+    permutation: Permutation
+    """Chance of agreement this good by luck; units are training runs."""
+    permutation_policies: Permutation
     """The same with policies as units, as if all were independent."""
-    bootstrap_low: float
-    bootstrap_high: float
     ceiling: NoiseCeiling | None
     ceiling_finite: NoiseCeiling | None
     ceiling_within: float
     """97.5 % quantile of ``mmrv_within`` of a perfect simulator with as many episodes; nan without counts."""
     remarks: tuple[str, ...] = field(default=())
 
+    @property
+    def p(self) -> float:
+        return self.permutation.p
 
-def _few(policies: int, families: int, sim: np.ndarray, real: np.ndarray) -> str:
+
+NO_COUNTS = "the number of episodes is not stated on both sides, so the noise of the rates is not known"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rates (n,) of both sides with the training run and task of each point."""
+
+    sim: np.ndarray
+    real: np.ndarray
+    families: np.ndarray
+    tasks: np.ndarray
+
+    @property
+    def runs(self) -> int:
+        return len(set(self.families.tolist()))
+
+    def without(self, function: Measured) -> np.ndarray:
+        """``function`` with one training run left out, for each of them."""
+        return leave_one_out(function, self.sim, self.real, self.families)
+
+    def dropped(self, function: Measured) -> tuple[float, float]:
+        """Range of ``function`` over training runs left out; (nan, nan) below four runs.
+
+        With three runs two would be left, whose correlation says nothing.
+        """
+        if self.runs < 4:
+            return math.nan, math.nan
+        values = self.without(function)
+        values = values[~np.isnan(values)]
+        return (float(values.min()), float(values.max())) if len(values) else (math.nan, math.nan)
+
+    def dropped_within(self) -> tuple[float, float]:
+        """The same for MMRV within tasks."""
+        if self.runs < 4:
+            return math.nan, math.nan
+        values = [mmrv(self.sim[keep], self.real[keep], self.tasks[keep]) for keep in kept(self.families)]
+        return min(values), max(values)
+
+
+def _few(policies: int, sim: np.ndarray, real: np.ndarray) -> str:
     """Why no correlation exists, or an empty string."""
     if policies == 0:
         return "no policy was measured both in simulation and in reality"
@@ -83,45 +131,19 @@ def _few(policies: int, families: int, sim: np.ndarray, real: np.ndarray) -> str
     return ""
 
 
-def cluster_t_interval(values: np.ndarray, clusters: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean of ``values`` when only whole clusters are independent; (nan, nan) below three.
-
-    Student's t with (clusters - 1) degrees of freedom and the cluster-robust standard error
-    sqrt(f / (f-1) * sum_c (sum_{i in c} (x_i - mean))^2) / n (Liang & Zeger 1986).
-    """
-    names, index = np.unique(clusters, return_inverse=True)
-    if len(names) < 3:
-        return math.nan, math.nan
-    mean = float(values.mean())
-    sums = np.bincount(index, weights=values - mean)
-    error = math.sqrt(len(names) / (len(names) - 1) * float((sums**2).sum())) / len(values)
-    half = float(stats.t.ppf(0.5 + level / 2, len(names) - 1)) * error
-    return mean - half, mean + half
-
-
-def size_interval(sizes: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
-    """``cluster_t_interval`` on the logarithmic scale, for the mean of sizes (never negative, skewed).
-
-    mean * exp(± t * error / mean), by the delta method; at most 100 points.
-    """
-    low, high = cluster_t_interval(sizes, clusters)
-    mean = float(sizes.mean())
-    if mean == 0 or math.isnan(low):
-        return low, high
-    stretch = math.exp(min((high - mean) / mean, 50.0))
-    return mean / stretch, min(mean * stretch, 100.0)
-
-
 def _square(rows: pd.DataFrame, index: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (k t) of the policies or families that have every task."""
-    tables = []
-    for world in ("sim", "real"):
-        table = rows.pivot_table(
-            index=index, columns="task", values=f"{world}_rate", aggfunc="mean", sort=True
-        )
-        tables.append(table)
-    whole = tables[0].notna().all(axis=1) & tables[1].notna().all(axis=1)
-    return tables[0][whole].to_numpy(), tables[1][whole].to_numpy()
+    """Rates (k t) of policies or training runs, missing where a task was not measured."""
+    codes, units = pd.factorize(rows[index])
+    tasks, names = pd.factorize(rows["task"])
+    cell = codes * len(names) + tasks
+    size = len(units) * len(names)
+    count = np.bincount(cell, minlength=size).astype(float)
+    count[count == 0] = np.nan
+    sides = [
+        np.bincount(cell, rows[f"{world}_rate"].to_numpy(float), size) / count for world in ("sim", "real")
+    ]
+    shape = (len(units), len(names))
+    return sides[0].reshape(shape), sides[1].reshape(shape)
 
 
 def _violation(
@@ -147,109 +169,132 @@ def _highest_violation(counts: list[np.ndarray], tasks: np.ndarray) -> float:
     return math.nan if ceiling is None else ceiling.mmrv_high
 
 
+def _needs(families: int, least: int) -> str:
+    """Why there is no interval, or an empty string."""
+    if families >= least:
+        return ""
+    there = f"there {'is' if families == 1 else 'are'} {families}"
+    return f"an interval needs at least {least} independent training runs, {there}"
+
+
+def _correlation(function: Measured, points: Points, least: int, why: str) -> Measure:
+    """A correlation with its jackknife interval."""
+    value = function(points.sim, points.real)
+    without = points.without(function)
+    low, high = correlation_interval(value, without) if points.runs >= least else (math.nan, math.nan)
+    why = why or _needs(points.runs, least)
+    if not why and math.isnan(low):
+        why = "the agreement is perfect, or undefined, with or without one of the training runs, which leaves no width"
+    return Measure(value, low, high, *points.dropped(function), why)
+
+
+def _true_correlation(points: Points, plain: Measure, noise: Noise | None) -> Measure:
+    if plain.unsupported:
+        return Measure(math.nan, unsupported=plain.unsupported)
+    if noise is None:
+        return Measure(math.nan, unsupported=NO_COUNTS)
+    found = true_correlation(points.sim, points.real, noise, (plain.value, plain.low, plain.high))
+    if found is None:
+        return Measure(
+            math.nan, unsupported="the rates of one side differ hardly more than noise alone makes them"
+        )
+    return Measure(*found)
+
+
+def _gaps(points: Points, noise: Noise | None, why: str) -> tuple[Measure, Measure, Measure]:
+    """Mean absolute gap, the same of the true rates, and mean gap, in points."""
+    gaps = 100 * (points.sim - points.real)
+    if len(gaps) == 0:
+        return (Measure(math.nan, unsupported=why),) * 3
+    few = _needs(points.runs, 3)
+    size = (float(np.abs(gaps).mean()), *size_interval(np.abs(gaps), points.families))
+    mean = (float(gaps.mean()), *cluster_t_interval(gaps, points.families))
+    plain = Measure(*size, *points.dropped(lambda x, y: float(100 * np.abs(x - y).mean())), few)
+    bias = Measure(*mean, *points.dropped(lambda x, y: float(100 * (x - y).mean())), few)
+    if noise is None:
+        return plain, Measure(math.nan, unsupported=NO_COUNTS), bias
+    value, low, high = true_gap(gaps / 100, noise, (size[0] / 100, size[1] / 100, size[2] / 100))
+    return plain, Measure(100 * value, 100 * low, 100 * high, unsupported=few), bias
+
+
+def _noise(rows: pd.DataFrame) -> Noise | None:
+    """Noise of the rates: as given (averages over tasks), or from counts."""
+    shared = rows["shared_noise"].to_numpy(float) if "shared_noise" in rows else None
+    if "sim_noise" in rows and len(rows):
+        noise = [rows[column].to_numpy(float) for column in ("sim_noise", "real_noise")]
+        return (
+            None
+            if np.isnan(noise).any()
+            else Noise(noise[0], noise[1], np.zeros(len(rows)) if shared is None else shared)
+        )
+    sides = [(rows[f"{w}_rate"].to_numpy(float), worth(rows, w)) for w in ("sim", "real")]
+    return binomial_noise(sides[0], sides[1], shared)
+
+
+def worth(rows: pd.DataFrame, world: str) -> np.ndarray:
+    """What the episodes of each rate are worth; see `effective_episodes`."""
+    effective = f"{world}_effective"
+    return rows[effective if effective in rows else f"{world}_episodes"].to_numpy(float)
+
+
+def _counts(rows: pd.DataFrame) -> list[np.ndarray]:
+    """Successes and episodes of both sides, in episodes that are worth as much as independent ones."""
+    out = []
+    for world in ("sim", "real"):
+        n, count = worth(rows, world), rows[f"{world}_episodes"].to_numpy(float)
+        successes = rows[f"{world}_successes"].to_numpy(float)
+        out += [np.where(n == count, successes, successes / np.where(count > 0, count, np.nan) * n), n]
+    return out
+
+
 def agreement(rows: pd.DataFrame) -> Agreement:
     """Agreement over comparison rows (see ``compare_rates``) that have both rates.
 
-    Intervals and p count independent families, not policies: Fisher's z for Pearson's r, Student's t over
-    family means for bias and mean absolute error, and the posterior range for MMRV (of these same policies).
+    Intervals and p count independent training runs, not policies: jackknife over runs for correlations, Student's
+    t over runs for gaps, and the posterior range for MMRV (of these same policies).
     """
     rows = rows[rows["sim_rate"].notna() & rows["real_rate"].notna()]
-    sim, real = rows["sim_rate"].to_numpy(float), rows["real_rate"].to_numpy(float)
-    policies, families = rows["policy"].nunique(), rows["family"].nunique()
-    why = _few(policies, families, sim, real)
+    points = Points(
+        rows["sim_rate"].to_numpy(float),
+        rows["real_rate"].to_numpy(float),
+        rows["family"].to_numpy(),
+        rows["task"].to_numpy(),
+    )
+    policies = rows["policy"].nunique()
+    why = _few(policies, points.sim, points.real)
+    noise = _noise(rows)
+    r = _correlation(pearson, points, FEWEST_RUNS, why)
+    counts = _counts(rows)
+    alone = why if policies < 2 else ""
+    mae, mae_true, bias = _gaps(points, noise, why)
+    by_run = permutation_test(*_square(rows, "family"))
     remarks: list[str] = []
-
-    def dropped(function) -> tuple[float, float]:  # type: ignore[no-untyped-def]
-        # With three policies two would be left, whose correlation is always 1 or -1.
-        if policies < 4:
-            return math.nan, math.nan
-        kept = [rows["policy"].to_numpy() != policy for policy in rows["policy"].unique()]
-        values = [function(sim[keep], real[keep]) for keep in kept]
-        values = [value for value in values if not math.isnan(value)]
-        return (min(values), max(values)) if values else (math.nan, math.nan)
-
-    r = pearson(sim, real)
-    low, high = fisher_z_interval(r, families)
-    thin = "" if families >= 4 else f"an interval needs at least 4 independent policies, there are {families}"
-    thin = thin or ("" if abs(r) < 1 else "all points lie on one line, where Fisher's interval has no width")
-    r_measure = Measure(r, low, high, *dropped(pearson), why or thin)
-    rho, tau = (
-        Measure(
-            value,
-            *fisher_z_interval(value, families, kind=kind),
-            *dropped(function),
-            why
-            or (
-                f"an interval needs at least {least} independent policies, there are {families}"
-                if families < least
-                else ""
-                if abs(value) < 1 - 1e-9
-                else "the order is the same on both sides, where there is no width"
-            ),
-        )
-        for kind, function, least, value in (
-            ("spearman", spearman, 4, spearman(sim, real)),
-            ("kendall", kendall, 5, kendall(sim, real)),
-        )
-    )
-
-    counts = [rows[f"{w}_{c}"].to_numpy(float) for w in ("sim", "real") for c in ("successes", "episodes")]
-    task = rows["task"].to_numpy()
-    violation = _violation(sim, real, counts, None, dropped(mmrv), why if policies < 2 else "")
-    within = _violation(sim, real, counts, task, (math.nan, math.nan), why if policies < 2 else "")
-
-    gaps = 100 * (sim - real)
-    owner = rows["family"].to_numpy()
-    few = "" if families >= 3 else f"an interval needs at least 3 independent policies, there are {families}"
-    few = few if len(gaps) else why
-    mae_low, mae_high = size_interval(np.abs(gaps), owner) if len(gaps) else (math.nan, math.nan)
-    mae = Measure(
-        float(np.abs(gaps).mean()) if len(gaps) else math.nan,
-        mae_low,
-        mae_high,
-        *dropped(lambda x, y: float(100 * np.abs(x - y).mean())),
-        few,
-    )
-    bias = Measure(
-        float(gaps.mean()) if len(gaps) else math.nan,
-        *(cluster_t_interval(gaps, owner) if len(gaps) else (math.nan, math.nan)),
-        *dropped(lambda x, y: float(100 * (x - y).mean())),
-        few,
-    )
-
-    by_policy = permutation_test(*_square(rows, "policy")) if policies else None
-    by_run = permutation_test(*_square(rows, "family")) if policies else None
-    if by_policy and by_policy.units < policies:
+    if len(by_run.groups) > 1 or 0 < by_run.units < points.runs:
+        fixed = points.runs - by_run.units
         remarks.append(
-            f"{policies - by_policy.units} policies were not measured on every task; the permutation test "
-            f"leaves them out."
-        )
-    matrix_sim, matrix_real = sim[:, None], real[:, None]
-    boot_low, boot_high = bootstrap_interval(matrix_sim, matrix_real, rows["family"].to_numpy())
-    if families < BOOTSTRAP_FROM:
-        remarks.append(
-            f"Bootstrap interval: unsupported with {families} independent policies (6 are needed)."
+            "Not every policy was measured on every task; the permutation test exchanges training runs only with "
+            "those measured on the same tasks"
+            + (f", which leaves {plural(fixed, 'run')} in place." if fixed else ".")
         )
     return Agreement(
         points=len(rows),
         policies=policies,
-        families=families,
-        pearson=r_measure,
-        spearman=rho,
-        kendall=tau,
-        mmrv=violation,
-        mmrv_within=within,
+        families=points.runs,
+        pearson=r,
+        pearson_true=_true_correlation(points, r, noise),
+        spearman=_correlation(spearman, points, FEWEST_RUNS_FOR_RANKS, why),
+        kendall=_correlation(kendall, points, FEWEST_RUNS_FOR_RANKS, why),
+        mmrv=_violation(points.sim, points.real, counts, None, points.dropped(mmrv), alone),
+        mmrv_within=_violation(points.sim, points.real, counts, points.tasks, points.dropped_within(), alone),
         mae_points=mae,
+        mae_true_points=mae_true,
         bias_points=bias,
-        pearson_simpler=simpler_pearson(sim, real) if len(sim) else math.nan,
-        p=by_run.p if by_run else math.nan,
-        p_floor=by_run.floor if by_run else math.nan,
-        p_exact=by_run.exact if by_run else True,
-        p_policies=by_policy.p if by_policy else math.nan,
-        bootstrap_low=boot_low,
-        bootstrap_high=boot_high,
+        pearson_simpler=simpler_pearson(points.sim, points.real) if len(rows) else math.nan,
+        mmrv_paper=mmrv(points.sim, points.real, ties="lower"),
+        permutation=by_run,
+        permutation_policies=permutation_test(*_square(rows, "policy")),
         ceiling=noise_ceiling(counts[2], counts[3]),
         ceiling_finite=noise_ceiling(counts[2], counts[3], counts[1]),
-        ceiling_within=_highest_violation(counts, task),
+        ceiling_within=_highest_violation(counts, points.tasks),
         remarks=tuple(remarks),
     )

@@ -100,6 +100,29 @@ def pair_episodes(episodes: pd.DataFrame, real_episodes: pd.DataFrame | None) ->
     return EpisodePairs(pairs, tuple(remarks))
 
 
+def shared_noise(pairs: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
+    """Covariance (n,) of the simulated and real rate of each comparison row, from the start frames they share.
+
+    c · Σ m q / (n_sim n_real) with the covariance c of both outcomes over shared starts and, per start, m simulated
+    and q real episodes.  0 where fewer than two starts are shared.
+    """
+    cell = ["set", "policy", "task"]
+    if pairs.empty:
+        return np.zeros(len(rows))
+    starts = pairs.groupby([*cell, "start"], sort=False, observed=True).agg(
+        sim=("success", "mean"),
+        m=("success", "size"),
+        real=("real_success", "first"),
+        q=("real_repetitions", "first"),
+    )
+    starts = starts.assign(both=starts["sim"] * starts["real"], weight=starts["m"] * starts["q"], n=1)
+    sums = starts.groupby(level=cell, sort=False, observed=True).sum()
+    n = sums["n"].where(sums["n"] > 1)
+    found = (sums["both"] - sums["sim"] * sums["real"] / n) / (n - 1) * sums["weight"]
+    aligned = found.reindex(pd.MultiIndex.from_frame(rows[cell])).to_numpy(float)
+    return np.nan_to_num(aligned / (rows["sim_episodes"] * rows["real_episodes"]).to_numpy(float))
+
+
 def episode_agreement(pairs: pd.DataFrame, by: tuple[str, ...] = ("set", "task")) -> pd.DataFrame:
     """Share of paired episodes with the same outcome, with counts of both kinds of error and Wilson interval.
 

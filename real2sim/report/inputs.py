@@ -11,12 +11,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from real2sim.report.several_runs import each_episode_once, one_judge, one_set_per_world, same_weights
+from real2sim.report.several_runs import (
+    each_episode_once,
+    effective_episodes,
+    one_judge,
+    one_set_per_world,
+    same_weights,
+)
 from real2sim.report.wording import listing
 from real2sim.spreadsheets import read_measurements
 
 EPISODE_COLUMNS = ("policy", "task", "success")
 DEFAULT_SET = "policies"
+NO_FAMILIES = (
+    "The {} not say which policies are checkpoints of one training run (no column “family”); every policy is "
+    "counted as independent, which is too kind if some are not."
+)
 
 
 def _frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
@@ -113,10 +123,7 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if "family" not in frame:
         frame["family"] = frame["policy"]
         if len(frame):
-            remarks.append(
-                "The episodes do not say which policies are checkpoints of one training run (no column "
-                "“family”); every policy is counted as independent."
-            )
+            remarks.append(NO_FAMILIES.format("episodes do"))
     frame["family"] = frame["family"].where(frame["family"].notna(), frame["policy"]).astype(str)
     for step in (one_set_per_world, one_judge, each_episode_once, same_weights):
         frame, more = step(frame)
@@ -201,11 +208,17 @@ def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame,
     """
     if "success" in simulated or not {"successes", "success_rate", "rate"} & set(simulated.columns):
         episodes, remarks = read_episodes(simulated)
-        return success_counts(episodes, ["set", "policy", "family", "task"]), episodes, remarks
+        rates = success_counts(episodes, ["set", "policy", "family", "task"])
+        worth = effective_episodes(episodes).reindex(
+            pd.MultiIndex.from_frame(rates[["set", "policy", "task"]])
+        )
+        return rates.assign(effective=worth.to_numpy(float)), episodes, remarks
     rates, remarks = read_rates(simulated, "simulated rates")
     keys = simulated.drop_duplicates(["policy", "task"]).astype({"policy": str, "task": str})
     extra = [column for column in ("set", "family") if column in simulated]
     rates = rates.merge(keys[["policy", "task", *extra]], on=["policy", "task"], how="left")
+    if "family" not in rates and len(rates):
+        remarks.append(NO_FAMILIES.format("table of simulated rates does"))
     for column, default in (("set", DEFAULT_SET), ("family", rates["policy"])):
         rates[column] = rates[column].fillna(default) if column in rates else default
     remarks.append(

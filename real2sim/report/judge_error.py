@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 from real2sim.report.inputs import read_outcome, require
 from real2sim.report.rates import wilson
 
+ALL_TASKS = "all tasks"
 FEWEST_LABELS = 5
 """Fewest labelled successes, and failures, with which rates are corrected."""
 
@@ -108,7 +110,7 @@ def judge_errors(name: str, labels: pd.DataFrame) -> list[JudgeError]:
         cells = (truth & said, truth & ~said, ~truth & said, ~truth & ~said)
         return JudgeError(name, task, *(int(cell.sum()) for cell in cells))
 
-    errors = [count(frame, "all tasks")]
+    errors = [count(frame, ALL_TASKS)]
     if "task" in frame and frame["task"].nunique() > 1:
         errors += [count(part, str(task)) for task, part in frame.groupby("task", sort=True)]
     return errors
@@ -150,6 +152,13 @@ def rogan_gladen(
     return rate, np.minimum(np.clip(low, 0, 1), rate), np.maximum(np.clip(high, 0, 1), rate)
 
 
+def measured_judge(errors: Sequence[JudgeError]) -> JudgeError | None:
+    """The last set of labels, over all tasks, if it holds enough successes and failures to say anything."""
+    pooled = [error for error in errors if error.task == ALL_TASKS]
+    enough = pooled and min(pooled[-1].positives, pooled[-1].negatives) >= FEWEST_LABELS
+    return pooled[-1] if enough else None
+
+
 def why_uncorrected(error: JudgeError) -> str:
     """Why rates cannot be corrected by these labels, or an empty string."""
     if min(error.positives, error.negatives) < FEWEST_LABELS:
@@ -165,7 +174,8 @@ def why_uncorrected(error: JudgeError) -> str:
 
 def corrected_rates(rows: pd.DataFrame, error: JudgeError) -> pd.DataFrame:
     """Judged rates of comparison rows with ``corrected_rate``, ``corrected_low``, ``corrected_high``."""
-    rate, low, high = rogan_gladen(rows["sim_successes"].to_numpy(), rows["sim_episodes"].to_numpy(), error)
+    worth = rows["sim_effective" if "sim_effective" in rows else "sim_episodes"].to_numpy(float)
+    rate, low, high = rogan_gladen(rows["sim_rate"].to_numpy(float) * worth, worth, error)
     kept = rows[["set", "policy", "task", "sim_successes", "sim_episodes", "sim_rate"]].copy()
     return kept.assign(corrected_rate=rate, corrected_low=low, corrected_high=high)
 

@@ -14,9 +14,12 @@ from real2sim.report.scopes import AVERAGE, POOLED
 if TYPE_CHECKING:
     from real2sim.report.result import Report
 
-FORMAT = 1
+FORMAT = 2
 """Raised when a key changes its meaning; new keys do not raise it."""
-MEASURES = ("pearson", "spearman", "kendall", "mmrv", "mmrv_within", "mae_points", "bias_points")
+MEASURES = (
+    "pearson", "pearson_true", "spearman", "kendall", "mmrv", "mmrv_within", "mae_points", "mae_true_points",
+    "bias_points",
+)  # fmt: skip
 
 
 def plain(value: Any) -> Any:
@@ -67,12 +70,13 @@ def agreement_metrics(value: Agreement) -> dict[str, Any]:
         out.update(_measure(name, getattr(value, name)))
     out.update(
         pearson_simpler=value.pearson_simpler,
-        permutation_p=value.p,
-        permutation_p_floor=value.p_floor,
-        permutation_exact=value.p_exact,
-        permutation_p_policies=value.p_policies,
-        pearson_bootstrap_low=value.bootstrap_low,
-        pearson_bootstrap_high=value.bootstrap_high,
+        mmrv_paper=value.mmrv_paper,
+        permutation_p=value.permutation.p,
+        permutation_p_opposite=value.permutation.p_opposite,
+        permutation_p_floor=value.permutation.floor,
+        permutation_units=value.permutation.units,
+        permutation_exact=value.permutation.exact,
+        permutation_p_policies=value.permutation_policies.p,
         noise_ceiling=_ceiling(value.ceiling),
         noise_ceiling_same_episodes=_ceiling(value.ceiling_finite),
     )

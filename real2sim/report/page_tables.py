@@ -9,6 +9,7 @@ import pandas as pd
 
 from real2sim.report import wording
 from real2sim.report.agreement import Agreement, Measure
+from real2sim.report.permutation import floor_words
 
 if TYPE_CHECKING:
     from real2sim.report.result import Report
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 MOST_WRONG_PAIRS = 12
 MEASURE_NAMES = {
     "pearson": ("Pearson r", 3),
+    "pearson_true": ("Pearson r of the true rates (noise of few episodes taken out)", 3),
     "spearman": ("Spearman ρ", 3),
     "kendall": ("Kendall τ-b", 3),
     "mmrv": ("MMRV", 3),
     "mmrv_within": ("MMRV within tasks", 3),
     "mae_points": ("Mean absolute gap, points", 1),
+    "mae_true_points": ("Mean absolute gap of the true rates, points", 1),
     "bias_points": ("Mean gap (sim − real), points", 1),
 }
 
@@ -53,11 +56,12 @@ def agreement_tables(report: Report, name: str) -> list[dict[str, Any]]:
             continue
         p = ""
         if not wording.missing(value.p):
-            kind = "all orderings counted" if value.p_exact else "orderings drawn at random"
+            test = value.permutation
+            kind = "all orderings counted" if test.exact else "orderings drawn at random"
             p = (
                 f"Chance of agreement this good by luck (permutation test, {kind}): "
-                f"{wording.p_value(value.p)} with {wording.plural(value.families, 'independent policy')} as units; "
-                f"it cannot be below 1/{value.families}! ({wording.p_value(value.p_floor)})."
+                f"{wording.p_value(test.p)} with {wording.plural(test.units, 'independent training run')} as units; "
+                f"it cannot be below {floor_words(test.groups)} ({wording.p_value(test.floor)})."
             )
         tables.append(
             {
@@ -66,7 +70,7 @@ def agreement_tables(report: Report, name: str) -> list[dict[str, Any]]:
                 f"{wording.plural(value.families, 'independent training run')}",
                 "measures": list(_measure_cells(value)),
                 "p": p,
-                "bootstrap": wording.interval(value.bootstrap_low, value.bootstrap_high, 3),
+                "ties": wording.number(value.mmrv_paper, 3) if value.mmrv_paper != value.mmrv.value else "",
                 "simpler": wording.number(value.pearson_simpler, 4),
                 "remarks": value.remarks,
             }
@@ -81,14 +85,14 @@ def agreement_summary(report: Report, name: str) -> list[dict[str, str]]:
         if value.points == 0:
             continue
         row = {"scope": wording.task_name(scope), "n": f"{value.policies} / {value.families}"}
-        for key, digits in (("pearson", 3), ("mmrv", 3), ("mae_points", 1)):
+        for key, digits in (("pearson", 3), ("mmrv_within", 3), ("mae_points", 1)):
             measure: Measure = getattr(value, key)
             row[key] = wording.number(measure.value, digits)
             row[f"{key}_interval"] = (
                 wording.interval(measure.low, measure.high, digits) or "interval unsupported"
             )
         row["p"] = wording.probability(value.p)
-        row["floor"] = f"floor {wording.probability(value.p_floor)}"
+        row["floor"] = f"floor {wording.probability(value.permutation.floor)}"
         rows.append(row)
     return rows
 
@@ -101,7 +105,7 @@ def headline_cards(report: Report, name: str) -> list[dict[str, str]]:
     cards = []
     shown = (
         ("pearson", "Pearson r", 3),
-        ("mmrv", "MMRV (0 is perfect)", 3),
+        ("mmrv_within", "MMRV within tasks (0 is perfect)", 3),
         ("mae_points", "Mean absolute gap, points", 1),
     )
     for key, label, digits in shown:

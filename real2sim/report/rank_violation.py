@@ -1,8 +1,10 @@
 """Mean maximum rank violation (MMRV): how badly a simulator misorders policies, in real success rate.
 
 Li et al. 2024 (SIMPLER), eq. 1-2.  Rows are policies and a violation weighs as much as the *real* rates
-differ, so that confusing two policies that are equally good costs nothing.  Both comparisons are strict, as
-in SIMPLER's code: of two policies tied on one side only, the one that is higher on the other side counts.
+differ, so that confusing two policies that are equally good costs nothing.  The paper prints
+|r_i - r_j| · 1[(s_i < s_j) ≠ (r_i < r_j)], SIMPLER's code compares with ``>``.  The two differ where policies are
+tied on one side only: the violation then belongs to the one that is higher on the other side (code, the rule
+used here) or to the lower one (paper), and the mean over policies of the largest violation can change.
 The order of the arguments matters: SIMPLER's tool passes (sim, real) as here, its README (real, sim), which
 weighs violations in simulated rates and gives another number.
 """
@@ -10,6 +12,7 @@ weighs violations in simulated rates and gives another number.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -30,15 +33,23 @@ def same_task(tasks: np.ndarray | None, n: int) -> np.ndarray:
     )
 
 
-def mmrv(sim: np.ndarray, real: np.ndarray, tasks: np.ndarray | None = None) -> float:
+def mmrv(
+    sim: np.ndarray,
+    real: np.ndarray,
+    tasks: np.ndarray | None = None,
+    ties: Literal["higher", "lower"] = "higher",
+) -> float:
     """Mean over points of the largest violation each takes part in; 0 is a perfect order.
 
-    With ``tasks``, only points of one task are compared: a hard task is not ranked against an easy one.
+    With ``tasks``, only points of one task are compared: a hard task is not ranked against an easy one.  Of two
+    policies tied on one side only, the violation counts for the one that is ``higher`` on the other side (``>``,
+    SIMPLER's code) or ``lower`` (``<``, the paper's formula).
     """
     x, y = np.ravel(sim).astype(float), np.ravel(real).astype(float)
     if len(x) == 0:
         return math.nan
-    return float((rank_violations(x, y) * same_task(tasks, len(x))).max(axis=1).mean())
+    axis = 1 if ties == "higher" else 0
+    return float((rank_violations(x, y) * same_task(tasks, len(x))).max(axis=axis).mean())
 
 
 def mmrv_interval(

@@ -44,22 +44,27 @@ def compare_rates(sim: pd.DataFrame, real: pd.DataFrame | None) -> pd.DataFrame:
     """One row per policy and task of ``sim``: both rates, counts, intervals, and the gap in points.
 
     ``sim`` holds set, policy, family, task, successes, episodes, rate; ``real`` the same without set and
-    family.  Where reality was not measured the real columns are missing.
+    family.  Where reality was not measured the real columns are missing.  ``effective`` on either side is what the
+    episodes are worth (`effective_episodes`; without it, what they count) and gives the intervals their width.
     """
     keys = ["policy", "task"]
     left = sim.drop(columns=[c for c in ("low", "high", "source") if c in sim])
-    left = left.rename(columns={c: f"sim_{c}" for c in ("successes", "episodes", "rate")})
     if real is None:
         real = pd.DataFrame(columns=[*keys, "successes", "episodes", "rate"])
-    right = real[[*keys, "successes", "episodes", "rate"]]
-    right = right.rename(columns={c: f"real_{c}" for c in ("successes", "episodes", "rate")})
+    numbers = ["successes", "episodes", "rate", "effective"]
+    left, real = (
+        side if "effective" in side else side.assign(effective=side["episodes"]) for side in (left, real)
+    )
+    left = left.rename(columns={c: f"sim_{c}" for c in numbers})
+    right = real[[*keys, *numbers]].rename(columns={c: f"real_{c}" for c in numbers})
     frame = left.merge(right, on=keys, how="left")
     for world in ("sim", "real"):
-        for column in ("successes", "episodes", "rate"):
+        for column in numbers:
             frame[f"{world}_{column}"] = frame[f"{world}_{column}"].astype(float)
-        frame[f"{world}_low"], frame[f"{world}_high"] = wilson(
-            frame[f"{world}_successes"].to_numpy(), frame[f"{world}_episodes"].to_numpy()
-        )
+        successes, count = frame[f"{world}_successes"], frame[f"{world}_episodes"]
+        worth = frame[f"{world}_effective"].to_numpy()
+        scaled = successes.where(worth == count, successes / count.where(count > 0) * worth)
+        frame[f"{world}_low"], frame[f"{world}_high"] = wilson(scaled.to_numpy(), worth)
     sim_side, real_side = (
         tuple(frame[f"{world}_{c}"].to_numpy() for c in ("rate", "low", "high")) for world in ("sim", "real")
     )
@@ -67,7 +72,7 @@ def compare_rates(sim: pd.DataFrame, real: pd.DataFrame | None) -> pd.DataFrame:
     frame["gap_points"] = 100 * (frame["sim_rate"] - frame["real_rate"])
     frame["gap_low"], frame["gap_high"] = 100 * low, 100 * high
     order = ["set", "policy", "family", "task"]
-    order += [f"{w}_{c}" for w in ("sim", "real") for c in ("successes", "episodes", "rate", "low", "high")]
+    order += [f"{w}_{c}" for w in ("sim", "real") for c in (*numbers, "low", "high")]
     return frame[[*order, "gap_points", "gap_low", "gap_high"]]
 
 

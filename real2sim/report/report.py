@@ -17,6 +17,7 @@ from real2sim.report.gaps import (
     episode_agreement,
     pair_episodes,
     policy_pairs,
+    shared_noise,
     worst_episodes,
 )
 from real2sim.report.inputs import name_remarks, read_rates, read_real_episodes, read_simulated
@@ -24,6 +25,7 @@ from real2sim.report.judge_error import (
     JudgeError,
     corrected_rates,
     judge_errors,
+    measured_judge,
     rank_changes,
     why_uncorrected,
 )
@@ -33,6 +35,7 @@ from real2sim.report.ranking import rank
 from real2sim.report.rates import compare_rates, success_rates
 from real2sim.report.result import Report
 from real2sim.report.scopes import POOLED, numbered, scopes
+from real2sim.report.several_runs import repeated_starts, with_worth
 from real2sim.report.verdict import verdict
 
 
@@ -79,22 +82,27 @@ def make_report(
         remarks += more
     elif real_runs is not None:
         real_table = success_rates(real_runs)
-
+    if real_table is not None and real_runs is not None:
+        real_table = with_worth(real_table, real_runs)
     rows = numbered(compare_rates(sim, real_table))
-    remarks += name_remarks(sim, real_table, real_name)
+    remarks += name_remarks(sim, real_table, real_name) + repeated_starts(sim)
     sets = list(dict.fromkeys(sim["set"]))
+    paired = pair_episodes(sim_episodes, real_runs)
+    rows["shared_noise"] = shared_noise(paired.pairs, rows)
     by_set = {name: scopes(rows[rows["set"] == name]) for name in sets}
     pairs = policy_pairs(rows)
+    errors = [error for name, labels in judge_labels or () for error in judge_errors(name, labels)]
     nothing = "no real rates were given" if real_table is None else ""
     verdicts = {
-        name: verdict(by_set[name][POOLED], pairs[pairs["set"] == name], real_name, nothing) for name in sets
+        name: verdict(
+            by_set[name][POOLED], pairs[pairs["set"] == name], real_name, nothing, measured_judge(errors)
+        )
+        for name in sets
     }
-    paired = pair_episodes(sim_episodes, real_runs)
     remarks += paired.remarks
     in_set, per_task = episode_agreement(paired.pairs, ("set",)), episode_agreement(paired.pairs)
     same = pd.concat([in_set.assign(task=POOLED), per_task], ignore_index=True) if len(in_set) else per_task
     powered, powered_note = prediction_powered_rates(sim_episodes, paired.pairs)
-    errors = [error for name, labels in judge_labels or () for error in judge_errors(name, labels)]
     corrected, warnings = _correct(rows, errors)
     result = Report(
         title=title,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from real2sim.report.agreement import Agreement, agreement
+from real2sim.report.agreement import Agreement, agreement, worth
+from real2sim.report.true_rates import binomial_noise
 
 POOLED, AVERAGE = "pooled", "task average"
 
@@ -31,10 +32,23 @@ def task_averages(rows: pd.DataFrame) -> pd.DataFrame:
     tasks = rows.groupby("task")["policy"].nunique()
     common = tasks[tasks == rows["policy"].nunique()].index
     rows = rows[rows["task"].isin(common)]
-    sums = ["sim_successes", "sim_episodes", "real_successes", "real_episodes"]
+    sums = [
+        f"{w}_{c}"
+        for w in ("sim", "real")
+        for c in ("successes", "episodes", "effective")
+        if f"{w}_{c}" in rows
+    ]
+    sides = [(rows[f"{w}_rate"].to_numpy(float), worth(rows, w)) for w in ("sim", "real")]
+    noise = binomial_noise(sides[0], sides[1])
+    if noise is not None:
+        rows = rows.assign(sim_noise=noise.sim, real_noise=noise.real)
+    noises = [column for column in ("sim_noise", "real_noise", "shared_noise") if column in rows]
     grouped = rows.groupby(["set", "policy", "family"], sort=False)
     out = grouped[["sim_rate", "real_rate"]].mean()
-    out[sums] = grouped[sums].agg(lambda column: column.sum(skipna=False))
+    out[sums] = grouped[sums].sum(min_count=len(common))
+    if noises:
+        # The variance of a mean of independent rates.
+        out[noises] = grouped[noises].sum() / max(len(common), 1) ** 2
     return out.reset_index().assign(task=AVERAGE)
 
 

@@ -5,6 +5,7 @@ Each function takes the table of episodes and gives it back, with remarks on wha
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from real2sim.report.wording import listing
@@ -93,3 +94,65 @@ def same_weights(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             )
             family = family.where(~family.isin(group["family"]), group["family"].iloc[0])
     return frame.assign(family=family), remarks
+
+
+def effective_episodes(episodes: pd.DataFrame) -> pd.Series:
+    """How many independent episodes those of each set, policy and task are worth; indexed by these three.
+
+    A start that is simulated with several seeds gives outcomes that resemble each other: n episodes are worth
+    n / (1 + (m - 1) · icc), with m episodes per start (weighted by themselves) and the intraclass correlation of
+    outcomes within starts, estimated by analysis of variance over all policies and tasks of the set and never below
+    0 (Kish 1965; Donner & Klar 2000).  With one episode per start, or without starts, that is n.
+    """
+    cell = ["set", "policy", "task"]
+    sizes = episodes.groupby(cell, sort=False, observed=True).size().astype(float)
+    if "start" not in episodes or episodes["start"].isna().any() or episodes.empty:
+        return sizes
+    starts = episodes.groupby([*cell, "start"], sort=False, observed=True)["success"].agg(["mean", "size"])
+    if (starts["size"] == 1).all():
+        return sizes
+    starts = starts.reset_index().astype({"size": float})
+    starts["square"] = starts["size"] ** 2
+    by_cell = starts.groupby(cell, sort=False, observed=True)
+    starts["centre"] = by_cell["mean"].transform("mean")
+    out = []
+    for _, group in starts.groupby("set", sort=False):
+        total, n, cells = (
+            group["size"].sum(),
+            len(group),
+            group.groupby(["policy", "task"], observed=True).ngroups,
+        )
+        within = float((group["size"] * group["mean"] * (1 - group["mean"])).sum())
+        between = float((group["size"] * (group["mean"] - group["centre"]) ** 2).sum())
+        per_cell = group.groupby(cell, sort=False, observed=True)[["square", "size"]].sum()
+        mean_size = (per_cell["square"] / per_cell["size"]).rename("mean_size")
+        if n <= cells or total <= n:
+            icc = 0.0 if total <= n else 1.0
+        else:
+            a, b = between / (n - cells), within / (total - n)
+            usual = (total - mean_size.sum()) / (n - cells)
+            icc = float(np.clip((a - b) / (a + (usual - 1) * b), 0, 1)) if a + b > 0 else 0.0
+        out.append(per_cell["size"] / (1 + (mean_size - 1) * icc))
+    return pd.concat(out).reindex(sizes.index)
+
+
+def with_worth(rates: pd.DataFrame, episodes: pd.DataFrame) -> pd.DataFrame:
+    """Real rates with column ``effective``: what their trials are worth where starts were run several times."""
+    if "start" not in episodes or not episodes.duplicated(["policy", "task", "start"]).any():
+        return rates
+    worth = effective_episodes(episodes.assign(set="real")).droplevel("set")
+    share = worth / episodes.groupby(["policy", "task"], sort=False, observed=True).size()
+    ratio = share.reindex(pd.MultiIndex.from_frame(rates[["policy", "task"]])).fillna(1.0).to_numpy()
+    return rates.assign(effective=rates["episodes"] * ratio)
+
+
+def repeated_starts(sim: pd.DataFrame) -> list[str]:
+    """What repeated starts mean for the intervals, as a remark."""
+    if "effective" not in sim or not (sim["effective"] < sim["episodes"] * (1 - 1e-9)).any():
+        return []
+    share = float(sim["effective"].sum() / sim["episodes"].sum())
+    return [
+        "Start frames were simulated several times. Outcomes from the same start resemble each other, so "
+        f"{sim['episodes'].sum():.0f} episodes are worth {share * sim['episodes'].sum():.0f} independent ones; "
+        "intervals and tests of rates use that."
+    ]

@@ -1,33 +1,48 @@
 """The first paragraph of the page: what the numbers allow one to say, for a reader who knows robots.
 
-The rules are few and fixed, so that the same numbers always give the same words:
+The rules are few and fixed, so that the same numbers always give the same words.  The first that applies:
 
-* *cannot say*: nothing to compare, or so few independent policies that even perfect agreement would arise
-  by chance more often than 1 time in 20;
-* *ranks as reality does*: agreement rarer than 1 in 20 by chance, at least 95 % of the pairs that reality
-  itself can tell apart in the right order, and an MMRV within tasks of at most 0.05, or one that a perfect
-  simulator with as many trials might show too (up to 0.15);
-* *separates good from bad, not close ones*: as rare by chance, but not both of the other two;
-* *no evidence*: otherwise.
+* *cannot be said*: nothing to compare, a judge that is not shown to be better than chance, no order to test, or so
+  few training runs that even a perfect order would arise by chance more often than 1 time in 20;
+* *the wrong way round*: an order as bad as this is rarer than 1 in 20 by chance;
+* *no evidence*: agreement this good is not rarer than 1 in 20 by chance;
+* *looks right, too few to rely on*: it is, but the interval of r over training runs reaches down to 0;
+* *ranks as reality does*: the 95 % interval of MMRV within tasks ends at 0.10 or below, of the pairs that reality can
+  tell apart there is at least one and 95 % are in the right order, the better half of the policies is not turned
+  round, and the judge is right at least three times out of four;
+* *separates good from bad, not close ones*: otherwise.
 
-Rates are called usable as they are when the mean absolute gap is at most 8 points.
+How often each headline is given when it is false is measured in docs/statistics.md.  Rates are called usable as they
+are when the mean absolute gap is at most 8 points.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from real2sim.report import verdict_words as words
 from real2sim.report.agreement import Agreement
-from real2sim.report.wording import missing, number, plural, task_name
+from real2sim.report.judge_error import JudgeError, balanced_accuracy_interval
+from real2sim.report.wording import missing
 
 CHANCE = 0.05
 CLOSE_POINTS = 8.0
-RANKED_MMRV = 0.05
+RANKED_MMRV = 0.10
 RANKED_PAIRS = 0.95
-NOISY_MMRV = 0.15
-LEAST_CHANCE = 1e-4
+GOOD_JUDGE = 0.75
+
+NOTHING = "Whether the simulator is right cannot be said."
+CHANCE_JUDGE = "No simulated rate can be believed: the judge is not shown to be better than chance."
+NO_ORDER = "The ranking cannot be judged."
+TOO_FEW = "There are too few policies to say whether the ranking can be believed."
+REVERSED = "The simulator ranks these policies the wrong way round."
+NO_EVIDENCE = "There is no evidence that this simulator ranks policies as reality does."
+LOOKS_RIGHT = "The simulated order looks right, but there are too few policies to rely on it."
+RANKS = "The simulator ranks these policies as reality does."
+SEPARATES = "The simulator separates good policies from bad ones, but do not rely on it to order close ones."
 
 
 @dataclass(frozen=True)
@@ -43,89 +58,76 @@ class Verdict:
         return f"{self.headline} {self.paragraph}"
 
 
-def chance_words(p: float) -> str:
-    """“1 time in 40”: how often luck alone would do as well."""
-    if p < LEAST_CHANCE:
-        return "less than 1 time in 10 000"
-    return "every time" if p > 2 / 3 else f"1 time in {round(1 / p)}"
-
-
-def verdict(pooled: Agreement, pairs: pd.DataFrame, real_name: str, why_nothing: str = "") -> Verdict:
-    """What may be concluded about one set of policies from its pooled agreement and its pairs."""
+def headline(pooled: Agreement, pairs: pd.DataFrame, judge: JudgeError | None = None) -> tuple[str, str]:
+    """Grade and headline of one set of policies, by the rules above."""
     if pooled.points == 0:
-        reason = why_nothing or f"no policy of this run was also measured in reality ({real_name})"
-        return Verdict(
-            "unknown",
-            "Whether the simulator is right cannot be said.",
-            f"There is nothing to compare with: {reason}. The simulated success rates below stand alone.",
-        )
-    gap = number(pooled.mae_points.value, 1)
-    gap_words = (
-        f"A simulated success rate differs from the real one by {gap} percentage points on average "
-        f"({plural(pooled.points, 'rate')} compared)"
+        return "unknown", NOTHING
+    if judge is not None and balanced_accuracy_interval(judge)[0] <= 0.5:
+        return "unknown", CHANCE_JUDGE
+    test = pooled.permutation
+    if missing(test.p):
+        return "unknown", NO_ORDER
+    if test.floor > CHANCE:
+        return "unknown", TOO_FEW
+    if test.p_opposite <= CHANCE:
+        return "bad", REVERSED
+    if test.p > CHANCE:
+        return "bad", NO_EVIDENCE
+    r = pooled.pearson
+    if not (r.low > 0 or (missing(r.low) and r.value > 1 - 1e-9)):
+        return "mixed", LOOKS_RIGHT
+    sure = pairs[pairs["real_certain"].astype(bool)]
+    ranked = (
+        len(sure) > 0
+        and (sure["order"] == "right").sum() >= RANKED_PAIRS * len(sure)
+        and pooled.mmrv_within.high <= RANKED_MMRV
+        and upper_half_agrees(pairs)
+        and (judge is None or not judge.balanced_accuracy < GOOD_JUDGE)
     )
     close = pooled.mae_points.value <= CLOSE_POINTS
-    bias = pooled.bias_points.value
-    tilt = "too high" if bias > 0 else "too low"
-    gap_words += f", mostly {tilt}" if abs(bias) > 0.7 * pooled.mae_points.value and abs(bias) >= 2 else ""
-    gap_words += "." if close else "; do not quote simulated rates as real ones."
-    if missing(pooled.p):
-        return Verdict(
-            "unknown",
-            "The ranking cannot be judged.",
-            f"{(pooled.pearson.unsupported or 'no correlation exists').capitalize()}. {gap_words}",
-        )
+    return ("good" if close else "mixed", RANKS) if ranked else ("mixed", SEPARATES)
 
-    right, total = int((pairs["order"] == "right").sum()), len(pairs)
-    sure = pairs[pairs["real_certain"].astype(bool)]
-    sure_right = int((sure["order"] == "right").sum())
-    pair_words = (
-        f"Of {plural(total, 'pair')} of policies that differ in reality ({real_name}), {right} come out in "
-        f"the "
-        f"same order in simulation; of the {len(sure)} that the real trials can tell apart with confidence, "
-        f"{sure_right} do."
+
+def upper_half_agrees(pairs: pd.DataFrame) -> bool:
+    """Whether simulated and real rates rise together among the better half of the policies of each task.
+
+    These are the policies that somebody would deploy; the worse half alone can make all other numbers good.
+    """
+    total = 0.0
+    for _, group in pairs.groupby("task", sort=False):
+        rates = pd.concat(
+            [group.set_index("better")["real_better"], group.set_index("worse")["real_worse"]]
+        ).groupby(level=0).first()  # fmt: skip
+        upper = group[group["real_worse"] >= rates.median()]
+        total += float(np.sum((upper["sim_better"] - upper["sim_worse"]) * upper["real_difference"]))
+    return total > 0
+
+
+def verdict(
+    pooled: Agreement,
+    pairs: pd.DataFrame,
+    real_name: str,
+    why_nothing: str = "",
+    judge: JudgeError | None = None,
+) -> Verdict:
+    """What may be concluded about one set of policies from its pooled agreement, its pairs and its judge."""
+    grade, said = headline(pooled, pairs, judge)
+    if said == NOTHING:
+        reason = why_nothing or f"no policy of this run was also measured in reality ({real_name})"
+        alone = "The simulated success rates below stand alone."
+        return Verdict(grade, said, f"There is nothing to compare with: {reason}. {alone}")
+    pair_words, luck, gap = (
+        words.pairs(pairs, real_name),
+        words.luck(pooled, CHANCE),
+        words.gap(pooled, CLOSE_POINTS),
     )
-    if total == 0:
-        pair_words = f"No two of them differ in reality ({real_name})."
-    runs = f"{plural(pooled.families, 'independent policy')}"
-    if pooled.policies > pooled.families:
-        runs = f"{pooled.policies} policies from only {plural(pooled.families, 'independent training run')}"
-    if pooled.p_floor > CHANCE:
-        return Verdict(
-            "unknown",
-            "There are too few policies to say whether the ranking can be believed.",
-            f"With {runs}, even a perfect ranking would come about by luck {chance_words(pooled.p_floor)}. "
-            f"{pair_words} {gap_words}",
-        )
-    luck = f"With {runs}, agreement this good would come about by luck {chance_words(pooled.p)}."
-    wrong = pairs[pairs["order"] != "right"].sort_values("real_difference", ascending=False)
-    if pooled.p > CHANCE:
-        return Verdict(
-            "bad",
-            "There is no evidence that this simulator ranks policies as reality does.",
-            f"{luck} {pair_words} {gap_words}",
-        )
-    enough_pairs = len(sure) == 0 or sure_right >= RANKED_PAIRS * len(sure)
-    noise = 0.0 if missing(pooled.ceiling_within) else min(pooled.ceiling_within, NOISY_MMRV)
-    if enough_pairs and pooled.mmrv_within.value <= max(RANKED_MMRV, noise):
-        words = f"{pair_words} {luck} {gap_words}"
-        if pooled.mmrv_within.value > RANKED_MMRV:
-            words += (
-                " Close policies do change places, but no more than so few trials would make them do anyway."
-            )
-        return Verdict(
-            "good" if close else "mixed", "The simulator ranks these policies as reality does.", words
-        )
-    worst = wrong.iloc[0] if len(wrong) else None
-    worst_words = ""
-    if worst is not None:
-        worst_words = (
-            f" The costliest mistake: on {task_name(worst['task'])}, {worst['better']} is "
-            f"{100 * worst['real_difference']:.0f} "
-            f"points better than {worst['worse']} in reality, and not so in simulation."
-        )
-    return Verdict(
-        "mixed",
-        "The simulator separates good policies from bad ones, but do not rely on it to order close ones.",
-        f"{pair_words}{worst_words} {luck} {gap_words}",
-    )
+    judge_words = words.judge(judge, GOOD_JUDGE)
+    sentences = {
+        CHANCE_JUDGE: [judge_words],
+        NO_ORDER: [words.why_no_order(pooled), gap],
+        TOO_FEW: [words.floor(pooled), pair_words, gap],
+        RANKS: [pair_words, words.order(pooled), luck, gap],
+        SEPARATES: [pair_words, words.costliest(pairs), luck, gap, judge_words],
+    }
+    chosen = sentences.get(said, [luck, words.interval_of_r(pooled), pair_words, gap])
+    return Verdict(grade, said, " ".join(part for part in chosen if part))

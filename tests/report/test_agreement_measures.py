@@ -12,17 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from real2sim.report.agreement import agreement, cluster_t_interval
-from real2sim.report.correlation import (
-    bootstrap_interval,
-    fisher_z_interval,
-    kendall,
-    pearson,
-    permutation_test,
-    simpler_pearson,
-    spearman,
-)
+from real2sim.report.agreement import agreement
+from real2sim.report.correlation import kendall, pearson, simpler_pearson, spearman
+from real2sim.report.jackknife import cluster_t_interval, correlation_interval, leave_one_out
 from real2sim.report.noise_ceiling import noise_ceiling
+from real2sim.report.permutation import permutation_test
 from real2sim.report.published import simpler_comparison
 from real2sim.report.rank_violation import mmrv, mmrv_interval
 from real2sim.report.scopes import task_averages
@@ -151,25 +145,45 @@ def test_many_policies_draw_orderings_and_say_so():
     assert found.p == pytest.approx(1e-5)
 
 
-def test_fisher_interval_equals_scipys():
+def test_jackknife_interval_equals_that_of_pseudo_values():
+    # Leaving one of five points out, each r written out with numpy; Efron & Stein's sum and t = 2.776 with 4 degrees.
+    x, y = np.array([0.1, 0.3, 0.5, 0.6, 0.9]), np.array([0.2, 0.1, 0.6, 0.5, 0.8])
+    r = np.corrcoef(x, y)[0, 1]
+    without = np.array([np.corrcoef(np.delete(x, i), np.delete(y, i))[0, 1] for i in range(5)])
+    pseudo = 5 * np.arctanh(r) - 4 * np.arctanh(without)
+    error = np.sqrt(np.var(pseudo, ddof=1) / 5)
+    expected = np.tanh(np.arctanh(r) + np.array([-1, 1]) * 2.7764451 * error)
+    found = correlation_interval(r, leave_one_out(pearson, x, y, np.arange(5)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_run_is_left_out_with_all_its_checkpoints_and_tasks():
+    x, y = np.array([0.1, 0.2, 0.5, 0.6, 0.9, 0.3]), np.array([0.2, 0.1, 0.6, 0.5, 0.8, 0.9])
+    families = np.array(["a", "a", "b", "b", "c", "d"])
+    without = leave_one_out(pearson, x, y, families)
+    assert len(without) == 4
+    assert without[0] == pytest.approx(np.corrcoef(x[2:], y[2:])[0, 1])
+
+
+def test_no_interval_of_r_below_four_independent_runs_or_on_a_line():
+    sim = [0.1, 0.4, 0.5, 0.9]
+    three = agreement(rows(sim[:3], [0.2, 0.3, 0.6])).pearson
+    assert math.isnan(three.low) and "at least 4" in three.unsupported
+    line = agreement(rows(sim, sim)).pearson
+    assert math.isnan(line.low) and "perfect" in line.unsupported
+
+
+def test_two_checkpoints_of_one_run_are_spoken_of_as_one():
+    found = agreement(rows([0.1, 0.5], [0.2, 0.4], families=["run", "run"])).mae_points
+    assert found.unsupported == "an interval needs at least 3 independent training runs, there is 1"
+
+
+def test_rank_correlations_have_no_interval_below_eight_runs():
     rng = np.random.default_rng(0)
-    x, y = rng.random((2, 9))
-    result = stats.pearsonr(x, y)
-    expected = result.confidence_interval(0.95)
-    np.testing.assert_allclose(fisher_z_interval(result.statistic, 9), expected, atol=1e-12)
-
-
-def test_no_fisher_interval_below_four_independent_policies():
-    assert math.isnan(fisher_z_interval(0.9, 3)[0])
-
-
-def test_no_bootstrap_interval_at_five_independent_policies():
-    rng = np.random.default_rng(0)
-    sim, real = rng.random((2, 5, 1))
-    assert math.isnan(bootstrap_interval(sim, real, np.arange(5))[0])
-    sim, real = rng.random((2, 6, 1))
-    low, high = bootstrap_interval(sim, real, np.arange(6))
-    assert -1 <= low <= pearson(sim, real) <= high <= 1
+    for k in (7, 8):
+        sim = rng.random(k)
+        found = agreement(rows(sim, np.clip(sim + rng.normal(0, 0.3, k), 0, 1)))
+        assert math.isnan(found.spearman.low) == math.isnan(found.kendall.low) == (k < 8)
 
 
 def test_checkpoints_of_one_run_count_once():
@@ -178,9 +192,8 @@ def test_checkpoints_of_one_run_count_once():
     together = agreement(rows(real, np.array(real) ** 1.2, families=["run", "run", "run", "b", "c", "d"]))
     assert alone.families == 6
     assert together.families == 4
-    assert together.p_floor == pytest.approx(1 / 24)
+    assert together.permutation.floor == pytest.approx(1 / 24)
     assert together.pearson.high - together.pearson.low > alone.pearson.high - alone.pearson.low
-    assert any("unsupported" in remark for remark in together.remarks)
 
 
 def test_leaving_one_policy_out_shows_a_single_policy_carrying_the_correlation():

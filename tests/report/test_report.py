@@ -275,7 +275,7 @@ def test_hostile_names_are_shown_as_text(suite, tmp_path):
     read_page(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["$", "a$b$c", "$\\frac{1}$", "cost $x^{$ and $y"])
+@pytest.mark.parametrize("name", ["$", "cost $x^{$ and $y"])
 def test_dollar_signs_in_names_are_not_formulas(name, tmp_path):
     suite = make_suite(policies=4, starts=10)
     names = {"policy-3": name, TASKS[0]: f"task {name}"}

@@ -8,7 +8,7 @@ from made_up_suite import make_suite
 from real2sim.report.gaps import pair_episodes
 from real2sim.report.inputs import read_episodes
 from real2sim.report.prediction_powered import prediction_powered_rates
-from real2sim.report.report import report
+from real2sim.report.report import make_report
 
 
 def run(seed: int = 0, world: str = "model", **more) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def test_worlds_that_judge_themselves_keep_their_verdicts():
 def test_every_set_has_its_own_verdict_and_agreement(tmp_path):
     suite = make_suite(policies=6, starts=20)
     other = suite.episodes.assign(success=~suite.episodes["success"], world="reversed")
-    made = report(pd.concat([suite.episodes.assign(world="good"), other]), suite.real, out=tmp_path)
+    made = make_report(pd.concat([suite.episodes.assign(world="good"), other]), suite.real, out=tmp_path)
     good, reversed_ = made.metrics["sets"].values()
     assert good["pooled"]["pearson"] > 0.8 > -0.8 > reversed_["pooled"]["pearson"]
     assert made.metrics["set"] == "policies in good"
