@@ -70,8 +70,6 @@ class Agreement:
     """The same with policies as units, as if all were independent."""
     ceiling: NoiseCeiling | None
     ceiling_finite: NoiseCeiling | None
-    ceiling_within: float
-    """97.5 % quantile of ``mmrv_within`` of a perfect simulator with as many episodes; nan without counts."""
     remarks: tuple[str, ...] = field(default=())
 
     @property
@@ -97,25 +95,19 @@ class Points:
 
     def without(self, function: Measured) -> np.ndarray:
         """``function`` with one training run left out, for each of them."""
-        return leave_one_out(function, self.sim, self.real, self.families)
+        return leave_one_out(function, self.sim, self.real, self.families) if self.runs > 1 else np.empty(0)
 
-    def dropped(self, function: Measured) -> tuple[float, float]:
-        """Range of ``function`` over training runs left out; (nan, nan) below four runs.
+    def dropped(self, values: np.ndarray | list[float]) -> tuple[float, float]:
+        """Range of what a measure is with one training run left out; (nan, nan) below four runs.
 
         With three runs two would be left, whose correlation says nothing.
         """
-        if self.runs < 4:
-            return math.nan, math.nan
-        values = self.without(function)
-        values = values[~np.isnan(values)]
-        return (float(values.min()), float(values.max())) if len(values) else (math.nan, math.nan)
+        known = [float(value) for value in values if not math.isnan(value)]
+        return (min(known), max(known)) if known and self.runs >= 4 else (math.nan, math.nan)
 
-    def dropped_within(self) -> tuple[float, float]:
+    def without_within(self) -> list[float]:
         """The same for MMRV within tasks."""
-        if self.runs < 4:
-            return math.nan, math.nan
-        values = [mmrv(self.sim[keep], self.real[keep], self.tasks[keep]) for keep in kept(self.families)]
-        return min(values), max(values)
+        return [mmrv(self.sim[keep], self.real[keep], self.tasks[keep]) for keep in kept(self.families)]
 
 
 def _few(policies: int, sim: np.ndarray, real: np.ndarray) -> str:
@@ -164,11 +156,6 @@ def _violation(
     return Measure(value, min(low, value), max(high, value), *dropped, why)
 
 
-def _highest_violation(counts: list[np.ndarray], tasks: np.ndarray) -> float:
-    ceiling = noise_ceiling(counts[2], counts[3], counts[1], tasks=tasks)
-    return math.nan if ceiling is None else ceiling.mmrv_high
-
-
 def _needs(families: int, least: int) -> str:
     """Why there is no interval, or an empty string."""
     if families >= least:
@@ -185,7 +172,7 @@ def _correlation(function: Measured, points: Points, least: int, why: str) -> Me
     why = why or _needs(points.runs, least)
     if not why and math.isnan(low):
         why = "the agreement is perfect, or undefined, with or without one of the training runs, which leaves no width"
-    return Measure(value, low, high, *points.dropped(function), why)
+    return Measure(value, low, high, *points.dropped(without), why)
 
 
 def _true_correlation(points: Points, plain: Measure, noise: Noise | None) -> Measure:
@@ -201,6 +188,14 @@ def _true_correlation(points: Points, plain: Measure, noise: Noise | None) -> Me
     return Measure(*found)
 
 
+def _mean_size(sim: np.ndarray, real: np.ndarray) -> float:
+    return float(100 * np.abs(sim - real).mean())
+
+
+def _mean_gap(sim: np.ndarray, real: np.ndarray) -> float:
+    return float(100 * (sim - real).mean())
+
+
 def _gaps(points: Points, noise: Noise | None, why: str) -> tuple[Measure, Measure, Measure]:
     """Mean absolute gap, the same of the true rates, and mean gap, in points."""
     gaps = 100 * (points.sim - points.real)
@@ -209,8 +204,8 @@ def _gaps(points: Points, noise: Noise | None, why: str) -> tuple[Measure, Measu
     few = _needs(points.runs, 3)
     size = (float(np.abs(gaps).mean()), *size_interval(np.abs(gaps), points.families))
     mean = (float(gaps.mean()), *cluster_t_interval(gaps, points.families))
-    plain = Measure(*size, *points.dropped(lambda x, y: float(100 * np.abs(x - y).mean())), few)
-    bias = Measure(*mean, *points.dropped(lambda x, y: float(100 * (x - y).mean())), few)
+    plain = Measure(*size, *points.dropped(points.without(_mean_size)), few)
+    bias = Measure(*mean, *points.dropped(points.without(_mean_gap)), few)
     if noise is None:
         return plain, Measure(math.nan, unsupported=NO_COUNTS), bias
     value, low, high = true_gap(gaps / 100, noise, (size[0] / 100, size[1] / 100, size[2] / 100))
@@ -284,8 +279,10 @@ def agreement(rows: pd.DataFrame) -> Agreement:
         pearson_true=_true_correlation(points, r, noise),
         spearman=_correlation(spearman, points, FEWEST_RUNS_FOR_RANKS, why),
         kendall=_correlation(kendall, points, FEWEST_RUNS_FOR_RANKS, why),
-        mmrv=_violation(points.sim, points.real, counts, None, points.dropped(mmrv), alone),
-        mmrv_within=_violation(points.sim, points.real, counts, points.tasks, points.dropped_within(), alone),
+        mmrv=_violation(points.sim, points.real, counts, None, points.dropped(points.without(mmrv)), alone),
+        mmrv_within=_violation(
+            points.sim, points.real, counts, points.tasks, points.dropped(points.without_within()), alone
+        ),
         mae_points=mae,
         mae_true_points=mae_true,
         bias_points=bias,
@@ -294,7 +291,6 @@ def agreement(rows: pd.DataFrame) -> Agreement:
         permutation=by_run,
         permutation_policies=permutation_test(*_square(rows, "policy")),
         ceiling=noise_ceiling(counts[2], counts[3]),
-        ceiling_finite=noise_ceiling(counts[2], counts[3], counts[1]),
-        ceiling_within=_highest_violation(counts, points.tasks),
+        ceiling_finite=noise_ceiling(counts[2], counts[3], counts[1], tasks=points.tasks),
         remarks=tuple(remarks),
     )

@@ -13,20 +13,23 @@ def compact_letters(differs: np.ndarray) -> list[str]:
     others.
     """
     n = len(differs)
-    columns: list[frozenset[int]] = [frozenset(range(n))] if n else []
+    # A column is a number whose bit i says whether item i is in it.
+    columns = [(1 << n) - 1] if n else []
     for i in range(n):
-        for j in range(i + 1, n):
-            if not differs[i, j]:
+        for j in np.flatnonzero(differs[i, i + 1 :]) + i + 1:
+            first, second = 1 << i, 1 << int(j)
+            both = [column for column in columns if column & first and column & second]
+            if not both:
                 continue
-            split: list[frozenset[int]] = []
-            for column in columns:
-                if i in column and j in column:
-                    split += [column - {i}, column - {j}]
-                else:
-                    split.append(column)
-            columns = [c for c in dict.fromkeys(split) if not any(c < other for other in split)]
-    columns.sort(key=lambda column: sorted(column))
-    return ["".join(_letter(place) for place, column in enumerate(columns) if i in column) for i in range(n)]
+            kept = [column for column in columns if not (column & first and column & second)]
+            parts = list(dict.fromkeys(part for column in both for part in (column ^ first, column ^ second)))
+            for part in parts:
+                inside = any(part & other == part for other in kept)
+                if not inside and not any(part & other == part and part != other for other in parts):
+                    kept.append(part)
+            columns = kept
+    members = sorted([i for i in range(n) if column >> i & 1] for column in columns)
+    return ["".join(_letter(place) for place, column in enumerate(members) if i in column) for i in range(n)]
 
 
 def _letter(place: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from real2sim.report.rank_violation import rank_violations, same_task
+from real2sim.report.rank_violation import largest_violations
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class NoiseCeiling:
     mae_points: float
     mae_low: float
     mae_high: float
+    mmrv_within_high: float
+    """Upper end for MMRV within tasks."""
     simulated_noise: bool
     """True: the perfect simulator ran as many episodes as ours; False: unlimited ones."""
 
@@ -40,7 +42,7 @@ def noise_ceiling(
     True rates are drawn from their posterior (Beta, Jeffreys' prior), real trials are drawn again from those
     rates, and the simulator knows the rates exactly (``sim_episodes`` None) or measures them by as many
     episodes of its own.  Simulated and real episodes are drawn independently; where both start from the same
-    frames a perfect simulator can do better than this.  With ``tasks``, MMRV compares points of one task only.
+    frames a perfect simulator can do better than this.  ``tasks`` says which points belong to one task.
     """
     k, n = np.asarray(real_successes, float), np.asarray(real_episodes, float)
     if len(k) < 2 or np.isnan(k).any() or np.isnan(n).any():
@@ -58,14 +60,8 @@ def noise_ceiling(
     norm = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     r = np.divide((x * y).sum(1), norm, out=np.full(draws, np.nan), where=norm > 0)
     r = r[~np.isnan(r)]
-    compared = same_task(tasks, len(k))
-    chunk = max(1, 2_000_000 // (len(k) ** 2))
-    violation = np.concatenate(
-        [
-            (rank_violations(sim[i : i + chunk], real[i : i + chunk]) * compared).max(2).mean(1)
-            for i in range(0, draws, chunk)
-        ]
-    )
+    violation = largest_violations(sim, real).mean(1)
+    within = violation if tasks is None else largest_violations(sim, real, tasks).mean(1)
     error = 100 * np.abs(sim - real).mean(1)
 
     def three(values: np.ndarray) -> tuple[float, float, float]:
@@ -74,4 +70,5 @@ def noise_ceiling(
         low, mid, high = np.quantile(values, [0.025, 0.5, 0.975])
         return float(mid), float(low), float(high)
 
-    return NoiseCeiling(*three(r), *three(violation), *three(error), simulated_noise=sim_episodes is not None)
+    high = float(np.quantile(within, 0.975))
+    return NoiseCeiling(*three(r), *three(violation), *three(error), high, sim_episodes is not None)

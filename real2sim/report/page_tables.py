@@ -152,7 +152,7 @@ def ranking_tables(report: Report, name: str) -> dict[str, Any]:
             "pair": f"{row.ahead} over {row.behind}",
             "difference": wording.points(100 * row.difference),
             "better": wording.chance(row.better),
-            "p": wording.probability(row.p),
+            "p": wording.probability(row.p_family),
             "done": f"{row.done}",
             "needed": "already enough"
             if row.still_needed == 0

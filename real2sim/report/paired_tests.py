@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
+
+from real2sim.report.several_runs import effective_episodes
 
 SHARED = 0.5
 """Fewest shared starts, as a share of the smaller policy's episodes, for a paired test."""
@@ -22,6 +25,41 @@ def mcnemar_exact(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray
     return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(b, c), b + c, 0.5))
 
 
+def sign_flip_exact(differences: np.ndarray) -> float:
+    """Two-sided exact p of whole-numbered differences per start: is the sign of each a fair coin's?
+
+    The sum of the differences is compared with its distribution over all signs (Fisher 1935).  With differences of
+    -1, 0 and 1 this is `mcnemar_exact`; with several repetitions per start it keeps those of one start together.
+    """
+    d = np.asarray(differences, int)
+    sizes = np.abs(d[d != 0])
+    if len(sizes) == 0:
+        return 1.0
+    chance = np.ones(1)
+    for size, times in zip(*np.unique(sizes, return_counts=True), strict=True):
+        coins = np.zeros(size * times + 1)
+        coins[::size] = stats.binom.pmf(np.arange(times + 1), times, 0.5)
+        chance = np.convolve(chance, coins)
+    # chance[m] belongs to a sum of 2 m - total.
+    sums = 2 * np.arange(len(chance)) - sizes.sum()
+    return float(min(1.0, chance[np.abs(sums) >= abs(d.sum())].sum()))
+
+
+@lru_cache(maxsize=8)
+def _log_factorials(n: int) -> np.ndarray:
+    return special.gammaln(np.arange(n + 2) + 1.0)
+
+
+def _hypergeometric(k1: int, n1: int, k2: int, n2: int) -> np.ndarray:
+    """Chance of each possible number of the first policy's successes, given the total."""
+    total = k1 + k2
+    x = np.arange(max(0, total - n2), min(total, n1) + 1)
+    f = _log_factorials(1 << (n1 + n2).bit_length())
+    ways = f[n1] - f[x] - f[n1 - x] + f[n2] - f[total - x] - f[n2 - total + x]
+    chance: np.ndarray = np.exp(ways - (f[n1 + n2] - f[total] - f[n1 + n2 - total]))
+    return chance
+
+
 def stratified_exact(first: np.ndarray, second: np.ndarray) -> float:
     """Two-sided exact p that two policies have equal rates on every task, from unpaired counts.
 
@@ -30,11 +68,10 @@ def stratified_exact(first: np.ndarray, second: np.ndarray) -> float:
     Fisher's exact test).  The p-value adds all sums that are no likelier than the one seen.
     """
     distribution, observed = np.ones(1), 0
-    for (k1, n1), (k2, n2) in zip(np.asarray(first, int), np.asarray(second, int), strict=True):
-        low, high = max(0, k1 + k2 - n2), min(k1 + k2, n1)
-        chance = stats.hypergeom.pmf(np.arange(low, high + 1), n1 + n2, k1 + k2, n1)
-        distribution = np.convolve(distribution, chance)
-        observed += k1 - low
+    pairs = zip(np.asarray(first, int).tolist(), np.asarray(second, int).tolist(), strict=True)
+    for (k1, n1), (k2, n2) in pairs:
+        distribution = np.convolve(distribution, _hypergeometric(k1, n1, k2, n2))
+        observed += k1 - max(0, k1 + k2 - n2)
     return float(min(1.0, distribution[distribution <= distribution[observed] * (1 + 1e-7)].sum()))
 
 
@@ -64,7 +101,8 @@ def outcome_table(episodes: pd.DataFrame) -> pd.DataFrame:
 def compare_policies(episodes: pd.DataFrame, policies: list[str]) -> Comparisons:
     """Exact tests of every pair of ``policies``, with p-values for the family of all pairs (Holm 1979).
 
-    Paired (McNemar) where policies share starts; otherwise unpaired, task by task, on the tasks both have.
+    Paired (McNemar) where policies share starts, repetitions of a start kept together; otherwise unpaired, task by
+    task, on the tasks both have.
     """
     k = len(policies)
     i, j = np.triu_indices(k, 1)
@@ -83,22 +121,41 @@ def compare_policies(episodes: pd.DataFrame, policies: list[str]) -> Comparisons
     names = np.array(policies, dtype=object)
     table = pd.DataFrame({"first": names[i], "second": names[j]})
     if paired:
+        assert wide is not None
         b, c = only[i, j].round().astype(int), only[j, i].round().astype(int)
-        table = table.assign(
-            shared=shared[i, j].astype(int), only_first=b, only_second=c, p=mcnemar_exact(b, c)
-        )
+        p = mcnemar_exact(b, c)
+        if wide.index.get_level_values("repetition").max() > 0:
+            p = _by_start(wide, i, j)
+        table = table.assign(shared=shared[i, j].astype(int), only_first=b, only_second=c, p=p)
     else:
-        counts = episodes.groupby(["policy", "task"], observed=True)["success"].agg(["sum", "count"])
-        p = []
-        for first, second in zip(names[i], names[j], strict=True):
-            tasks = counts.loc[first].index.intersection(counts.loc[second].index)
-            p.append(
-                stratified_exact(
-                    counts.loc[first].loc[tasks].to_numpy(), counts.loc[second].loc[tasks].to_numpy()
-                )
-                if len(tasks)
-                else 1.0
-            )
-        table = table.assign(shared=0, only_first=np.nan, only_second=np.nan, p=np.array(p, float))
+        table = table.assign(
+            shared=0, only_first=np.nan, only_second=np.nan, p=_unpaired(episodes, policies, i, j)
+        )
     family = multipletests(table["p"].to_numpy(), method="holm")[1] if len(table) else table["p"]
     return Comparisons(table.assign(p_family=family), paired, wide)
+
+
+def _by_start(wide: pd.DataFrame, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """p of each pair with all repetitions of a start kept together."""
+    start = wide.groupby(level=["task", "start"], sort=False).ngroup().to_numpy()
+    values = wide.to_numpy(float)
+    out = np.ones(len(i))
+    for place, (a, b) in enumerate(zip(i, j, strict=True)):
+        out[place] = sign_flip_exact(np.bincount(start, np.nan_to_num(values[:, a] - values[:, b])).round())
+    return out
+
+
+def _unpaired(episodes: pd.DataFrame, policies: list[str], i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """p of each pair from counts, on the tasks that both have; repeated starts count for what they are worth."""
+    counts = episodes.groupby(["policy", "task"], observed=True)["success"].agg(["sum", "count"])
+    worth = effective_episodes(episodes if "set" in episodes else episodes.assign(set="")).droplevel("set")
+    share = (worth / counts["count"].reindex(worth.index)).unstack("task").reindex(policies).to_numpy()
+    successes, sizes = (counts[c].unstack("task").reindex(policies).to_numpy(float) for c in ("sum", "count"))
+    sizes, successes = np.round(sizes * share), np.round(successes * share)
+    out = np.ones(len(i))
+    for place, (a, b) in enumerate(zip(i, j, strict=True)):
+        both = ~(np.isnan(sizes[a]) | np.isnan(sizes[b]))
+        if both.any():
+            first, second = (np.c_[successes[x, both], sizes[x, both]] for x in (a, b))
+            out[place] = stratified_exact(first, second)
+    return out

@@ -9,7 +9,8 @@ import pandas as pd
 
 from real2sim.report.letters import compact_letters
 from real2sim.report.paired_tests import Comparisons, compare_policies
-from real2sim.report.sequential import episodes_to_separate, first_separated
+from real2sim.report.sequential import episodes_to_separate, first_separated, in_turns
+from real2sim.report.several_runs import effective_episodes
 
 FAMILY_ERROR = 0.05
 """Chance that any two policies of equal skill get different letters."""
@@ -80,7 +81,9 @@ def rank(episodes: pd.DataFrame) -> Ranking:
     rate = (successes / sizes).mean(axis=1).sort_values(ascending=False, kind="stable")
     policies = [str(policy) for policy in rate.index]
     successes, sizes = successes.loc[policies], sizes.loc[policies]
-    draws = posterior_draws(successes.to_numpy(), sizes.to_numpy())
+    worth = effective_episodes(episodes if "set" in episodes else episodes.assign(set="")).droplevel("set")
+    share = worth.unstack("task").loc[policies, list(tasks)].to_numpy() / sizes.to_numpy()
+    draws = posterior_draws(successes.to_numpy() * share, sizes.to_numpy() * share)
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     used = episodes[episodes["task"].isin(tasks)]
     comparisons = compare_policies(used, policies)
@@ -119,22 +122,30 @@ def rank(episodes: pd.DataFrame) -> Ranking:
 
 
 def _neighbours(table: pd.DataFrame, beats: pd.DataFrame, comparisons: Comparisons) -> pd.DataFrame:
-    """Each policy and the next one in the ranking."""
+    """Each policy and the next one in the ranking.
+
+    Which two are neighbours is seen from the data, so "needed" and "stopped" share the error among all pairs
+    (Bonferroni): it is the chance that any two equal policies of the set are ever told apart.
+    """
     tests = comparisons.table.set_index(["first", "second"])
+    alpha = FAMILY_ERROR / max(len(tests), 1)
+    turns = None if comparisons.outcomes is None else in_turns(comparisons.outcomes)
     rows = []
     for (_, ahead), (_, behind) in zip(table.iloc[:-1].iterrows(), table.iloc[1:].iterrows(), strict=True):
         test = tests.loc[(ahead["policy"], behind["policy"])]
         done = int(min(ahead["episodes"], behind["episodes"]))
         discordance = None
         stopped = None
-        if comparisons.paired and comparisons.outcomes is not None:
+        if comparisons.paired and turns is not None:
             done = int(test["shared"])
             discordance = float(test["only_first"] + test["only_second"]) / done
             difference = float(test["only_first"] - test["only_second"]) / done
-            stopped = first_separated(comparisons.outcomes, ahead["policy"], behind["policy"])
+            stopped = first_separated(turns, ahead["policy"], behind["policy"], alpha)
         else:
             difference = float(ahead["rate"] - behind["rate"])
-        needed = episodes_to_separate(float(ahead["rate"]), float(behind["rate"]), difference, discordance)
+        rates = float(ahead["rate"]), float(behind["rate"])
+        needed = episodes_to_separate(*rates, difference, discordance, alpha=alpha)
+        separated = test["p_family"] <= FAMILY_ERROR
         rows.append(
             {
                 "ahead": ahead["policy"],
@@ -145,7 +156,7 @@ def _neighbours(table: pd.DataFrame, beats: pd.DataFrame, comparisons: Compariso
                 "p_family": float(test["p_family"]),
                 "done": done,
                 "needed": needed,
-                "still_needed": None if needed is None else max(needed - done, 0),
+                "still_needed": 0 if separated else None if needed is None else max(needed - done, 1),
                 "stopped_at": stopped,
             }
         )

@@ -66,12 +66,18 @@ def confidence_sequence(
     return low, high
 
 
+def in_turns(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Outcomes of each start's first repetition (``outcome_table``), tasks taking turns."""
+    first = outcomes[outcomes.index.get_level_values("repetition") == 0]
+    turn = first.groupby(level="task", sort=False).cumcount().to_numpy()
+    return first.iloc[np.argsort(turn, kind="stable")]
+
+
 def first_separated(outcomes: pd.DataFrame, first: str, second: str, alpha: float = 0.05) -> int | None:
-    """``sequential_test`` on the shared starts of two policies (``outcome_table``), tasks taking turns."""
-    both = outcomes[[first, second]].dropna()
-    turn = both.groupby(level="task", sort=False).cumcount().to_numpy()
-    both = both.iloc[np.argsort(turn, kind="stable")]
-    return sequential_test(both[first].to_numpy(), both[second].to_numpy(), alpha)
+    """``sequential_test`` on the shared starts of two policies, in the order of ``outcomes`` (`in_turns`)."""
+    a, b = outcomes[first].to_numpy(float), outcomes[second].to_numpy(float)
+    both = ~(np.isnan(a) | np.isnan(b))
+    return sequential_test(a[both], b[both], alpha)
 
 
 def mcnemar_power(starts: int, difference: float, discordance: float, alpha: float = 0.05) -> float:

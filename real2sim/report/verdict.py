@@ -19,13 +19,15 @@ are when the mean absolute gap is at most 8 points.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from real2sim.report import verdict_words as words
-from real2sim.report.agreement import Agreement
+from real2sim.report.agreement import Agreement, Measure
 from real2sim.report.judge_error import JudgeError, balanced_accuracy_interval
+from real2sim.report.permutation import Permutation
 from real2sim.report.wording import missing
 
 CHANCE = 0.05
@@ -58,7 +60,22 @@ class Verdict:
         return f"{self.headline} {self.paragraph}"
 
 
-def headline(pooled: Agreement, pairs: pd.DataFrame, judge: JudgeError | None = None) -> tuple[str, str]:
+class Evidence(Protocol):
+    """What a headline rests on; an `Agreement` has it."""
+
+    @property
+    def points(self) -> int: ...
+    @property
+    def permutation(self) -> Permutation: ...
+    @property
+    def pearson(self) -> Measure: ...
+    @property
+    def mmrv_within(self) -> Measure: ...
+    @property
+    def mae_points(self) -> Measure: ...
+
+
+def headline(pooled: Evidence, pairs: pd.DataFrame, judge: JudgeError | None = None) -> tuple[str, str]:
     """Grade and headline of one set of policies, by the rules above."""
     if pooled.points == 0:
         return "unknown", NOTHING

@@ -13,24 +13,25 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from real2sim.report.agreement import cluster_t_interval, size_interval
-from real2sim.report.correlation import (
-    bootstrap_interval,
-    fisher_z_interval,
-    kendall,
-    pearson,
-    permutation_test,
-    spearman,
-)
+from real2sim.report.correlation import kendall, pearson, spearman
 from real2sim.report.gaps import agreement_by_length
+from real2sim.report.jackknife import (
+    FEWEST_RUNS_FOR_RANKS,
+    cluster_t_interval,
+    correlation_interval,
+    leave_one_out,
+    size_interval,
+)
 from real2sim.report.judge_error import JudgeError, balanced_accuracy_interval, rogan_gladen
 from real2sim.report.noise_ceiling import noise_ceiling
 from real2sim.report.paired_tests import compare_policies, mcnemar_exact, stratified_exact
+from real2sim.report.permutation import permutation_test
 from real2sim.report.prediction_powered import prediction_powered_mean
 from real2sim.report.rank_violation import mmrv, mmrv_interval
 from real2sim.report.ranking import FAMILY_ERROR, posterior_draws
 from real2sim.report.rates import newcombe, wilson
 from real2sim.report.sequential import confidence_sequence, episodes_to_separate, sequential_test
+from real2sim.report.true_rates import binomial_noise, true_correlation, true_gap
 
 
 @dataclass(frozen=True)
@@ -86,55 +87,155 @@ def rates_exact() -> list[Trial]:
     return out
 
 
-def population(
-    rng: np.random.Generator, runs: int, per_run: int, noise: float, n: int = 100, size: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """Measured (sim, real) rates (size k) of policies drawn at random; checkpoints of a run share most skill."""
-    skill = rng.uniform(0, 1, (size, runs, 1)) + rng.normal(0, 0.1, (size, runs, per_run))
-    gap = rng.normal(0, noise, (size, runs, 1)) + rng.normal(0, noise / 2, (size, runs, per_run))
-    real = np.clip(skill, 0, 1).reshape(size, -1)
-    sim = np.clip(skill + gap, 0, 1).reshape(size, -1)
-    return rng.binomial(n, sim) / n, rng.binomial(n, real) / n
+@dataclass(frozen=True)
+class Geometry:
+    """A population of policies, how many of them are drawn, and how often each is run."""
+
+    runs: int
+    extra: int = 0
+    """Checkpoints of the first training run beside its first."""
+    tasks: int = 1
+    noise: float = 0.1
+    """Standard deviation of what the simulator does to a policy's rate; half as much again on each task."""
+    episodes: int = 20
+    trials: int = 20
+    unrelated: bool = False
+    paired: bool = False
+    """Both worlds start from the same frames, on which outcomes resemble each other."""
+
+    def __str__(self) -> str:
+        policies = f"{self.runs} training runs" + (
+            f", one with {self.extra + 1} checkpoints" if self.extra else ""
+        )
+        kind = "unrelated simulator" if self.unrelated else f"simulator noise {self.noise}"
+        starts = ", shared starts" if self.paired else ""
+        tasks = f"{self.tasks} task{'s pooled' if self.tasks > 1 else ''}"
+        return f"{policies}, {tasks}, {kind}, n = {self.episodes} and {self.trials}{starts}"
+
+    @property
+    def families(self) -> np.ndarray:
+        """Training run of every point."""
+        runs = np.r_[np.zeros(self.extra, int), np.arange(self.runs)]
+        return np.repeat(runs, self.tasks)
+
+    def draw(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """True (simulated, real) rates (size points) of policies drawn at random."""
+        runs, policies = self.runs, self.runs + self.extra
+        owner = np.r_[np.zeros(self.extra, int), np.arange(runs)]
+
+        def spread(scale: float, *shape: int) -> np.ndarray:
+            return rng.normal(0, scale, (size, *shape))
+
+        def world() -> np.ndarray:
+            skill = rng.uniform(0, 1, (size, runs))[:, owner, None] + spread(0.1, policies, 1)
+            return skill + (spread(0.1, policies, self.tasks) if self.tasks > 1 else 0)
+
+        hard = np.linspace(-0.15, 0.15, self.tasks) if self.tasks > 1 else np.zeros(1)
+        real, half = world() + hard, self.noise / 2
+        if self.unrelated:
+            sim = world() + hard
+        else:
+            sim = real + spread(self.noise, runs)[:, owner, None] + spread(half, policies, self.tasks)
+        return np.clip(sim, 0, 1).reshape(size, -1), np.clip(real, 0, 1).reshape(size, -1)
+
+    def measure(
+        self, rng: np.random.Generator, sim: np.ndarray, real: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Measured rates, and the covariance of their noise as the report estimates it, of true rates (..., points)."""
+        if not self.paired:
+            shape = np.broadcast_shapes(sim.shape)
+            return (
+                rng.binomial(self.episodes, sim) / self.episodes,
+                rng.binomial(self.trials, real) / self.trials,
+                np.zeros(shape),
+            )
+        # A start succeeds in both worlds if it is easy enough: one uniform number per start is behind both outcomes.
+        luck = rng.random((*sim.shape, self.trials))
+        own = np.where(rng.random(luck.shape) < 0.5, luck, rng.random(luck.shape))
+        a, b = (own < sim[..., None]) * 1.0, (luck < real[..., None]) * 1.0
+        shared = ((a * b).mean(-1) - a.mean(-1) * b.mean(-1)) / (self.trials - 1)
+        return a.mean(-1), b.mean(-1), shared
 
 
-def correlations(times: int) -> list[Trial]:
+GEOMETRIES = (
+    Geometry(4),
+    Geometry(4, tasks=2),
+    Geometry(5, tasks=2, noise=0.3),
+    Geometry(8),
+    Geometry(8, noise=0.3),
+    Geometry(8, episodes=100, trials=100),
+    Geometry(8, tasks=2),
+    Geometry(8, tasks=2, noise=0.3, episodes=50, trials=100),
+    Geometry(8, tasks=2, noise=0.02),
+    Geometry(8, tasks=2, unrelated=True),
+    Geometry(8, tasks=2, episodes=50, trials=50, paired=True),
+    Geometry(16),
+    Geometry(16, tasks=2),
+    Geometry(16, tasks=2, episodes=50, trials=100),
+    Geometry(16, tasks=2, noise=0.3, episodes=50, trials=100),
+    Geometry(13, extra=3, tasks=2),
+    Geometry(13, extra=3, tasks=2, episodes=50, trials=100),
+)
+
+
+def correlations(times: int, geometries: tuple[Geometry, ...] = GEOMETRIES) -> list[Trial]:
+    """Intervals of every measure that asks about other training runs: held by the whole population's value?"""
     out = []
-    rng = np.random.default_rng(1)
-    for runs, per_run, noise in ((8, 1, 0.1), (8, 1, 0.3), (16, 1, 0.1), (5, 3, 0.2)):
-        world = f"{runs} training runs, {runs * per_run} policies, simulator noise {noise}"
-        big = population(rng, 40_000, per_run, noise)
-        r = pearson(*big)
-        gaps = 100 * (big[0] - big[1]).ravel()
-        families = np.repeat(np.arange(runs), per_run)
-        sims, reals = population(rng, runs, per_run, noise, size=times)
-        some = [side.ravel()[:8000] for side in big]
-        rho, tau = spearman(*some), kendall(*some)
-        fisher, ranks, order, boot, bias, size = [], [], [], [], [], []
-        for sim, real in zip(sims, reals, strict=True):
-            low, high = fisher_z_interval(pearson(sim, real), runs)
-            fisher.append(low <= r <= high)
-            if per_run == 1:
-                low, high = fisher_z_interval(spearman(sim, real), runs, kind="spearman")
-                ranks.append(low <= rho <= high or bool(np.isnan(low)))
-                low, high = fisher_z_interval(kendall(sim, real), runs, kind="kendall")
-                order.append(low <= tau <= high or bool(np.isnan(low)))
-            gap = 100 * (sim - real)
-            low, high = cluster_t_interval(gap, families)
-            bias.append(low <= gaps.mean() <= high)
-            low, high = size_interval(np.abs(gap), families)
-            size.append(low <= np.abs(gaps).mean() <= high)
-        for sim, real in zip(sims[:300], reals[:300], strict=True):
-            low, high = bootstrap_interval(sim[:, None], real[:, None], families)
-            boot.append(low <= r <= high)
-        out.append(coverage("Fisher's z interval of r", world, fisher, 0.94))
-        if per_run == 1:
-            out.append(coverage("Interval of Spearman's rho", world, ranks, 0.94))
-            out.append(coverage("Interval of Kendall's tau", world, order, 0.94))
-        out.append(coverage("t interval of the mean gap", world, bias, 0.94))
-        out.append(coverage("Log t interval of the mean absolute gap", world, size, 0.94))
-        if runs >= 6:
-            out.append(coverage("Bootstrap interval of r", world, boot, 0.93))
+    for number, world in enumerate(geometries):
+        rng = np.random.default_rng([1, number])
+        true_sim, true_real = world.draw(rng, 20_000)
+        big_sim, big_real, _ = world.measure(rng, true_sim, true_real)
+        gap, true_gap_size = np.abs(big_sim - big_real).mean(), np.abs(true_sim - true_real).mean()
+        truth = {
+            "Interval of r": pearson(big_sim, big_real),
+            "Interval of r of the true rates": pearson(true_sim, true_real),
+            "Interval of Spearman's rho": spearman(big_sim[:4000], big_real[:4000]),
+            "Interval of Kendall's tau": kendall(big_sim[:2000], big_real[:2000]),
+            "t interval of the mean gap": float((big_sim - big_real).mean()),
+            "Log t interval of the mean absolute gap": float(gap),
+            "Interval of the mean absolute gap of the true rates": float(true_gap_size),
+        }
+        held: dict[str, list[bool]] = {name: [] for name in truth}
+        sims, reals, shared = world.measure(rng, *world.draw(rng, times))
+        for sim, real, covariance in zip(sims, reals, shared, strict=True):
+            for name, (low, high) in intervals(sim, real, covariance, world).items():
+                held[name].append(low - 1e-9 <= truth[name] <= high + 1e-9)
+        out += [
+            coverage(name, str(world), hits, 0.93) for name, hits in held.items() if len(hits) > times / 4
+        ]
     return out
+
+
+def intervals(
+    sim: np.ndarray, real: np.ndarray, shared: np.ndarray, world: Geometry
+) -> dict[str, tuple[float, float]]:
+    """Every interval that the report would print for these rates; what it does not print is left out."""
+    families = world.families
+    found: dict[str, tuple[float, float]] = {}
+    noise = binomial_noise(
+        (sim, np.full(len(sim), world.episodes)), (real, np.full(len(real), world.trials)), shared
+    )
+    assert noise is not None
+    low, high = correlation_interval(pearson(sim, real), leave_one_out(pearson, sim, real, families))
+    if not np.isnan(low):
+        found["Interval of r"] = low, high
+        corrected = true_correlation(sim, real, noise, (pearson(sim, real), low, high))
+        if corrected is not None:
+            found["Interval of r of the true rates"] = corrected[1:]
+    if world.runs >= FEWEST_RUNS_FOR_RANKS:
+        for name, function in (("Spearman's rho", spearman), ("Kendall's tau", kendall)):
+            low, high = correlation_interval(
+                function(sim, real), leave_one_out(function, sim, real, families)
+            )
+            if not np.isnan(low):
+                found[f"Interval of {name}"] = low, high
+    gaps = sim - real
+    found["t interval of the mean gap"] = cluster_t_interval(gaps, families)
+    low, high = found["Log t interval of the mean absolute gap"] = size_interval(np.abs(gaps), families)
+    found["Interval of the mean absolute gap of the true rates"] = true_gap(
+        gaps, noise, (float(np.abs(gaps).mean()), low, high)
+    )[1:]
+    return found
 
 
 def violations(times: int) -> list[Trial]:

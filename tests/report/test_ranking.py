@@ -9,7 +9,13 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from real2sim.report.letters import compact_letters
-from real2sim.report.paired_tests import compare_policies, mcnemar_exact, outcome_table, stratified_exact
+from real2sim.report.paired_tests import (
+    compare_policies,
+    mcnemar_exact,
+    outcome_table,
+    sign_flip_exact,
+    stratified_exact,
+)
 from real2sim.report.ranking import posterior_draws, probability_best, probability_better, rank
 from real2sim.report.sequential import (
     confidence_sequence,
@@ -167,3 +173,64 @@ def test_paired_power_equals_a_slow_enumeration():
             )
             total += chance * (mcnemar_exact(np.array(b), np.array(c)) <= 0.05)
     assert mcnemar_power(n, difference, discordance) == pytest.approx(total, rel=1e-6)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 5))
+def test_sign_flips_of_single_repetitions_are_mcnemars_test(b, c, ties):
+    differences = np.array([1] * b + [-1] * c + [0] * ties)
+    assert sign_flip_exact(differences) == pytest.approx(float(mcnemar_exact(np.array(b), np.array(c))))
+
+
+def test_sign_flips_equal_a_count_of_all_signs():
+    d = np.array([3, -1, 2, 2, -1, 0])
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 6)).reshape(6, -1).T
+    expected = np.mean(np.abs((signs * np.abs(d)).sum(1)) >= abs(d.sum()))
+    assert sign_flip_exact(d) == pytest.approx(expected)
+
+
+def repeated(outcomes: dict[str, list[int]], times: int) -> pd.DataFrame:
+    one = played(outcomes)
+    return pd.concat([one.assign(seed=one["seed"] + 1000 * i) for i in range(times)], ignore_index=True)
+
+
+def test_repeating_every_start_proves_nothing_more():
+    # The same outcome again and again: ten times the episodes, no new start frame.
+    outcomes = {"a": [1, 1, 1, 1, 0, 1], "b": [0, 0, 1, 0, 0, 0]}
+    once, often = played(outcomes), repeated(outcomes, 10)
+    p = [compare_policies(table, ["a", "b"]).table["p"][0] for table in (once, often)]
+    assert p[0] == pytest.approx(p[1])
+    wide = [rank(table).table.set_index("policy").loc["a"] for table in (once, often)]
+    assert wide[1]["episodes"] == 60
+    assert wide[1]["high"] - wide[1]["low"] == pytest.approx(wide[0]["high"] - wide[0]["low"], abs=0.03)
+
+
+def test_what_is_settled_or_still_needed_shares_the_error_among_all_pairs():
+    # The pair alone has p = 2 / 2^7; among the 15 pairs of six policies it is not proven.
+    base = [1, 0] * 30
+    outcomes = {"first": [1] * 14 + base[14:], "second": base, **{f"p{i}": [0] * 60 for i in range(4)}}
+    found = rank(played(outcomes))
+    pair = found.neighbours.iloc[0]
+    assert pair["p"] < 0.05 < pair["p_family"]
+    letters = found.table.set_index("policy")["letters"]
+    assert letters["first"] == letters["second"]
+    assert pair["still_needed"] > 10
+    assert np.isnan(pair["stopped_at"])
+
+
+def test_equal_policies_are_settled_at_most_one_time_in_twenty():
+    rng = np.random.default_rng(0)
+    false = []
+    for _ in range(60):
+        outcomes = {f"p{i}": list((rng.random(60) < 0.5).astype(int)) for i in range(8)}
+        false.append(bool(rank(played(outcomes)).neighbours["stopped_at"].notna().any()))
+    assert np.mean(false) <= 0.05
+
+
+def test_letters_of_two_hundred_policies_take_no_time():
+    import time
+
+    rate = np.linspace(0, 1, 200)
+    begin = time.process_time()
+    letters = compact_letters(np.abs(rate[:, None] - rate[None, :]) > 0.1)
+    assert time.process_time() - begin < 2
+    assert letters[0] == "a" and letters[-1] != "a"

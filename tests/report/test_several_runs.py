@@ -6,9 +6,10 @@ import pytest
 from made_up_suite import make_suite
 
 from real2sim.report.gaps import pair_episodes
-from real2sim.report.inputs import read_episodes
+from real2sim.report.inputs import read_episodes, read_simulated
 from real2sim.report.prediction_powered import prediction_powered_rates
 from real2sim.report.report import make_report
+from real2sim.report.several_runs import effective_episodes
 
 
 def run(seed: int = 0, world: str = "model", **more) -> pd.DataFrame:
@@ -82,3 +83,43 @@ def test_a_real_trial_counts_once_however_often_its_start_is_simulated():
     )
     assert second["real_trials"].tolist() == [30]
     pd.testing.assert_frame_equal(first, second)
+
+
+def starts(outcomes: list[list[int]]) -> pd.DataFrame:
+    rows = [
+        {"set": "s", "policy": "a", "task": "x", "start": str(start), "success": float(value)}
+        for start, values in enumerate(outcomes)
+        for value in values
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_one_episode_per_start_is_worth_itself():
+    assert effective_episodes(starts([[1], [0], [1]])).tolist() == [3]
+
+
+def test_starts_that_always_end_alike_are_worth_one_episode_each():
+    assert effective_episodes(starts([[1] * 5, [0] * 5, [1] * 5])).tolist() == [pytest.approx(3)]
+
+
+def test_starts_that_say_nothing_about_their_outcome_cost_nothing():
+    assert effective_episodes(starts([[1, 0], [0, 1], [1, 0]])).tolist() == [pytest.approx(6)]
+
+
+def test_intraclass_correlation_is_that_of_the_analysis_of_variance():
+    # Two starts of four: means 3/4 and 1/4; between mean square 4 * 2 * (1/4)^2 = 1/2, within (3/4 + 3/4) / 6 = 1/4,
+    # icc = (1/2 - 1/4) / (1/2 + 3 * 1/4) = 1/5, so 8 episodes are worth 8 / (1 + 3/5) = 5.
+    assert effective_episodes(starts([[1, 1, 1, 0], [1, 0, 0, 0]])).tolist() == [pytest.approx(5)]
+
+
+def test_repeated_starts_widen_the_interval_of_the_rate_and_are_remarked():
+    once = run(0)
+    rates, _, _ = read_simulated(pd.concat([once.assign(seed=once["seed"] + 10 * i) for i in range(6)]))
+    assert rates["episodes"].tolist() == [24, 24]
+    assert rates["effective"].tolist() == [pytest.approx(4)] * 2
+
+
+def test_tables_of_rates_without_families_say_that_all_count_as_independent():
+    table = pd.DataFrame({"policy": ["a", "b"], "task": "x", "success_rate": [0.1, 0.2], "n_trials": 10})
+    assert any("counted as independent" in remark for remark in read_simulated(table)[2])
+    assert not any("independent" in remark for remark in read_simulated(table.assign(family="run"))[2])
