@@ -18,7 +18,8 @@ import torch
 import tyro
 
 from real2sim.drawer.presets import MEASURED
-from real2sim.episodes.npz import read_dataset
+from real2sim.episodes.npz import dataset_files, read_dataset
+from real2sim.episodes.states import read_states
 from real2sim.metrics.prediction import predict_rollouts
 from real2sim.simulation.suite import load_suite
 from real2sim.vid2world.load import MODEL
@@ -57,7 +58,9 @@ def pose_errors(config: PoseErrorConfig) -> pd.DataFrame:
     dataset = read_dataset(config.data, ("image", "action", "hand", "drawer"), config.episodes)
     measured = np.concatenate([dataset["hand"], dataset["drawer"][..., None]], axis=-1)
     images = dataset["image"]
-    drawn = predict_rollouts(model, images, dataset["action"][:, :-1], batch=config.lanes)
+    files = dataset_files(config.data)[: config.episodes]
+    states = read_states(files, model.state_names) if model.state_names else None
+    drawn = predict_rollouts(model, images, dataset["action"][:, :-1], batch=config.lanes, states=states)
     rows = []
     for frame in config.frames:
         for kind, frames in (("recorded", images[:, frame]), ("drawn", drawn[:, frame - 1])):

@@ -19,8 +19,7 @@ from real2sim.report.rates import wilson
 from real2sim.simulation.suite import load_suite
 from real2sim.success.classifier import SuccessClassifier
 from real2sim.vid2world.load import MODEL
-from real2sim.vid2world.world_model import WorldModel
-from real2sim.worlds import model_folder
+from real2sim.worlds import open_world
 
 TOLERANCE = 0.02
 """Metres; the judge's own error on physics frames is a few millimetres."""
@@ -37,14 +36,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     suite = load_suite(arguments.suite)
-    model = WorldModel.from_folder(model_folder(arguments.world, suite))
+    world = open_world(arguments.world, suite)
     judge = SuccessClassifier.from_folder(suite.folder / "judge")
     for task in suite.tasks:
         starts = suite.starts(task.name, arguments.starts)
-        state = model.reset(np.stack([start.frame for start in starts]), range(len(starts)))
+        state = world.reset(starts, range(len(starts)))
         films = [np.stack([start.frame for start in starts])]
         for _ in range(task.horizon):
-            frames, state = model.step(state, np.zeros((len(starts), WIDTH), np.float32))
+            frames, state = world.step(state, np.zeros((len(starts), 1, WIDTH), np.float32))
             films.append(frames)
         film = np.stack(films, axis=1)
         instructions = [task.instruction] * len(starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from real2sim.model_folder import folder_fingerprint
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import SUITE_FILE, Start, Suite
-from real2sim.vid2world.load import MODEL, LoadedWorldModel, PredictsRobotState, SamplingOverrides, load_model
+from real2sim.vid2world.load import MODEL, LoadedWorldModel, SamplingOverrides, knows_state, load_model
 from real2sim.vid2world.model_robot import check_model_robot
 
 PHYSICS_WORLD = "mujoco"
@@ -36,7 +36,7 @@ class ModelWorld:
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
         """A state that stands at the start frames."""
         frames, numbers = np.stack([start.frame for start in starts]), [int(seed) for seed in seeds]
-        if not _predicts(self._model):
+        if not knows_state(self._model):
             return self._model.reset(frames, numbers)
         states = [self._start_state(start, self._model.state_names) for start in starts]
         return self._model.reset(frames, numbers, np.stack(states))
@@ -62,18 +62,13 @@ class ModelWorld:
         """What the model predicts of the robot's state, where the robot's state comes from the model."""
         if self._robot.state_from != "model":
             return None
-        assert _predicts(self._model)
+        assert knows_state(self._model)
         names = list(self._model.state_names)
         return self._model.robot_state(state)[:, [names.index(name) for name in self._robot.state_names]]
 
     def outcomes(self, state: Any) -> None:
         """None: a judge decides the outcomes of a world model."""
         return None
-
-
-def _predicts(model: LoadedWorldModel | PredictsRobotState) -> TypeGuard[PredictsRobotState]:
-    """Whether a model knows the robot's state."""
-    return isinstance(model, PredictsRobotState) and bool(model.state_names)
 
 
 def open_world(
@@ -85,7 +80,7 @@ def open_world(
     check_world(name, suite)
     folder = model_folder(name, suite)
     model = load_model(folder, device, sampling)
-    if suite.robot.state_from == "model" and not _predicts(model):
+    if suite.robot.state_from == "model" and not knows_state(model):
         raise ValueError(
             f"the world model in {folder} predicts no robot state, which suite {suite.name!r} needs "
             f"({', '.join(suite.robot.state_names)}); train it on a dataset with the robot's state"

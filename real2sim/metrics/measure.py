@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
+from real2sim.episodes.states import read_states
 from real2sim.files import atomic_write, write_text
 from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
 from real2sim.metrics.prediction import (
@@ -20,7 +21,7 @@ from real2sim.metrics.prediction import (
     predict_single_steps,
     predict_together,
 )
-from real2sim.vid2world.load import DrawsTogether, LoadedWorldModel, load_model
+from real2sim.vid2world.load import DrawsTogether, LoadedWorldModel, knows_state, load_model
 from real2sim.vid2world.model_robot import check_model_robot
 
 LOG = logging.getLogger(__name__)
@@ -112,7 +113,6 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
     count = 64 if config.episodes is None else config.episodes
     chosen, images, actions = _read(dataset_files(config.data), config.horizon, count)
     recorded = images[:, 1:]
-    still = np.repeat(images[:, :1], config.horizon, axis=1)
     curves: list[pd.DataFrame] = []
     if config.predicted is not None:
         files = [config.predicted / path.name for path in chosen]
@@ -126,20 +126,24 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
             raise ValueError(
                 f"{config.predicted} holds episodes {others.shape}, {config.data} {images.shape}"
             )
-        predictions = {"autoregressive": others[:, 1:], "still": still}
+        predictions = {
+            "autoregressive": others[:, 1:],
+            "still": np.repeat(images[:, :1], config.horizon, axis=1),
+        }
     else:
         assert config.model is not None
         check_model_robot(config.model, dataset_robot(config.data), f"dataset {config.data}")
         model = load_model(config.model, config.device)
-        predictions = _predictions(config, model, images, actions, still)
+        states = read_states(chosen, model.state_names, config.horizon + 1) if knows_state(model) else None
+        predictions = _predictions(config, model, images, actions, states)
         if "action_following" in config.metrics:
             drawn = predictions.get("autoregressive")
             if drawn is None:
-                drawn = predict_rollouts(model, images, actions, config.seed, config.batch)
+                drawn = predict_rollouts(model, images, actions, config.seed, config.batch, states)
             from real2sim.metrics.frames import squared_error
 
             misled = predict_rollouts(
-                model, images, other_actions(actions, config.seed), config.seed, config.batch
+                model, images, other_actions(actions, config.seed), config.seed, config.batch, states
             )
             true, shuffled = (squared_error(recorded, video) for video in (drawn, misled))
             curves.append(action_following_curve(true, shuffled, config.seed))
@@ -153,7 +157,11 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
 
 
 def _predictions(
-    config: MetricsConfig, model: LoadedWorldModel, images: np.ndarray, actions: np.ndarray, still: np.ndarray
+    config: MetricsConfig,
+    model: LoadedWorldModel,
+    images: np.ndarray,
+    actions: np.ndarray,
+    states: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     """Only what is asked for is drawn."""
     if "together" in config.predictions and not isinstance(model, DrawsTogether):
@@ -164,14 +172,14 @@ def _predictions(
     predictions: dict[str, np.ndarray] = {}
     for name in config.predictions:
         if name == "autoregressive":
-            predictions[name] = predict_rollouts(*arguments)
+            predictions[name] = predict_rollouts(*arguments, states=states)
         elif name == "single_step":
-            predictions[name] = predict_single_steps(*arguments)
+            predictions[name] = predict_single_steps(*arguments, states=states)
         elif name == "together":
             assert isinstance(model, DrawsTogether)
             predictions[name] = predict_together(model, *arguments[1:])
         else:
-            predictions[name] = still
+            predictions[name] = np.repeat(images[:, :1], config.horizon, axis=1)
     return predictions
 
 

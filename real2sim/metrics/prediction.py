@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from real2sim.vid2world.load import DrawsTogether
+from real2sim.vid2world.load import DrawsTogether, knows_state
 
 
 class FramePredictor(Protocol):
@@ -29,33 +29,52 @@ def episode_seeds(seed: int, episodes: int) -> list[int]:
     return [int(word >> np.uint64(1)) for word in words]
 
 
+def _begun(model: FramePredictor, frames: np.ndarray, seeds: Sequence[int], states: np.ndarray | None) -> Any:
+    if states is None:
+        return model.reset(frames, seeds)
+    assert knows_state(model)
+    return model.reset(frames, seeds, states)
+
+
 def predict_rollouts(
-    model: FramePredictor, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
+    model: FramePredictor,
+    images: np.ndarray,
+    actions: np.ndarray,
+    seed: int = 0,
+    batch: int = 16,
+    states: np.ndarray | None = None,
 ) -> np.ndarray:
     """Frames 1..t (n t h w 3) drawn one after the other, each from the model's own past.
 
-    ``images`` uint8 (n t+1 h w 3) are read at frame 0 only; ``actions[:, i]`` (n t 13) leads to frame i+1.
+    ``images`` uint8 (n t+1 h w 3), and ``states`` (n t+1 m) for models that know a robot's state, are read at frame 0
+    only; ``actions[:, i]`` (n t 13) leads to frame i+1.
     """
     seeds = episode_seeds(seed, len(images))
     drawn = np.empty_like(images[:, 1 : actions.shape[1] + 1])
     for first in tqdm(range(0, len(images), batch), desc="autoregressive", unit="batch"):
         rows = slice(first, first + batch)
-        state = model.reset(images[rows, 0], seeds[rows])
+        state = _begun(model, images[rows, 0], seeds[rows], None if states is None else states[rows, 0])
         for frame in range(actions.shape[1]):
             drawn[rows, frame], state = model.step(state, actions[rows, frame])
     return drawn
 
 
 def predict_single_steps(
-    model: FramePredictor, images: np.ndarray, actions: np.ndarray, seed: int = 0, batch: int = 16
+    model: FramePredictor,
+    images: np.ndarray,
+    actions: np.ndarray,
+    seed: int = 0,
+    batch: int = 16,
+    states: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Frames 1..t (n t h w 3), each drawn from the *recorded* frame before it and nothing else."""
+    """Frames 1..t (n t h w 3), each drawn from the *recorded* frame (and state) before it and nothing else."""
     seeds = episode_seeds(seed, len(images))
     drawn = np.empty_like(images[:, 1 : actions.shape[1] + 1])
     for first in tqdm(range(0, len(images), batch), desc="single steps", unit="batch"):
         rows = slice(first, first + batch)
         for frame in range(actions.shape[1]):
-            state = model.reset(images[rows, frame], seeds[rows])
+            known = None if states is None else states[rows, frame]
+            state = _begun(model, images[rows, frame], seeds[rows], known)
             drawn[rows, frame], _ = model.step(state, actions[rows, frame])
     return drawn
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -98,6 +98,11 @@ class PredictsRobotState(Protocol):
 
     def robot_state(self, state: Any) -> np.ndarray:
         """The robot's state float32 (b m) in a state of the model."""
+
+
+def knows_state(model: object) -> TypeGuard[PredictsRobotState]:
+    """Whether a world model needs the robot's state at the start, and predicts it."""
+    return isinstance(model, PredictsRobotState) and bool(model.state_names)
 
 
 @runtime_checkable

@@ -21,6 +21,7 @@ from real2sim.metrics.measure import MetricsConfig, measure
 from real2sim.metrics.prediction import other_actions, predict_rollouts, predict_single_steps
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
+from tests.vid2world.robot_states import model_config, write_episodes
 
 RNG = np.random.default_rng(0)
 
@@ -302,3 +303,19 @@ def test_settings_that_cannot_work_are_refused(recorded: Path, tmp_path: Path) -
 def test_lpips_without_torchvision_says_what_to_do() -> None:
     with pytest.raises(ImportError, match="install torchvision, or name a TorchScript file"):
         lpips(videos(), videos())
+
+
+def test_models_that_know_a_robots_state_are_given_the_recorded_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = WorldModel(model_config("state"))
+    data = write_episodes(tmp_path / "data", 2)
+    model.save(tmp_path / "model", "# Card")
+    config = MetricsConfig(
+        data=data,
+        model=tmp_path / "model",
+        out=tmp_path / "out",
+        metrics=("psnr", "action_following"),
+        predictions=("autoregressive", "single_step"),
+        horizon=3,
+    )
+    assert set(measure(config)["prediction"]) >= {"autoregressive", "single_step"}

@@ -17,7 +17,7 @@ from real2sim.vid2world.state_config import Command, StateConfig
 from real2sim.vid2world.state_head import StateHead
 from real2sim.vid2world.training.train_states import (
     StateTrainingConfig,
-    read_states,
+    read_transitions,
     state_errors,
     taught_states,
 )
@@ -73,7 +73,7 @@ def test_training_learns_to_follow_and_can_be_stopped(tmp_path: Path) -> None:
     assert weights is not None
     head = StateHead(state_config(), SCALE)
     head.load_state_dict(weights)
-    states, actions = read_states([write_episodes(tmp_path / "other", 40)], NAMES)
+    states, actions = read_transitions([write_episodes(tmp_path / "other", 40)], NAMES)
     errors = state_errors(head, states[30:], actions[30:])
     still = (states[30:, 1:] - states[30:, :1]).abs()
     assert errors[..., 0].mean() < 0.3 * still[..., 0].mean()
@@ -81,11 +81,11 @@ def test_training_learns_to_follow_and_can_be_stopped(tmp_path: Path) -> None:
 
 def test_states_are_read_by_name(tmp_path: Path) -> None:
     data = write_episodes(tmp_path / "data", 2)
-    turned, _ = read_states([data], NAMES[::-1])
-    straight, _ = read_states([data], NAMES)
+    turned, _ = read_transitions([data], NAMES[::-1])
+    straight, _ = read_transitions([data], NAMES)
     torch.testing.assert_close(turned.flip(-1), straight)
     with pytest.raises(ValueError, match="no number 'wrist'; it has place, target"):
-        read_states([data], ("wrist",))
+        read_transitions([data], ("wrist",))
 
 
 def test_names_of_a_state_may_stand_in_robot_json(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_names_of_a_state_may_stand_in_robot_json(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     write_arrays(tmp_path / "data" / "episode_0.npz", rows)
     with pytest.raises(ValueError, match="nothing says what the numbers of the state are"):
-        read_states([tmp_path / "data"], NAMES)
+        read_transitions([tmp_path / "data"], NAMES)
     numbers = tuple(StateNumber(name) for name in NAMES)
     Robot("cart", (ActionNumber("move"),), state=numbers, state_from="model").save(tmp_path / "data")
     np.testing.assert_array_equal(
-        read_states([tmp_path / "data"], ("size",))[0][0, :, 0], rows["state"][:, 2]
+        read_transitions([tmp_path / "data"], ("size",))[0][0, :, 0], rows["state"][:, 2]
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.episodes.npz import read_dataset
-from real2sim.vid2world.training.train_states import read_states
+from real2sim.vid2world.training.train_states import read_transitions
 from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
@@ -53,7 +53,7 @@ class RenderingTraining:
             raise ValueError('drawing from states is trained for draws_from="state" only')
         self.rendering, self.optimisation = rendering, optimisation
         self.images = read_dataset(data, ("image",))["image"]
-        self.states, _ = read_states([data], model.state.names)
+        self.states, _ = read_transitions([data], model.state.names)
         torch.manual_seed(optimisation.seed)
         self.model = WorldModel(model)
         sample = np.random.default_rng(optimisation.seed).integers(

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.episodes.npz import dataset_files, read_dataset, read_npz
-from real2sim.robot import read_robot
+from real2sim.episodes.npz import dataset_files, read_dataset
+from real2sim.episodes.states import read_states
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.state_config import StateConfig
@@ -44,40 +44,14 @@ class StateTrainingConfig:
     """Further dataset folders; their episodes need no images."""
 
 
-def read_states(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """States (episodes t numbers), in the order of ``names``, and actions (episodes t actions) of dataset folders.
-
-    Raises ValueError if a folder's episodes do not measure one of the names.
-    """
-    states, actions = [], []
-    for folder in folders:
-        found = _state_names(folder)
-        data = read_dataset(folder, ("action", "state"))
-        missing = [name for name in names if name not in found]
-        if missing:
-            raise ValueError(
-                f"{folder}: the recorded state has no number {missing[0]!r}; it has {', '.join(found)}"
-            )
-        states.append(data["state"][..., [found.index(name) for name in names]])
-        actions.append(data["action"])
+def read_transitions(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """States (episodes t numbers), in the order of ``names``, and actions (episodes t actions) of dataset folders."""
+    states = [read_states(dataset_files(folder), names) for folder in folders]
+    actions = [read_dataset(folder, ("action",))["action"] for folder in folders]
     return (
-        torch.from_numpy(np.concatenate(states).astype(np.float32)),
+        torch.from_numpy(np.concatenate(states)),
         torch.from_numpy(np.concatenate(actions).astype(np.float32)),
     )
-
-
-def _state_names(folder: Path) -> list[str]:
-    """Names of a dataset's state numbers: the episodes' own ``state_names``, else those of its robot.json."""
-    first = read_npz(dataset_files(folder)[0], ("action",), ("state_names",))
-    if "state_names" in first:
-        return [str(name) for name in first["state_names"]]
-    robot = read_robot(folder)
-    if robot is None or not robot.state:
-        raise ValueError(
-            f"{folder}: nothing says what the numbers of the state are; expected arrays state_names in the episodes or "
-            "a robot.json with a state"
-        )
-    return list(robot.state_names)
 
 
 class StateTraining:
@@ -94,11 +68,11 @@ class StateTraining:
         data: Path,
     ) -> None:
         self.config, self.state = config, state
-        self.states, self.actions = read_states([data, *config.data], state.names)
+        self.states, self.actions = read_transitions([data, *config.data], state.names)
         torch.manual_seed(config.optimisation.seed)
         head = StateHead(state, action_scale)
         # The sizes of numbers come from the episodes with images: the network that draws is told them so.
-        head.fit(read_states([data], state.names)[0])
+        head.fit(read_transitions([data], state.names)[0])
         self.model = self.trained = head
         # Errors count in units of the usual change; what never changes is always right.
         self.unit = head.change.float().clamp(min=1e-6)

@@ -18,7 +18,7 @@ from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.robot import Robot
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.training.diffusion_forcing import Window
-from real2sim.vid2world.training.train_states import read_states
+from real2sim.vid2world.training.train_states import read_transitions
 from real2sim.vid2world.world_model import WorldModel
 
 START_SHARE = 0.35
@@ -57,7 +57,7 @@ class WindowSource:
     def __init__(
         self, folder: Path, frames: int, state_names: tuple[str, ...] = (), memory: int = MEMORY
     ) -> None:
-        self.states = read_states([folder], state_names)[0] if state_names else None
+        self.states = read_transitions([folder], state_names)[0] if state_names else None
         self.frames, self.robot = frames, dataset_robot(folder)
         self._files = dataset_files(folder)
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
