@@ -194,7 +194,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         start = self._starts[lane]
         assert start is not None
         return {
-            "instruction": start.task.instruction,
+            "instruction": start.instruction,
             "task": start.task.name,
             "start": start.id,
             "episode_seed": self._seeds[lane],
@@ -209,7 +209,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         start = self._starts[lane]
         assert start is not None
         frames = np.stack(self._seen[lane])
-        probability = float(self._judge.judge([start.id], [frames], [start.task.instruction])[0])
+        probability = float(self._judge.judge([start.id], [frames], [start.instruction])[0])
         if math.isnan(probability):
             return {"success": False, "no_verdict": True}
         return {"success": probability >= 0.5, "success_probability": probability}

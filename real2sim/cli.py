@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from pkgutil import resolve_name
 from typing import TypeVar
 
 from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, failure
-from real2sim.wording import did_you_mean
+from real2sim.wording import did_you_mean, parsing_complaint
 
 Config = TypeVar("Config")
 INTERRUPTED = (
@@ -129,6 +128,29 @@ def convert_dynamicrafter(arguments: Sequence[str]) -> None:
     print(f"untrained world model: {_parse(ConvertDynamiCrafter, 'convert dynamicrafter', arguments).run()}")
 
 
+def suite_make(arguments: Sequence[str]) -> None:
+    """Make a suite from recorded episodes: starts, replays, outcomes and real rates."""
+    from real2sim.evaluation.make_suite import SHEET_FILE, MakeSuite, make_suite
+
+    config = _parse(MakeSuite, "suite make", arguments)
+    for task, count in make_suite(config).items():
+        print(f"{task}: {count} starts")
+    print(f"suite: {config.out}; look at {config.out / SHEET_FILE}, then: real2sim suite check {config.out}")
+
+
+def suite_check(arguments: Sequence[str]) -> None:
+    """Find in seconds what would fail later: layout, names, sizes, rates, goals, embeddings."""
+    from real2sim.evaluation.check_suite import CheckSuite, check_suite
+
+    config = _parse(CheckSuite, "suite check", arguments)
+    findings = check_suite(config)
+    for finding in findings:
+        print(finding)
+    problems = sum(finding.is_problem for finding in findings)
+    if problems:
+        raise ValueError(f"{problems} of {len(findings)} checks of {config.suite} failed, see above")
+
+
 def convert_lerobot(arguments: Sequence[str]) -> None:
     """Turn a LeRobot dataset (v2.0, v2.1, v3.0) into a dataset folder."""
     from real2sim.episodes.lerobot.convert import ConvertLeRobot
@@ -198,6 +220,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train classifier": train_classifier,
     "convert vid2world": convert_vid2world,
     "convert dynamicrafter": convert_dynamicrafter,
+    "suite make": suite_make,
+    "suite check": suite_check,
     "convert lerobot": convert_lerobot,
     "convert rlds": convert_rlds,
     "convert rt1": convert_rt1,
@@ -283,21 +307,3 @@ def _parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
         if not ended.code:
             raise
         raise ValueError(f"{parsing_complaint(complaint.getvalue())}; see real2sim {name} --help") from None
-
-
-def parsing_complaint(box: str) -> str:
-    """What tyro says in a box of several lines, as one sentence without the box and the help texts in it."""
-    said: list[list[str]] = [[]]
-    for line in box.splitlines()[1:]:
-        text = line.strip("│╭╮╰╯─- ")
-        # A line without text separates two paragraphs; help texts are indented by more than five places.
-        if not text:
-            said.append([])
-        elif (
-            not line.lstrip("│ ").startswith("-" * 3)
-            and len(line.strip("│")) - len(line.strip("│").lstrip()) < 8
-        ):
-            said[-1].append(line.strip("│ "))
-    kept = [words for words in said if words and not words[0].startswith(("For full", "Argument helptext"))]
-    sentence = "; ".join(" ".join(words) for words in kept)
-    return re.sub(r"Error parsing ([A-Z]\w*: )?", "", sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -10,3 +11,21 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """``"; did you mean 'x'?"`` for the known names that look most like ``name``, or nothing."""
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
+
+
+def parsing_complaint(box: str) -> str:
+    """What tyro says in a box of several lines, as one sentence without the box and the help texts in it."""
+    said: list[list[str]] = [[]]
+    for line in box.splitlines()[1:]:
+        text = line.strip("│╭╮╰╯─- ")
+        # A line without text separates two paragraphs; help texts are indented by more than five places.
+        if not text:
+            said.append([])
+        elif (
+            not line.lstrip("│ ").startswith("-" * 3)
+            and len(line.strip("│")) - len(line.strip("│").lstrip()) < 8
+        ):
+            said[-1].append(line.strip("│ "))
+    kept = [words for words in said if words and not words[0].startswith(("For full", "Argument helptext"))]
+    sentence = "; ".join(" ".join(words) for words in kept)
+    return re.sub(r"Error parsing ([A-Z]\w*: )?", "", sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ import pytest
 
 # Before anything imports torch: sums depend on the number of threads, and tests compare processes with each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Makers of small recordings that several tests read.
+sys.path[:0] = [str(Path(__file__).parent / "episodes" / name) for name in ("lerobot", "rlds")]
 
 TASKS = (("close_drawer", "close drawer"), ("open_drawer", "open drawer"))
 STARTS, HORIZON = 6, 5

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import FIELDS, WIDTH, ActionBounds, rt1_robot
+from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.instructions import add_embedding
@@ -114,7 +115,7 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
         raise ValueError(
             f"tokens are kept as bytes: the vocabulary must not exceed 256, got {config.vocabulary}"
         )
-    files = dataset_files(Path(what.folder))
+    files = for_training(dataset_files(Path(what.folder)))
     robot = read_robot(Path(what.folder)) or rt1_robot()
     if config.action and (what.label_noise or what.action_scale != 1):
         raise ValueError(

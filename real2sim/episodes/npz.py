@@ -9,6 +9,7 @@ import numpy as np
 
 from real2sim.actions import WIDTH, rt1_robot
 from real2sim.episodes.arrays import read_arrays
+from real2sim.episodes.keep_out import for_training
 from real2sim.robot import Robot, read_robot
 
 EXPERT_LABELS_FILE = "expert_labels.json"
@@ -85,8 +86,8 @@ def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | 
 def read_dataset(
     folder: Path, names: Sequence[str] = ("image", "action"), limit: int | None = None
 ) -> dict[str, np.ndarray]:
-    """A whole dataset of equally long episodes, stacked: name -> (episodes, ...)."""
-    paths = dataset_files(folder)[:limit]
+    """A whole dataset of equally long episodes, stacked: name -> (episodes, ...); starts of suites are left out."""
+    paths = for_training(dataset_files(folder))[:limit]
     episodes = [read_npz(path, names) for path in paths]
     if "image" in names:
         sizes = {episode["image"].shape[1:3]: path for episode, path in zip(episodes, paths, strict=True)}

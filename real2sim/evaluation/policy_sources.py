@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from real2sim.actions import rt1_robot
 from real2sim.checks import check_name
+from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controllers, shipped_policies
 from real2sim.files import read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint, read_kind
 from real2sim.robot import Robot, read_robot
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, check_requirements
 from real2sim.simulation.loop import Job
-from real2sim.simulation.suite import Suite
-from real2sim.spreadsheets import read_table
+from real2sim.simulation.suite import Start, Suite
 from real2sim.wording import did_you_mean
 
-POLICIES_FILE = "policies.csv"
-POLICIES_FOLDER = "policies"
 TRAINING_FILE = "training.json"
 SAVED_MODEL_FILE = "saved_model.pb"
 REPLAY = "replay:"
@@ -60,6 +58,13 @@ class PolicySource:
     """What it needs of the suite's robot, where it says so."""
     robot: Robot | None = None
     """The robot it was trained on, where its folder has a ``robot.json``."""
+    steps: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Steps of its episodes by task and start, where they do not last as long as the task: recordings end."""
+
+    def lasting(self, start: Start) -> Start:
+        """The start with as many steps as an episode of this policy takes."""
+        steps = self.steps.get((start.task.name, start.id))
+        return start if steps is None else replace(start, task=replace(start.task, horizon=steps))
 
 
 def find_policies(
@@ -141,31 +146,6 @@ def check_fits(source: PolicySource, suite: Suite) -> None:
         check_same_robot(source.robot, f"policy {source.name!r}", suite.robot, where)
     if source.requires is not None:
         check_requirements(source.requires, suite.robot, source.name, where)
-
-
-def shipped_policies(suite: Suite) -> dict[str, str]:
-    """Name -> family of the trained policies that come with a suite."""
-    path = suite.folder / POLICIES_FILE
-    if not path.is_file():
-        return {}
-    table = read_table(path, "policies", ("policy", "family"))
-    for index, row in enumerate(table.rows):
-        # A name is also that of the policy's folder.
-        if not re.fullmatch(r"[\w][\w .+-]*", row["policy"]):
-            raise ValueError(
-                f"{table.where(index, 'policy')} is {row['policy'][:60]!r}, expected the name of a folder in "
-                f"{POLICIES_FOLDER}, without slashes"
-            )
-    return {row["policy"]: row["family"] for row in table.rows}
-
-
-def replay_controllers(suite: Suite) -> dict[str, dict[str, np.ndarray]]:
-    """Controller -> task -> scripted actions (starts horizon n or K n) that come with a suite."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for task in suite.tasks:
-        for controller, actions in suite.replays(task.name).items():
-            found.setdefault(controller, {})[task.name] = actions
-    return found
 
 
 def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySource]:
@@ -311,7 +291,14 @@ def _replay(controller: str, recordings: Mapping[str, np.ndarray], suite: Suite)
         return ReplayPolicy(np.stack(actions))
 
     digest = hashlib.sha256()
+    steps: dict[tuple[str, str], int] = {}
     for task in sorted(recordings):
         digest.update(task.encode() + recordings[task].tobytes())
+        lengths = suite.replay_steps(task, controller)
+        if lengths is not None:
+            digest.update(lengths.tobytes())
+            steps |= {(task, start): int(length) for start, length in zip(rows[task], lengths, strict=False)}
     name = REPLAY + controller
-    return PolicySource(name, name, "replay", digest.hexdigest()[:16], tuple(recordings), lambda device: make)
+    return PolicySource(
+        name, name, "replay", digest.hexdigest()[:16], tuple(recordings), lambda device: make, steps=steps
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.evaluation.real_tables import real_tables
 from real2sim.evaluation.score_runs import JUDGE_FOLDER
 from real2sim.files import read_json
 from real2sim.simulation.suite import Suite, load_suite
@@ -44,11 +45,16 @@ class ReportConfig:
     """Say how far the simulated success of scored runs agrees with real success, and how much that proves."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Run folders that have been scored."""
+    """Run folders that have been scored; or one CSV of simulated rates (policy, task, successes, episodes) or verdicts
+    (policy, task, success), for those who only want the statistics."""
     out: Path
     """Folder for report.html, report.csv, metrics.json and figures."""
-    real: Path | None = None
-    """Real rates as CSV: policy, task, successes, episodes; by default those of the run's suite."""
+    real: str | None = None
+    """Real success: a CSV of rates (policy, task, successes, episodes), a CSV of single trials (policy, task, success,
+    and start if it is known), `simpler:google_robot` or `simpler:widowx`, or a run of `--world mujoco`; by default the
+    rates of the run's suite."""
+    match: tuple[str, ...] = ()
+    """`OURS=THEIRS` for tasks or policies that the real table calls otherwise."""
     real_episodes: Path | None = None
     """Real episodes as CSV: policy, task, start, success; by default those of the run's suite."""
     judge: str | None = None
@@ -63,23 +69,53 @@ def report_runs(config: ReportConfig) -> Report:
 
     if not config.runs:
         raise ValueError("no run folder was given; name at least one")
+    tables = [path for path in config.runs if path.is_file()]
+    if tables:
+        return _report_on_table(config, tables)
     suite = _suite(config.runs[0])
-    real, real_episodes = config.real, config.real_episodes
-    # The suite's own real episodes belong to its own real rates, not to a table that the user brings.
-    if suite is not None and real is None:
-        real = _existing(suite.folder / RATES_FILE)
-        real_episodes = real_episodes or _existing(suite.folder / EPISODES_FILE)
+    rates: Path | pd.DataFrame | None
+    trials: Path | pd.DataFrame | None
+    name = "real"
+    if config.real is None:
+        # The suite's own real episodes belong to its own real rates, not to a table that the user brings.
+        rates = None if suite is None else _existing(suite.folder / RATES_FILE)
+        trials = config.real_episodes or (None if suite is None else _existing(suite.folder / EPISODES_FILE))
+        name = "real" if suite is None else f"real = {suite.config.real_source}"
+    else:
+        given = real_tables(config.real, config.match)
+        rates, trials, name = given.rates, config.real_episodes or given.episodes, f"real = {given.name}"
     episodes = scored_episodes(config.runs, config.judge)
     digests = set(episodes["judge_digest"].dropna()) if "judge_digest" in episodes else set()
     return make_report(
         episodes,
-        real,
-        real_episodes=real_episodes,
+        rates,
+        real_episodes=trials,
         judge_labels=judge_labels(suite, digests),
         out=config.out,
         title=config.title,
-        real_name="real" if suite is None else f"real = {suite.config.real_source}",
+        real_name=name,
         provenance=provenance(config.runs),
+    )
+
+
+def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
+    """The report on simulated rates or verdicts that were written down elsewhere."""
+    import pandas as pd
+
+    from real2sim.report.report import make_report
+    from real2sim.spreadsheets import read_measurements
+
+    if len(config.runs) > 1:
+        raise ValueError(f"{tables[0]} is a table of simulated success; give it alone, or run folders")
+    simulated = pd.DataFrame(read_measurements(tables[0], "simulated success"))
+    given = None if config.real is None else real_tables(config.real, config.match)
+    return make_report(
+        simulated,
+        None if given is None else given.rates,
+        real_episodes=config.real_episodes or (None if given is None else given.episodes),
+        out=config.out,
+        title=config.title,
+        real_name="real" if given is None else f"real = {given.name}",
     )
 
 

@@ -30,8 +30,8 @@ class RolloutConfig:
     """Name of a shipped suite, or a suite folder."""
     tasks: tuple[str, ...] = ()
     """Tasks of the suite to run; all by default."""
-    starts: int = 50
-    """Number of start frames per task; every policy starts from the same ones."""
+    starts: int | Literal["all"] = 50
+    """Number of start frames per task, or `all` of them; every policy starts from the same ones."""
     seed: int = 0
     """Seed of the run; episode seeds are derived from it and the start, so all policies share them."""
     world: str = "world_model"
@@ -51,7 +51,8 @@ class RolloutConfig:
     """CPU threads per process."""
 
     def __post_init__(self) -> None:
-        check_whole("starts", self.starts)
+        if self.starts != "all":
+            check_whole("starts", self.starts)
         if self.lanes != "auto":
             check_whole("lanes", self.lanes, 1, MOST_LANES)
         check_whole("threads", self.threads, 1, MOST_PROCESSES)

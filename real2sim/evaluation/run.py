@@ -163,7 +163,11 @@ def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> li
             if name not in source.tasks:
                 continue
             jobs = [
-                Job(source.name, start, episode_seed(config.seed, suite.name, name, start.id))
+                Job(
+                    source.name,
+                    source.lasting(start),
+                    episode_seed(config.seed, suite.name, name, start.id),
+                )
                 for start in here
             ]
             batches += [
@@ -175,7 +179,8 @@ def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> li
 def _starts(config: RolloutConfig, suite: Suite) -> dict[str, Sequence[Start]]:
     """Starts of every task that is asked for."""
     names = config.tasks or tuple(task.name for task in suite.tasks)
-    return {name: suite.starts(name, config.starts) for name in names}
+    count = None if config.starts == "all" else config.starts
+    return {name: suite.starts(name, count) for name in names}
 
 
 def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: int) -> RolloutConfig:
@@ -255,7 +260,7 @@ def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world:
         "start": start.id,
         "seed": episode.job.seed,
         "world": world.name,
-        "instruction": start.task.instruction,
+        "instruction": start.instruction,
         "steps": len(episode.actions),
         "terminated": episode.terminated,
         "truncated": episode.truncated,

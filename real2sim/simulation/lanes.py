@@ -69,7 +69,7 @@ class Lanes:
         self._groups.append(_Group(chosen, state))
         self.frames[chosen] = np.stack([start.frame for start in starts])
         for lane, start in zip(chosen.tolist(), starts, strict=True):
-            self._instructions[lane] = start.task.instruction
+            self._instructions[lane] = start.instruction
             if start.robot_state is not None:
                 self._states[lane] = start.robot_state
         self._horizons[chosen] = [start.task.horizon for start in starts]

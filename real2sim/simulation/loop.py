@@ -58,7 +58,7 @@ def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Ite
     began = time.perf_counter()
     if isinstance(policy, StochasticPolicy):
         policy.seed(seeds)
-    policy.reset([job.start.task.instruction for job in jobs])
+    policy.reset([job.start.instruction for job in jobs])
     lanes = Lanes(world, suite, len(jobs), policy=jobs[0].policy)
     lanes.begin(range(len(jobs)), [job.start for job in jobs], seeds)
     frames = [[job.start.frame.copy()] for job in jobs]

@@ -94,6 +94,12 @@ class Start:
     """Proprioceptive state of the robot, float32 (m,), where it has one."""
     measured: Mapping[str, float] = field(default_factory=dict)
     """State of the robot, and of what it moves, at the first frame: number by name, as in datasets."""
+    instruction: str = ""
+    """What the robot is told in this episode; the task's instruction if it is empty."""
+
+    def __post_init__(self) -> None:
+        if not self.instruction:
+            object.__setattr__(self, "instruction", self.task.instruction)
 
 
 class Suite:
@@ -151,6 +157,7 @@ class Suite:
         """The first ``count`` starts of a task (all of them for None)."""
         ids, frames, states, robot_states = self._starts_of(self.task(task))
         measured = self._measured(task, len(ids))
+        told = self._start_arrays.get(f"{task}/instructions")
         wanted = len(ids) if count is None else count
         if not 1 <= wanted <= len(ids):
             raise ValueError(
@@ -164,6 +171,7 @@ class Suite:
                 None if states is None else states[i],
                 None if robot_states is None else robot_states[i],
                 measured[i],
+                "" if told is None else str(told[i]),
             )
             for i in range(wanted)
         ]
@@ -201,6 +209,19 @@ class Suite:
                 found[controller] = array
         return found
 
+    def replay_steps(self, task: str, controller: str) -> np.ndarray | None:
+        """How many of a controller's actions belong to each start, (starts,), where recordings differ in length."""
+        path, key = self.folder / REPLAYS_FILE, f"{task}/{controller}"
+        lengths, actions = (self._replay_arrays.get(f"{key}/{name}") for name in ("lengths", "actions"))
+        if lengths is None or actions is None:
+            return None
+        if lengths.shape != actions.shape[:1] or not ((lengths >= 1) & (lengths <= actions.shape[1])).all():
+            raise ValueError(
+                f"{path}: {key}/lengths should hold a number of steps from 1 to {actions.shape[1]} for each of the "
+                f"{len(actions)} recordings"
+            )
+        return np.asarray(lengths, dtype=int)
+
     @cached_property
     def _replay_arrays(self) -> dict[str, np.ndarray]:
         return read_arrays(self.folder / REPLAYS_FILE)
@@ -220,6 +241,12 @@ class Suite:
             raise ValueError(
                 f"{path}: {task.name}/frames has shape {frames.shape} and type {frames.dtype}, "
                 f"expected uint8 ({len(ids)}, {height}, {width}, 3)"
+            )
+        told = self._start_arrays.get(f"{task.name}/instructions")
+        if told is not None and (told.shape != ids.shape or told.dtype.kind != "U"):
+            raise ValueError(
+                f"{path}: {task.name}/instructions has shape {told.shape} and type {told.dtype}, expected "
+                f"{len(ids)} texts"
             )
         if len(set(ids.tolist())) != len(ids):
             raise ValueError(f"{path}: the ids of task {task.name!r} are not all different")
@@ -264,6 +291,8 @@ def write_suite(
         arrays[f"{task}/frames"] = np.stack([start.frame for start in items])
         if all(start.state is not None for start in items):
             arrays[f"{task}/states"] = np.stack([start.state for start in items])  # type: ignore[misc]
+        if any(start.instruction != start.task.instruction for start in items):
+            arrays[f"{task}/instructions"] = np.array([start.instruction for start in items])
         if all(start.robot_state is not None for start in items):
             arrays[f"{task}/robot_states"] = np.stack([start.robot_state for start in items])  # type: ignore[misc]
         if all(start.measured for start in items):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.success.classifier import ClassifierConfig, judged_frames
 from real2sim.success.goals import Goal, MeasuredGoals, goal_index, normal_instruction
@@ -32,7 +33,7 @@ class Outcomes:
 
     def __init__(self, folders: Sequence[Path | str], config: ClassifierConfig, joint: str = "joint") -> None:
         """``joint`` names the array that holds the joint position, where a goal has a threshold."""
-        paths = [path for folder in folders for path in dataset_files(Path(folder))]
+        paths = [path for folder in folders for path in for_training(dataset_files(Path(folder)))]
         self.config = config
         self.names = [path.stem for path in paths]
         videos, joints, goals, successes = [], [], [], []
@@ -93,7 +94,7 @@ def dataset_goals(folders: Sequence[Path | str], measured: MeasuredGoals | None)
     per instruction, decided by the recorded outcome.
     """
     instructions, complete = set(), True
-    for path in (path for folder in folders for path in dataset_files(Path(folder))):
+    for path in (path for folder in folders for path in for_training(dataset_files(Path(folder)))):
         episode = read_npz(path, ["instruction"], optional=[measured.joint] if measured is not None else [])
         instructions.add(normal_instruction(str(episode["instruction"])))
         complete = complete and measured is not None and measured.joint in episode

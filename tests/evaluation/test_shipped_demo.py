@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from real2sim.cli import main
-from real2sim.evaluation.policy_sources import shipped_policies
+from real2sim.evaluation.suite_policies import shipped_policies
 from real2sim.simulation.suite import load_suite
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from real2sim.episodes.bounds import action_bounds
 from real2sim.episodes.conversion import episode_file, episode_path, open_record
+from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.lerobot.dataset import LeRobotDataset
 from real2sim.episodes.lerobot.robot import describe_robot
 from real2sim.episodes.outcomes_file import read_outcomes
@@ -44,6 +45,8 @@ class ConvertLeRobot:
     """Which ones, e.g. `0:500` or `0:10,42`; all if empty."""
     instructions: str = ""
     """Only episodes with an instruction in which this regular expression is found."""
+    keep_out: tuple[Path, ...] = ()
+    """Suite folders; the episodes that their starts come from are left out."""
     outcomes: Path | None = None
     """CSV with the columns episode and success, for datasets that do not know which episodes succeeded."""
     action: str | None = None
@@ -117,7 +120,12 @@ def open_dataset(config: ConvertLeRobot) -> LeRobotDataset:
 
 def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[list[int], int]:
     """Numbers of the episodes that are asked for and long enough, and how many are too short."""
-    numbers = episode_numbers(config.episodes, len(dataset))
+    out = {source for suite in config.keep_out for source in read_keep_out(suite)}
+    numbers = [
+        number
+        for number in episode_numbers(config.episodes, len(dataset))
+        if not out or dataset.source(number) not in out
+    ]
     if config.instructions:
         pattern = instruction_pattern(config.instructions)
         numbers = [number for number in numbers if any(map(pattern.search, dataset.instructions(number)))]
@@ -195,7 +203,7 @@ def write_episode(
         success = rows.success if success is None else success
         if success is not None:
             file.array("success", np.array(success))
-        file.array("source", np.array(f"{dataset.layout.folder.resolve().name}/{number}"))
+        file.array("source", np.array(dataset.source(number)))
         height, width = robot.canvas_size
         file.frames("image", (len(kept), height, width, 3), canvases(dataset, plan, number, kept))
     return entry.length

@@ -72,6 +72,10 @@ class LeRobotDataset:
         """The instructions of an episode, from the metadata where that has them."""
         return self.entries[number].tasks or (self.rows(number).instruction,)
 
+    def source(self, number: int) -> str:
+        """Dataset and number of an episode."""
+        return f"{self.layout.folder.resolve().name}/{number}"
+
     def where(self, number: int) -> str:
         """The place of an episode, for errors."""
         return _where(self.entries[number])

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from real2sim.episodes.bounds import action_bounds
 from real2sim.episodes.conversion import episode_file, episode_path, open_record
 from real2sim.episodes.images import resized
+from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.outcomes_file import read_outcomes
 from real2sim.episodes.rlds.dataset import RLDSDataset
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
@@ -57,6 +58,8 @@ class ConvertRLDS:
     """Actions per second, which an RLDS dataset does not say."""
     hz: float | None = None
     """Frames kept per second; must divide the control rate.  All actions between two frames are kept."""
+    keep_out: tuple[Path, ...] = ()
+    """Suite folders; the episodes that their starts come from are left out."""
     outcomes: Path | None = None
     """CSV with the columns episode and success, for datasets that do not know which episodes succeeded."""
     action_kind: Literal["absolute", "delta"] = "delta"
@@ -129,7 +132,12 @@ def open_episodes(config: ConvertRLDS) -> RLDSEpisodes:
 
 def chosen_episodes(episodes: RLDSEpisodes, config: ConvertRLDS, stride: int) -> tuple[list[int], int]:
     """Numbers of the episodes that are asked for and long enough, and how many are too short."""
-    numbers = episode_numbers(config.episodes, len(episodes))
+    out = {source for suite in config.keep_out for source in read_keep_out(suite)}
+    numbers = [
+        number
+        for number in episode_numbers(config.episodes, len(episodes))
+        if not out or episodes.dataset.source(number) not in out
+    ]
     if config.instructions:
         pattern = instruction_pattern(config.instructions)
         texts: dict[str, int] = {}

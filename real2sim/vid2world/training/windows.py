@@ -13,6 +13,7 @@ import torch
 
 from real2sim.checks import check_whole
 from real2sim.episodes.arrays import read_arrays
+from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.robot import Robot
@@ -59,7 +60,7 @@ class WindowSource:
     ) -> None:
         self.states = read_transitions([folder], state_names)[0] if state_names else None
         self.frames, self.robot = frames, dataset_robot(folder)
-        self._files = dataset_files(folder)
+        self._files = for_training(dataset_files(folder))
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._read_again = lru_cache(maxsize=READ_AGAIN)(self._read)
         sizes: dict[tuple[int, ...], Path] = {}
@@ -146,7 +147,7 @@ class EpisodeFolder:
     """The episodes of a dataset folder, one npz each."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = dataset_files(folder)
+        self._files = for_training(dataset_files(folder))
 
     def __len__(self) -> int:
         return len(self._files)

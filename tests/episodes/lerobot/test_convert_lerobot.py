@@ -167,7 +167,7 @@ def test_outcomes_come_from_the_dataset_or_from_a_table(tmp_path: Path) -> None:
     assert "success" not in episode(tmp_path / "told", 1)
     assert episode(tmp_path / "told", 2)["success"]
     table.write_text("episode,success\n7,true\n")
-    with pytest.raises(ValueError, match="line 2: episode is '7', expected a number from 0 to 2"):
+    with pytest.raises(ValueError, match="row 2, column episode is '7', expected a number from 0 to 2"):
         convert(tmp_path / "v3", tmp_path / "wrong", outcomes=table)
 
 

@@ -97,7 +97,7 @@ def encoded(picture: np.ndarray, encoding: str) -> bytes:
 
 def picture(episode: int, step: int, size: tuple[int, int] = SIZE, channels: int = 3) -> np.ndarray:
     """A frame that tells which one it is."""
-    grey = np.full((*size, channels), 20 + 40 * episode + 5 * step, np.uint8)
+    grey = np.full((*size, channels), 20 + (40 * episode + 5 * step) % 220, np.uint8)
     grey[: size[0] // 2] += 8
     return grey
 
