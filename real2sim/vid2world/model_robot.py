@@ -47,6 +47,7 @@ def model_sizes(folder: Path) -> tuple[tuple[int, int], int]:
     try:
         config = read_json(path)["config"]
         size = config["image_size"] if "image_size" in config else (config["height"], config["width"])
-        return (int(size[0]), int(size[1])), int(config["unet"]["action_dim"])
+        width = config["unet"]["action_dim"]
+        return (int(size[0]), int(size[1])), int(len(config["action_scale"]) if width is None else width)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} does not say the sizes of a world model ({error} is missing)") from error

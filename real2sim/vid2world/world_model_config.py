@@ -72,7 +72,8 @@ class WorldModelConfig:
             )
         if self.unet.temporal_norm != "frame":
             raise ValueError(f'the world model needs temporal_norm="frame", got {self.unet.temporal_norm!r}')
-        if len(self.action_scale) != self.unet.action_dim:
+        told = None if self.draws_from == "state" and self.unet.action_dim is None else len(self.action_scale)
+        if told != self.unet.action_dim:
             raise ValueError(
                 f"action_scale has {len(self.action_scale)} numbers, the U-Net takes actions of "
                 f"{self.unet.action_dim}"
@@ -107,7 +108,9 @@ class WorldModelConfig:
         self._check_size(size, f"frames of robot {robot.name!r}")
         height, width = size
         position_map = (height // self.patch, width // self.patch)
-        unet = replace(self.unet, action_dim=robot.world_action_width, position_map=position_map)
+        # A frame that is drawn from a state need not be told the action: the state has it in it.
+        told = None if self.unet.action_dim is None else robot.world_action_width
+        unet = replace(self.unet, action_dim=told, position_map=position_map)
         return replace(self, unet=unet, height=height, width=width, action_scale=robot.world_action_scale)
 
     @property

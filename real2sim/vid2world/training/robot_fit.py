@@ -23,7 +23,7 @@ def fit_to_dataset(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
         ("height and width are", model.image_size, default.image_size, fitted.image_size),
         ("unet.action_dim is", model.unet.action_dim, default.unet.action_dim, fitted.unet.action_dim),
     ):
-        if given not in (standard, found):
+        if given not in (standard, found, None):
             raise ValueError(
                 f"model.{name} {given}, the episodes of {folder} have {found}; leave the option out or train on other "
                 "episodes"
