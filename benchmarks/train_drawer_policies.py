@@ -77,25 +77,25 @@ class Shipment:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PolicyFamily:
     """A family: how it is trained, which of its checkpoints ship under which name, and why."""
 
-    family: str
+    name: str
     training: PolicyTraining
     shipped: Mapping[str, float]
     """Name -> share of the training."""
     description: str
 
 
-def lessons(data: Path, runs: Path) -> list[Lesson]:
+def shipped_families(data: Path, runs: Path) -> list[PolicyFamily]:
     """All families that ship with the drawer suite."""
 
-    def family(name: str, seed: int, steps: int, description: str, **what: Any) -> Lesson:
-        return Lesson(name, _training(data, runs, name, seed, steps, **what), {name: 1.0}, description)
+    def family(name: str, seed: int, steps: int, description: str, **what: Any) -> PolicyFamily:
+        return PolicyFamily(name, _training(data, runs, name, seed, steps, **what), {name: 1.0}, description)
 
     def imitator(
         name: str, seed: int, description: str, controllers: tuple[str, ...], successful: bool
-    ) -> Lesson:
+    ) -> PolicyFamily:
         what: dict[str, Any] = {
             "labels": "recorded",
             "controllers": controllers,
@@ -114,7 +114,7 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
     )
     crisp = family("crisp", 12, 900, "clean expert labels, frames as they are")
     return [
-        Lesson(
+        PolicyFamily(
             "main",
             main,
             {"begin": 0.02, "15-percent": 0.15, "40-percent": 0.4, "converged": 1.0},
@@ -143,7 +143,7 @@ def lessons(data: Path, runs: Path) -> list[Lesson]:
     ]
 
 
-def recorders(data: Path, runs: Path) -> list[Lesson]:
+def recorders(data: Path, runs: Path) -> list[PolicyFamily]:
     """Families that only act in training data."""
     unlike: list[tuple[str, int, int, dict[str, Any]]] = [
         ("half", 2, 600, {}),
@@ -162,7 +162,7 @@ def recorders(data: Path, runs: Path) -> list[Lesson]:
         ("average", 27, 750, {"episodes": 300}),
     ]
     return [
-        Lesson(name, _training(data, runs, name, seed, steps, **what), {}, "acts in training data")
+        PolicyFamily(name, _training(data, runs, name, seed, steps, **what), {}, "acts in training data")
         for name, seed, steps, what in unlike
     ]
 
@@ -192,14 +192,14 @@ def screen(folder: Path, episodes: int) -> dict[str, list[int]]:
     return counts
 
 
-def ship(families: list[Lesson], suite: Path) -> None:
+def ship(families: list[PolicyFamily], suite: Path) -> None:
     """Copy what is trained into the suite folder, with the screening in the model cards, and list it."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["policy", "family", "folder", "description"])
-    for lesson in families:
-        for name, share in lesson.shipped.items():
-            source, target = checkpoint_folder(lesson.training.out, share), suite / "policies" / name
+    for family in families:
+        for name, share in family.shipped.items():
+            source, target = checkpoint_folder(family.training.out, share), suite / "policies" / name
             if not source.is_dir():
                 continue
             target.mkdir(parents=True, exist_ok=True)
@@ -207,30 +207,30 @@ def ship(families: list[Lesson], suite: Path) -> None:
                 # A run that reads this folder at the moment keeps what it opened.
                 shutil.copyfile(source / file, target / f".{file}")
                 (target / f".{file}").replace(target / file)
-            write_text(target / CARD_FILE, (source / CARD_FILE).read_text() + _quality(source, lesson))
-            part = f"; saved at {share:.0%} of its training" if len(lesson.shipped) > 1 else ""
-            writer.writerow([name, lesson.family, f"policies/{name}", lesson.description + part])
+            write_text(target / CARD_FILE, (source / CARD_FILE).read_text() + _quality(source, family))
+            part = f"; saved at {share:.0%} of its training" if len(family.shipped) > 1 else ""
+            writer.writerow([name, family.name, f"policies/{name}", family.description + part])
     write_text(suite / "policies.csv", table.getvalue())
 
 
-def _quality(folder: Path, lesson: Lesson) -> str:
-    lines = [f"- taught: {lesson.description}"]
-    if (lesson.training.out / TIME_FILE).is_file():
-        seconds = (lesson.training.out / TIME_FILE).read_text().strip()
+def _quality(folder: Path, family: PolicyFamily) -> str:
+    lines = [f"- taught: {family.description}"]
+    if (family.training.out / TIME_FILE).is_file():
+        seconds = (family.training.out / TIME_FILE).read_text().strip()
         lines.append(f"- the whole training took {seconds} s on one core")
     if (folder / SCREENING_FILE).is_file():
         for task, (successes, episodes) in read_json(folder / SCREENING_FILE).items():
             lines.append(f"- screening in physics, {task}: {successes} of {episodes} episodes succeed")
     lines.append(
         "- command: `python -m benchmarks.train_drawer_policies --only "
-        + lesson.family
+        + family.name
         + " --data DATA --runs RUNS`"
     )
     lines.append(
         "- acts by drawing from its bins; taught without terminations, it ends an episode by chance (0 to 6 %)"
     )
     lines.append("- rates in physics with more episodes: `real_rates.csv` of the suite")
-    lines.append(f"- known failures, seen with its likeliest actions: {FAILURES[lesson.family]}")
+    lines.append(f"- known failures, seen with its likeliest actions: {FAILURES[family.name]}")
     return "\n".join(lines) + "\n"
 
 
@@ -239,17 +239,17 @@ def main() -> None:
     asked = tyro.cli(Shipment, description=__doc__)
     torch.set_num_threads(1)
     where = asked.data.expanduser(), asked.runs.expanduser()
-    families = [*lessons(*where), *recorders(*where)]
-    for lesson in families:
-        if asked.only and lesson.family not in asked.only:
+    families = [*shipped_families(*where), *recorders(*where)]
+    for family in families:
+        if asked.only and family.name not in asked.only:
             continue
-        folders = tuple(checkpoint_folder(lesson.training.out, share) for share in lesson.training.save_at)
+        folders = tuple(checkpoint_folder(family.training.out, share) for share in family.training.save_at)
         if not all(folder.is_dir() for folder in folders):
             begun = time.process_time()
-            train_policy(lesson.training)
+            train_policy(family.training)
             seconds = round(time.process_time() - begun)
-            write_text(lesson.training.out / TIME_FILE, f"{seconds}\n")
-            print(f"{lesson.family}: trained, {seconds} s of CPU", flush=True)
+            write_text(family.training.out / TIME_FILE, f"{seconds}\n")
+            print(f"{family.name}: trained, {seconds} s of CPU", flush=True)
         for folder in folders if asked.screen else ():
             if not (folder / SCREENING_FILE).is_file():
                 write_text(folder / SCREENING_FILE, json.dumps(screen(folder, asked.screen)) + "\n")
