@@ -63,6 +63,15 @@ def report(arguments: Sequence[str]) -> None:
     print(f"\nreport: {config.out / 'report.html'}")
 
 
+def rank(arguments: Sequence[str]) -> None:
+    """Rank policies with as few episodes as it takes: those whose order is open run on."""
+    from real2sim.evaluation.rank import rank as run_race
+    from real2sim.evaluation.rank_config import RankConfig
+    from real2sim.evaluation.rank_result import rank_lines
+
+    print(rank_lines(run_race(_parse(RankConfig, "rank", arguments))))
+
+
 def plan(arguments: Sequence[str]) -> None:
     """Say how many episodes, real trials and policies a difference takes."""
     from real2sim.report.planning import PlanConfig, make_plan, plan_lines
@@ -213,6 +222,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "rollout": rollout,
     "score": score,
     "report": report,
+    "rank": rank,
     "plan": plan,
     "collect": collect,
     "train world-model": train_world_model,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.evaluation.rank_config import RACE, RESULT_FILE
 from real2sim.evaluation.real_tables import real_tables
 from real2sim.evaluation.score_runs import JUDGE_FOLDER
 from real2sim.files import read_json
@@ -95,6 +96,7 @@ def report_runs(config: ReportConfig) -> Report:
         title=config.title,
         real_name=name,
         provenance=provenance(config.runs),
+        notes=race_notes(config.runs),
     )
 
 
@@ -188,6 +190,36 @@ def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.D
         if rows:
             found.append((name, pd.DataFrame(rows)))
     return found
+
+
+def race_notes(runs: tuple[Path, ...]) -> list[str]:
+    """What a reader has to know of runs in which a race decided who runs how many episodes."""
+    said = []
+    for run in runs:
+        if RACE not in RunFolder(run).settings():
+            continue
+        here = "The numbers of episodes" if len(runs) == 1 else f"The numbers of episodes in {run}"
+        result = _existing(run / RESULT_FILE)
+        found = "" if result is None else _groups(read_json(result))
+        said.append(
+            f"{here} were chosen by a race while it ran (`real2sim rank`): policies that were soon decided have few. "
+            "Intervals and tests of this page take the numbers as fixed, so their levels do not hold exactly, and "
+            f"rates of policies that stopped early lean a little to the side that stopped them.{found}"
+        )
+    return said
+
+
+def _groups(result: Any) -> str:
+    """The groups that a race found, whose level holds."""
+    groups: dict[int, list[str]] = {}
+    for row in result["policies"]:
+        groups.setdefault(row["group"], []).append(row["policy"])
+    listed = " > ".join(", ".join(groups[number]) for number in sorted(groups))
+    if result["until"] == "best":
+        listed = f"the best is {' or '.join(result['best'])}"
+    return (
+        f" What the race decided holds (chance of any error at most {100 * result['alpha']:g} %): {listed}."
+    )
 
 
 def provenance(runs: tuple[Path, ...]) -> dict[str, str]:

@@ -32,6 +32,10 @@ class RolloutConfig:
     """Tasks of the suite to run; all by default."""
     starts: int | Literal["all"] = 50
     """Number of start frames per task, or `all` of them; every policy starts from the same ones."""
+    skip: int = 0
+    """How many of those starts to leave out, from the first."""
+    shuffled: bool = False
+    """Take the starts in an order drawn with the seed instead of the suite's."""
     seed: int = 0
     """Seed of the run; episode seeds are derived from it and the start, so all policies share them."""
     world: str = "world_model"
@@ -53,6 +57,10 @@ class RolloutConfig:
     def __post_init__(self) -> None:
         if self.starts != "all":
             check_whole("starts", self.starts)
+        if self.skip < 0 or (self.starts != "all" and self.skip >= self.starts):
+            raise ValueError(
+                f"skip must be at least 0 and below the number of starts ({self.starts}), got {self.skip}"
+            )
         if self.lanes != "auto":
             check_whole("lanes", self.lanes, 1, MOST_LANES)
         check_whole("threads", self.threads, 1, MOST_PROCESSES)

@@ -9,9 +9,9 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +20,19 @@ from tqdm import tqdm
 
 from real2sim.checks import check_device
 from real2sim.episodes.folder_lock import folder_lock
-from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, file_name, load_run
+from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, load_run
 from real2sim.episodes.sound import unsound_episodes
+from real2sim.evaluation.batches import Batch, episode_id, plan, starts_by_task
 from real2sim.evaluation.launch import launched_as, local_device, most_processes, threads
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.workers import Workers
 from real2sim.files import DiskError, read_bytes
 from real2sim.model_folder import config_to_dict
 from real2sim.robot import ROBOT_FILE
 from real2sim.simulation.contracts import Policy, World
-from real2sim.simulation.loop import Episode, Job, episode_seed, play
-from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Start, Suite, load_suite
+from real2sim.simulation.loop import Episode, play
+from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
 from real2sim.worlds import check_world, open_world, state_source, world_fingerprint
 
 if TYPE_CHECKING:
@@ -41,24 +43,20 @@ PATIENCE_FOR_LANES = 600.0
 """Seconds that other processes wait for the first one to measure."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Episodes of one policy and task that run side by side."""
-
-    source: PolicySource
-    jobs: tuple[Job, ...]
-
-
 def rollout(
-    config: RolloutConfig, policies: Mapping[str, Policy] | None = None, progress: bool = True
+    config: RolloutConfig,
+    policies: Mapping[str, Policy] | None = None,
+    progress: bool = True,
+    workers: Workers | None = None,
 ) -> pd.DataFrame:
     """Make the episodes that are missing in ``config.out`` and give the table of all that are there.
 
     ``policies`` offers own policy objects under names that ``config.policies`` may use; they run in this
     process. Under a launcher (``RANK`` and ``WORLD_SIZE`` are set) this process makes its share only, and the
-    table holds what the others have finished so far.  See `load_run` for the columns.
+    table holds what the others have finished so far.  ``workers`` are worker processes that already run.  See
+    `load_run` for the columns.
     """
-    return _rollout(config, policies, progress, is_worker=False)
+    return _rollout(config, policies, progress, is_worker=False, workers=workers)
 
 
 def rollout_share(config: RolloutConfig) -> None:
@@ -67,12 +65,16 @@ def rollout_share(config: RolloutConfig) -> None:
 
 
 def _rollout(
-    config: RolloutConfig, policies: Mapping[str, Policy] | None, progress: bool, is_worker: bool
+    config: RolloutConfig,
+    policies: Mapping[str, Policy] | None,
+    progress: bool,
+    is_worker: bool,
+    workers: Workers | None = None,
 ) -> pd.DataFrame:
     suite = load_suite(config.suite)
     sources = find_policies(config.policies, suite, policies)
     check_world(config.world, suite)
-    _starts(config, suite)  # refuses unknown tasks and too many starts before anything is written
+    starts_by_task(config, suite)  # refuses unknown tasks and too many starts before anything is written
     folder = RunFolder(config.out)
     rank, world_size = launched_as(os.environ)
     check_device(config.device)
@@ -91,7 +93,8 @@ def _rollout(
             config = _with_lanes(config, suite, folder, rank)
         batches = plan(config, suite, sources)
         done = _sound_episodes(folder, warn=rank == 0 and not is_worker)
-        _draw(config, suite, batches, folder, (rank, world_size), done, bool(policies), progress, is_worker)
+        place = (rank, world_size)
+        _draw(config, suite, batches, folder, place, done, bool(policies), progress, is_worker, workers)
     return load_run(config.out)
 
 
@@ -120,6 +123,7 @@ def _draw(
     own: bool,
     progress: bool,
     is_worker: bool,
+    workers: Workers | None,
 ) -> None:
     """Draw what is missing, here or in worker processes."""
     rank, world_size = place
@@ -138,49 +142,16 @@ def _draw(
                 bar.update(added)
 
         processes = 1 if world_size > 1 else _processes(config, len(missing), own)
-        if processes > 1:
-            from real2sim.evaluation.workers import run_workers
-
-            run_workers(config, processes, advance)
+        if workers is not None and missing:
+            workers.run(config, advance)
+        elif processes > 1:
+            with Workers(processes, config.threads) as started:
+                started.run(config, advance)
         else:
             with _clear_disk_errors(config.out):
                 share = batches[rank::world_size]
                 owned = is_worker or world_size == 1
                 _work(config, suite, share, folder, rank, done, advance, owned)
-
-
-def plan(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> list[Batch]:
-    """All batches of a rollout, in an order that does not depend on the number of processes.
-
-    Processes share whole batches, and one that was interrupted is drawn again as it was: floating-point sums
-    depend a little on the batch, so this is what makes frames equal to the last bit.
-    """
-    assert isinstance(config.lanes, int)
-    starts = _starts(config, suite)
-    batches = []
-    for source in sources:
-        for name, here in starts.items():
-            if name not in source.tasks:
-                continue
-            jobs = [
-                Job(
-                    source.name,
-                    source.lasting(start),
-                    episode_seed(config.seed, suite.name, name, start.id),
-                )
-                for start in here
-            ]
-            batches += [
-                Batch(source, tuple(jobs[i : i + config.lanes])) for i in range(0, len(jobs), config.lanes)
-            ]
-    return batches
-
-
-def _starts(config: RolloutConfig, suite: Suite) -> dict[str, Sequence[Start]]:
-    """Starts of every task that is asked for."""
-    names = config.tasks or tuple(task.name for task in suite.tasks)
-    count = None if config.starts == "all" else config.starts
-    return {name: suite.starts(name, count) for name in names}
 
 
 def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: int) -> RolloutConfig:
@@ -208,13 +179,6 @@ def _with_lanes(config: RolloutConfig, suite: Suite, folder: RunFolder, rank: in
         else:
             time.sleep(1)
     return replace(config, lanes=int(lanes), memory_limit=None)
-
-
-def episode_id(job: Job, config: RolloutConfig) -> str:
-    """A name for the episode that is unique in its run and can be a file name."""
-    parts = (job.policy, job.start.task.name, job.start.id)
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-    return "-".join([*(file_name(part)[:60] for part in parts), digest])
 
 
 def _work(

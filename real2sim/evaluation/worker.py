@@ -1,9 +1,10 @@
-"""One worker process of a rollout; it exits when its parent does."""
+"""One worker process of rollouts; it exits when its parent does."""
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -12,34 +13,37 @@ from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.failures import EXIT_ERROR, one_line
 from real2sim.model_folder import config_from_dict
 
+DONE = b"real2sim worker: done"
+"""What a worker writes after each rollout."""
 
-def _leave_with_parent() -> None:
+
+def _read_requests(requests: queue.Queue[bytes]) -> None:
+    """Hand on the lines of standard input, and leave when the starting process is gone."""
     # os.read, unlike sys.stdin.read, holds no lock that the interpreter needs when it ends.
-    while os.read(0, 1024):
-        pass
+    waiting = b""
+    while received := os.read(0, 65536):
+        *lines, waiting = (waiting + received).split(b"\n")
+        for line in lines:
+            requests.put(line)
     os._exit(1)
 
 
 def main() -> None:
-    """Run this worker's share of the rollout that its parent describes on standard input."""
-    from real2sim.evaluation.run import rollout_share
-
-    config = config_from_dict(RolloutConfig, json.loads(_read_line()))
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    """Do this worker's share of the rollouts that the starting process describes, one a line."""
+    requests: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     # Ctrl-C reaches the whole group; the starting process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        rollout_share(config)
-    except (ValueError, OSError, ImportError) as error:
-        print(one_line(error), file=sys.stderr)
-        sys.exit(EXIT_ERROR)
+    from real2sim.evaluation.run import rollout_share
 
-
-def _read_line() -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        line += os.read(0, 1)
-    return line
+    while True:
+        request = requests.get()
+        try:
+            rollout_share(config_from_dict(RolloutConfig, json.loads(request)))
+        except (ValueError, OSError, ImportError) as error:
+            print(one_line(error), file=sys.stderr)
+            sys.exit(EXIT_ERROR)
+        os.write(1, DONE + b"\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,69 +16,89 @@ from pathlib import Path
 from typing import IO
 
 from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.worker import DONE
 from real2sim.failures import EXIT_ERROR
 from real2sim.model_folder import config_to_dict
 
 
-def run_workers(config: RolloutConfig, count: int, advance: Callable[[], None]) -> None:
-    """Start ``count`` processes, call ``advance`` while they work, and return when all have finished.
+class Workers:
+    """Processes that make one rollout after another; they start with the first one."""
 
-    The first one that fails stops the others; its last line becomes the error.
-    """
-    request = json.dumps(config_to_dict(replace(config, processes=1))) + "\n"
-    logs: list[IO[bytes]] = []
-    workers: list[subprocess.Popen[bytes]] = []
-    try:
-        for rank in range(count):
-            log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
-            logs.append(log)
-            environment = {
-                **os.environ,
-                "RANK": str(rank),
-                "WORLD_SIZE": str(count),
-                "OMP_NUM_THREADS": str(config.threads),
-                "MKL_NUM_THREADS": str(config.threads),
-                "PYTHONPATH": _python_path(),
-            }
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "real2sim.evaluation.worker"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-            )
-            workers.append(worker)
-            assert worker.stdin is not None
-            # The pipe stays open: its end tells the worker that this process is gone.
-            worker.stdin.write(request.encode())
-            worker.stdin.flush()
-        while any(worker.poll() is None for worker in workers):
-            time.sleep(0.1)
+    def __init__(self, count: int, threads: int = 1) -> None:
+        self.count, self.threads = count, threads
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._logs: list[IO[bytes]] = []
+        self._finished: list[int] = []
+
+    def run(self, config: RolloutConfig, advance: Callable[[], None]) -> None:
+        """Make what is missing of a rollout, call ``advance`` meanwhile, and return when all have finished.
+
+        The first one that fails stops the others; its last line becomes the error.
+        """
+        request = json.dumps(config_to_dict(replace(config, processes=1))) + "\n"
+        try:
+            while len(self._workers) < self.count:
+                self._start(len(self._workers))
+            wanted = [finished + 1 for finished in self._finished]
+            for worker in self._workers:
+                assert worker.stdin is not None
+                # The pipe stays open: its end tells the worker that this process is gone.
+                worker.stdin.write(request.encode())
+                worker.stdin.flush()
+            while any(a < b for a, b in zip(self._finished, wanted, strict=True)):
+                time.sleep(0.05)
+                advance()
+                self._raise_failure(config.lanes)
             advance()
-            _raise_failure(workers, logs, config.lanes)
-        _raise_failure(workers, logs, config.lanes)
-        advance()
-    finally:
-        for worker in workers:
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the processes; a later rollout starts them again."""
+        for worker in self._workers:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
-            if worker.stdin is not None:
-                worker.stdin.close()
-        for log in logs:
+            for pipe in (worker.stdin, worker.stdout):
+                if pipe is not None:
+                    pipe.close()
+        for log in self._logs:
             log.close()
+        self._workers, self._logs, self._finished = [], [], []
 
+    def __enter__(self) -> Workers:
+        return self
 
-def _python_path() -> str:
-    # An uninstalled checkout is found by its workers too, wherever the notebook that uses it was started.
-    root = Path(__file__).resolve().parents[2]
-    own = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
-    return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
+    def _start(self, rank: int) -> None:
+        log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        environment = {
+            **os.environ,
+            "RANK": str(rank),
+            "WORLD_SIZE": str(self.count),
+            "OMP_NUM_THREADS": str(self.threads),
+            "MKL_NUM_THREADS": str(self.threads),
+            "PYTHONPATH": _python_path(),
+        }
+        self._logs.append(log)
+        self._finished.append(0)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "real2sim.evaluation.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+        )
+        self._workers.append(worker)
+        threading.Thread(target=_count, args=(worker, self._finished, rank), daemon=True).start()
 
-def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]], lanes: object) -> None:
-    for worker, log in zip(workers, logs, strict=True):
-        if worker.poll():
+    def _raise_failure(self, lanes: object) -> None:
+        for worker, log in zip(self._workers, self._logs, strict=True):
+            if worker.poll() is None:
+                continue
             log.seek(0)
             said = log.read().decode(errors="replace").strip()
             last = (said.splitlines() or ["it said nothing"])[-1]
@@ -86,6 +107,21 @@ def _raise_failure(workers: list[subprocess.Popen[bytes]], logs: list[IO[bytes]]
             if worker.returncode < 0:
                 raise ChildProcessError(_killed(worker, lanes))
             raise RuntimeError(f"a worker process ended with code {worker.returncode}: {last}\n{said}")
+
+
+def _count(worker: subprocess.Popen[bytes], finished: list[int], rank: int) -> None:
+    """Count the rollouts that a worker says it has done."""
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        if line.rstrip().endswith(DONE):
+            finished[rank] += 1
+
+
+def _python_path() -> str:
+    # An uninstalled checkout is found by its workers too, wherever the notebook that uses it was started.
+    root = Path(__file__).resolve().parents[2]
+    own = [] if root.name in ("site-packages", "dist-packages") else [str(root)]
+    return os.pathsep.join([*own, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _killed(worker: subprocess.Popen[bytes], lanes: object) -> str:

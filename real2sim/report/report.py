@@ -50,6 +50,7 @@ def make_report(
     title: str = "Simulated against real success",
     real_name: str = "real",
     provenance: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
 ) -> Report:
     """How far simulated success agrees with real success, and how much that proves.
 
@@ -66,12 +67,14 @@ def make_report(
         out: folder to write the page, table, numbers and figures into.
         real_name: what plays reality, as the page shall call it, e.g. "real = MuJoCo physics".
         provenance: how the episodes were made, shown at the end of the page.
+        notes: what a reader of the numbers has to know about how the episodes were chosen.
 
     Raises:
         ValueError: if a table lacks a column or holds impossible numbers.
         FileNotFoundError: if a given path does not exist.
     """
     sim, sim_episodes, remarks = read_simulated(episodes)
+    remarks = [*notes, *remarks]
     real_table: pd.DataFrame | None = None
     real_runs: pd.DataFrame | None = None
     if real_episodes is not None:

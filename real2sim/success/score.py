@@ -19,7 +19,7 @@ from real2sim.success.judge import Judge
 logger = logging.getLogger(__name__)
 
 
-def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
+def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bool = True) -> Path:
     """Judge the episodes of a run that have no score by this judge yet; returns the score file.
 
     The file ``scores-<judge>.jsonl`` holds one row per episode: ``episode``, ``judge``, ``success``
@@ -30,11 +30,18 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
     folder = RunFolder(run_folder)
     if not (folder.path / RUN_FILE).is_file():
         raise FileNotFoundError(f"{folder.path} is not a run folder: it has no {RUN_FILE}")
-    target = folder.path / f"scores-{file_name(judge.name)}.jsonl"
+    target = _scores_file(folder.path, judge)
     rows = {str(row["episode"]): row for row in folder.rows()}
     scores = _earlier(target, judge.digest, set(rows))
     waiting = sorted(set(rows) - set(scores))
-    with tqdm(total=len(rows), initial=len(scores), desc=f"judge {judge.name}", unit="episode") as progress:
+    bar = tqdm(
+        total=len(rows),
+        initial=len(scores),
+        desc=f"judge {judge.name}",
+        unit="episode",
+        disable=not progress,
+    )
+    with bar:
         for chunk in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
             frames = [folder.episode(episode)[0] for episode in chunk]
             _check_sizes(folder, chunk, frames)
@@ -44,7 +51,7 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64) -> Path:
             for episode, probability in zip(chunk, probabilities.tolist(), strict=True):
                 scores[episode] = score_row(episode, judge, probability)
             _write(target, scores)
-            progress.update(len(chunk))
+            bar.update(len(chunk))
     if not waiting:
         _write(target, scores)
     silent = sum(row["success"] is None for row in scores.values())
@@ -64,6 +71,14 @@ def _check_sizes(folder: RunFolder, episodes: list[str], frames: list[np.ndarray
             )
 
 
+def scores_by(judge: Judge, run_folder: Path) -> dict[str, dict[str, Any]]:
+    """The verdicts that this judge has given in a run so far, by episode; those without one are left out."""
+    target = _scores_file(run_folder, judge)
+    rows = read_scores(target) if target.is_file() else ()
+    own = (row for row in rows if row.get("judge_digest") == judge.digest)
+    return {str(row["episode"]): row for row in own if row["success"] is not None}
+
+
 def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
     """The stored row of one judged episode; a probability that is NaN is no verdict."""
     decided = not math.isnan(probability)
@@ -74,6 +89,10 @@ def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
         "probability": round(probability, 6) if decided else None,
         "judge_digest": judge.digest,
     }
+
+
+def _scores_file(run_folder: Path, judge: Judge) -> Path:
+    return run_folder / f"scores-{file_name(judge.name)}.jsonl"
 
 
 def _earlier(target: Path, digest: str, episodes: set[str]) -> dict[str, dict[str, Any]]:
