@@ -26,7 +26,7 @@ from real2sim.vid2world.model_robot import check_model_robot
 
 LOG = logging.getLogger(__name__)
 
-Metric = Literal["psnr", "ssim", "lpips", "fid", "fvd", "action_following"]
+Metric = Literal["psnr", "ssim", "lpips", "fid", "fvd", "action_following", "static_error", "edge_sharpness"]
 Prediction = Literal["autoregressive", "single_step", "together", "still"]
 
 
@@ -149,7 +149,7 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
             curves.append(action_following_curve(true, shuffled, config.seed))
     for metric in config.metrics:
         if metric != "action_following":
-            curves.extend(_curves(config, metric, recorded, predictions))
+            curves.extend(_curves(config, metric, images, predictions))
     rows = pd.concat(curves, ignore_index=True)
     write_text(config.out / "metrics.csv", rows.to_csv(index=False))
     _write_figure(config.out / "metrics.png", rows)
@@ -193,10 +193,11 @@ def _measure_published(config: MetricsConfig) -> pd.DataFrame:
 
 
 def _curves(
-    config: MetricsConfig, metric: Metric, recorded: np.ndarray, predictions: dict[str, np.ndarray]
+    config: MetricsConfig, metric: Metric, images: np.ndarray, predictions: dict[str, np.ndarray]
 ) -> Iterator[pd.DataFrame]:
-    from real2sim.metrics import distributions, frames
+    from real2sim.metrics import distributions, frames, moving_parts
 
+    start, recorded = images[:, 0], images[:, 1:]
     for name, predicted in predictions.items():
         if metric == "psnr":
             yield mean_curve(metric, name, frames.psnr(recorded, predicted))
@@ -210,6 +211,10 @@ def _curves(
         elif metric == "fvd":
             values = distributions.fvd(recorded, predicted, config.i3d)
             yield plain_curve(metric, name, values, len(recorded))
+        elif metric == "static_error":
+            yield mean_curve(metric, name, moving_parts.static_error(start, recorded, predicted))
+        elif metric == "edge_sharpness":
+            yield mean_curve(metric, name, moving_parts.edge_sharpness(start, recorded, predicted))
         else:
             raise ValueError(f"unknown metric {metric!r}")
 
