@@ -10,16 +10,10 @@ import numpy as np
 
 from real2sim.actions import FIELDS, WIDTH, ActionBounds, rt1_robot
 from real2sim.episodes.keep_out import for_training
-from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.episodes.npz import EXPERT_LABELS_FILE, dataset_files, expert_labels, read_npz
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.instructions import add_embedding
 from real2sim.robot import Robot, read_robot
-
-EXPERT_LABELS = {
-    "close_drawer": ("close drawer", "expert_close"),
-    "open_drawer": ("open drawer", "expert_open"),
-}
-"""Task -> its instruction and the array of an episode that holds the clean expert's action in each state."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +45,25 @@ class Demonstrations:
     def __post_init__(self) -> None:
         if self.labels not in ("recorded", "expert"):
             raise ValueError(f"labels must be 'recorded' or 'expert', got {self.labels!r}")
-        unknown = [task for task in self.tasks if task not in EXPERT_LABELS]
-        if self.labels == "expert" and unknown:
-            raise ValueError(
-                f"there are no expert labels for task {unknown[0]!r}; known: {', '.join(EXPERT_LABELS)}"
-            )
         if self.episodes is not None and self.episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {self.episodes}")
         if self.label_noise < 0 or self.action_delay < 0:
             raise ValueError("label_noise and action_delay must not be negative")
 
     @property
-    def expert_tasks(self) -> tuple[str, ...]:
-        """Tasks whose expert is asked, if labels are the expert's."""
-        return self.tasks or tuple(EXPERT_LABELS)
+    def expert_labels(self) -> dict[str, tuple[str, str]]:
+        """Task -> its instruction and the array with what its expert would do, for the tasks to learn.
+
+        They stand in ``expert_labels.json`` of the dataset; ValueError where it does not name a task.
+        """
+        known = expert_labels(Path(self.folder))
+        missing = [task for task in self.tasks if task not in known]
+        if missing:
+            raise ValueError(
+                f"there are no expert labels for task {missing[0]!r} in {Path(self.folder) / EXPERT_LABELS_FILE}; "
+                f"known: {', '.join(known) or 'none'}"
+            )
+        return {task: known[task] for task in self.tasks or known}
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
             f"{', '.join(robot.action_names)}; leave them out"
         )
     names = ["image", "action", "instruction"]
-    names += [EXPERT_LABELS[task][1] for task in what.expert_tasks] if what.labels == "expert" else []
+    names += [array for _, array in what.expert_labels.values()] if what.labels == "expert" else []
     names += ["task"] if what.labels == "recorded" and what.tasks else []
     names += ["controller"] if what.controllers else []
     names += ["success"] if what.successful else []
@@ -171,7 +170,7 @@ def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations, robot: Robo
         actions = episode["action"]
         # The last action leads to no frame; it counts only if it says that the episode ends.
         return {str(episode["instruction"]): actions if _ends(actions[-1], robot) else actions[:-1]}
-    return {EXPERT_LABELS[task][0]: episode[EXPERT_LABELS[task][1]] for task in what.expert_tasks}
+    return {instruction: episode[array] for instruction, array in what.expert_labels.values()}
 
 
 def _ends(action: np.ndarray, robot: Robot) -> bool:

@@ -10,10 +10,23 @@ import numpy as np
 from real2sim.actions import WIDTH, rt1_robot
 from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.keep_out import for_training
+from real2sim.files import read_json
 from real2sim.robot import Robot, read_robot
 
 EXPERT_LABELS_FILE = "expert_labels.json"
 """Task -> ``instruction`` and ``array``: which array of each episode holds what an expert of that task would do."""
+
+
+def expert_labels(folder: Path) -> dict[str, tuple[str, str]]:
+    """Task -> its instruction and the array of each episode that holds what its expert would do."""
+    path = folder / EXPERT_LABELS_FILE
+    values = read_json(path)
+    try:
+        return {str(task): (str(said["instruction"]), str(said["array"])) for task, said in values.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} should map each task to its 'instruction' and the 'array' with its expert's actions"
+        ) from error
 
 
 def dataset_files(folder: Path) -> list[Path]:

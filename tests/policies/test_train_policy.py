@@ -11,8 +11,10 @@ import torch
 
 import real2sim.policies.rt1.train as train
 from real2sim.actions import FIELDS, pack
+from real2sim.drawer.presets import EXPERT_LABELS
 from real2sim.episodes.arrays import write_arrays
-from real2sim.episodes.npz import dataset_files
+from real2sim.episodes.npz import EXPERT_LABELS_FILE, dataset_files
+from real2sim.files import write_json
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, load_demonstrations
 from real2sim.policies.rt1.policy import RT1Policy
@@ -57,6 +59,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "controller": np.array("expert" if index < 6 else "wander"),
         }
         write_arrays(folder / f"episode_{index:05d}.npz", episode)
+    write_json(folder / EXPERT_LABELS_FILE, EXPERT_LABELS)
     return folder
 
 
@@ -158,6 +161,14 @@ def test_a_toy_task_is_learned_from_what_the_frames_show(dataset: Path, tmp_path
     assert moves[0, 0] > 0.04
     assert moves[1, 0] < -0.04
     assert (moves[:, 1] > 0.04).all()
+
+
+def test_a_task_without_expert_labels_is_named(dataset: Path) -> None:
+    unknown = Demonstrations(dataset, labels="expert", tasks=("pick_can",))
+    with pytest.raises(
+        ValueError, match=r"no expert labels for task 'pick_can' in .*known: close_drawer, open"
+    ):
+        load_demonstrations(unknown, TINY)
 
 
 def test_expert_labels_give_one_lesson_per_task_and_recorded_ones_one_per_episode(dataset: Path) -> None:

@@ -22,6 +22,7 @@ def fit_to_dataset(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
     for name, given, standard, found in (
         ("height and width are", model.image_size, default.image_size, fitted.image_size),
         ("unet.action_dim is", model.unet.action_dim, default.unet.action_dim, fitted.unet.action_dim),
+        ("action_scale has a length of", len(model.action_scale), 13, len(fitted.action_scale)),
     ):
         if given not in (standard, found, None):
             raise ValueError(
