@@ -80,6 +80,12 @@ def open_world(
     check_world(name, suite)
     folder = model_folder(name, suite)
     model = load_model(folder, device, sampling)
+    if model.image_size != suite.robot.canvas_size:
+        (height, width), (rows, columns) = model.image_size, suite.robot.canvas_size
+        raise ValueError(
+            f"the world model in {folder} draws frames of {height} x {width} pixels, suite {suite.name!r} has "
+            f"{rows} x {columns}; was it trained on another camera?"
+        )
     if suite.robot.state_from == "model" and not knows_state(model):
         raise ValueError(
             f"the world model in {folder} predicts no robot state, which suite {suite.name!r} needs "

@@ -112,11 +112,11 @@ def train_classifier(
     task = OutcomeTraining(config, measured)
     if not run_training(task, config.optimisation, config.out, config.max_minutes):
         return None
-    folder = config.out / "model"
-    if PartialState().is_main_process:
-        _export(task, folder)
-        logger.info("the judge is in %s", folder)
-    PartialState().wait_for_everyone()
+    judge, folder = _calibrated(task), config.out / "model"
+    if not PartialState().is_main_process:
+        return judge
+    _export(task, judge, folder)
+    logger.info("the judge is in %s", folder)
     return SuccessClassifier.from_folder(folder)
 
 
@@ -216,19 +216,22 @@ def calibrate(
     return fit_platt(np.concatenate(logits), np.concatenate(reached))
 
 
-def _export(task: OutcomeTraining, folder: Path) -> None:
-    """Calibrate the averaged weights of the last checkpoint and write them as a model folder."""
-    config = task.config
-    weights, state = trained_weights(config.out)
+def _calibrated(task: OutcomeTraining) -> SuccessClassifier:
+    """A judge with the averaged weights of the last checkpoint, calibrated."""
     network = copy.deepcopy(task.model).cpu()
-    network.load_state_dict(weights)
-    scaling = calibrate(
-        SuccessClassifier(task.network_config, network), task.outcomes, task.calibrating, config
-    )
-    calibrated = dataclasses.replace(task.network_config, calibration=scaling)
+    network.load_state_dict(trained_weights(task.config.out)[0])
+    raw = SuccessClassifier(task.network_config, network)
+    scaling = calibrate(raw, task.outcomes, task.calibrating, task.config)
+    return SuccessClassifier(dataclasses.replace(task.network_config, calibration=scaling), network)
+
+
+def _export(task: OutcomeTraining, judge: SuccessClassifier, folder: Path) -> None:
+    """Write a calibrated judge as a model folder."""
+    config, network = task.config, judge.network
     counts = len(task.training), len(task.calibrating)
-    card = _card(config, calibrated, network, counts, float(state["seconds"]))
-    write_folder(folder, KIND, calibrated, network.state_dict(), card, half=True)
+    seconds = float(trained_weights(config.out)[1]["seconds"])
+    card = _card(config, judge.config, network, counts, seconds)
+    write_folder(folder, KIND, judge.config, network.state_dict(), card, half=True)
     if len(task.outcomes) < SMALLEST_FIT:
         logger.warning(
             "%d episodes are too few to know real frames by (%d are needed): the judge also answers on frames unlike "

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from real2sim.actions import rt1_robot
 from real2sim.files import read_json
-from real2sim.model_folder import CONFIG_FILE
+from real2sim.model_folder import CONFIG_FILE, read_kind
 from real2sim.robot import ROBOT_FILE, Robot, read_robot
 from real2sim.robot_match import check_same_robot
+from real2sim.vid2world.load import MODEL, RELEASED
 
 
 def check_model_robot(folder: Path, robot: Robot, where: str, *, trained: bool = True) -> None:
@@ -18,10 +19,13 @@ def check_model_robot(folder: Path, robot: Robot, where: str, *, trained: bool =
     ``trained``, only the sizes are compared.
     """
     taught, rt1 = read_robot(folder), rt1_robot()
-    size, width = model_sizes(folder)
     if taught is not None:
         check_same_robot(taught, f"world model {folder}", robot, where)
-    elif trained and width == rt1.action_width and robot.action_names != rt1.action_names:
+    if read_kind(folder) not in (MODEL, RELEASED):
+        # Other kinds have configurations of their own; their frames are compared once they are loaded.
+        return
+    size, width = model_sizes(folder)
+    if taught is None and trained and width == rt1.action_width and robot.action_names != rt1.action_names:
         raise ValueError(
             f"world model {folder} has no {ROBOT_FILE}, so it is for RT-1's action ({rt1.action_names[0]}, ...), and "
             f"{where} has {', '.join(robot.action_names[:3])}, ...; if it was trained for this robot, put its "

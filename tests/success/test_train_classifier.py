@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from real2sim.success.train_classifier import (
     split_episodes,
     train_classifier,
 )
+from real2sim.training.loop import run_training, trained_weights
 
 
 def tiny(dataset: Path, out: Path, **changes: object) -> ClassifierTraining:
@@ -206,3 +210,39 @@ def test_data_that_cannot_be_read_is_named(tmp_path: Path, dataset: Path) -> Non
     )
     with pytest.raises(ValueError, match="the classifier expects 16 x 16"):
         Outcomes([tmp_path], config)
+
+
+TWO = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from real2sim.success.classifier import ClassifierConfig
+from real2sim.success.train_classifier import ClassifierTraining, train_classifier
+
+train_classifier(
+    ClassifierTraining((Path(sys.argv[1]),), Path(sys.argv[2]), ClassifierConfig.tiny(), steps=4, batch=4)
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_that_accumulates(dataset: Path, tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(script),
+    ]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([*launch, str(dataset), str(tmp_path / "two")], check=True, env=environment)
+    config = tiny(dataset, tmp_path / "one", steps=4, batch=4)
+    run_training(OutcomeTraining(config), dataclasses.replace(config.optimisation, accumulate=2), config.out)
+    two, one = (trained_weights(tmp_path / name)[0] for name in ("two", "one"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5)
+    assert (tmp_path / "two" / "model" / "README.md").is_file()
