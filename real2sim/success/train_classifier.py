@@ -22,9 +22,10 @@ from torch.nn import functional
 from real2sim.episodes.npz import dataset_robot
 from real2sim.model_folder import write_folder
 from real2sim.success.calibration import PlattScaling, fit_platt
+from real2sim.success.card import classifier_card
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
-from real2sim.success.goals import Goal, MeasuredGoals
+from real2sim.success.goals import MeasuredGoals
 from real2sim.success.outcomes import Outcomes, dataset_goals, near_threshold
 from real2sim.success.unlikeness import SMALLEST_FIT, Unlikeness, fit_unlikeness
 from real2sim.training.loop import run_training, trained_weights
@@ -230,7 +231,7 @@ def _export(task: OutcomeTraining, judge: SuccessClassifier, folder: Path) -> No
     config, network = task.config, judge.network
     counts = len(task.training), len(task.calibrating)
     seconds = float(trained_weights(config.out)[1]["seconds"])
-    card = _card(config, judge.config, network, counts, seconds)
+    card = classifier_card(config, judge.config, network, counts, seconds)
     write_folder(folder, KIND, judge.config, network.state_dict(), card, half=True)
     if len(task.outcomes) < SMALLEST_FIT:
         logger.warning(
@@ -274,49 +275,3 @@ def _clip_weights(
     joint = outcomes.joint[outcomes.starts[episode] + frame]
     weights = 1.0 + 2.0 * near_threshold(joint, outcomes.config.goals, near)
     return episode, frame, weights / weights.sum()
-
-
-def _card(
-    training: ClassifierTraining,
-    config: ClassifierConfig,
-    network: OutcomeNetwork,
-    counts: tuple[int, int],
-    seconds: float,
-) -> str:
-    """What the weights are and how they came about; measured quality is added by ``evaluate_judge``."""
-    parameters = sum(weight.numel() for weight in network.parameters())
-    scaling = config.calibration
-    goals = "\n".join(f"- {_goal(goal)}" for goal in config.goals)
-    folders = ", ".join(folder.name for folder in training.data)
-    return f"""# Success classifier
-
-Judges an episode from its first frame, its last {config.recent} frames and its instruction.
-A convolutional network with {parameters:,} parameters estimates the joint position on the final frame
-and a verdict; near the threshold the joint decides.
-
-## What it judges
-
-{goals}
-
-Frames are {config.image_size[0]} x {config.image_size[1]} pixels, uint8 RGB. An episode counts as a success
-when the probability is at least 0.5.
-
-It has no verdict on episodes whose frames are unlike the real ones it was taught on (`unlikeness.safetensors`).
-
-## How it was trained
-
-- Data: dataset folder `{folders}`: {counts[0]} episodes for the weights, {counts[1]} others for the
-  calibration. Every frame of an episode serves as a final frame; its label comes from the joint position.
-- {training.steps} steps of {training.batch} clips, AdamW at {training.learning_rate:g}, seed {training.seed},
-  {seconds / 60:.1f} minutes on the machine it was trained on.
-- Frames are degraded (blur, noise, ghosts, smears, resampling, colour, shifts), because physics frames are
-  sharper than the generated ones it is meant for.
-- Calibration: Platt scaling on degraded clips, scale {scaling.scale:.3f}, offset {scaling.offset:+.3f}.
-"""
-
-
-def _goal(goal: Goal) -> str:
-    if goal.threshold is None:
-        return f"`{goal.instruction}`: the recorded outcome"
-    side = "above" if goal.above else "below"
-    return f"`{goal.instruction}`: joint {side} {goal.threshold:g} m on the final frame"
