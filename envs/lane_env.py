@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -13,14 +14,15 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from real2sim.checks import check_seed, check_whole
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
-from real2sim.simulation.action_checks import as_numbers
 from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.lanes import Lanes
-from real2sim.simulation.suite import Start, Suite
+from real2sim.simulation.suite import MOST_STEPS, Start, Suite
 from real2sim.wording import did_you_mean
 
 OPTIONS = ("task", "start", "episode_seed", "reset_mask")
+LANE_ATTRIBUTES = ("task", "task_description", "_max_episode_steps")
 
 
 class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
@@ -53,9 +55,12 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         judge: Judge | None = None,
         render_mode: str | None = None,
         normalized_actions: bool = False,
+        max_episode_steps: int | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is not supported; use None or 'rgb_array'")
+        check_whole("num_envs", num_envs, 1, 100_000)
+        self.limit_steps(max_episode_steps)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self._robot, self._normalized = suite.robot, normalized_actions
@@ -121,6 +126,25 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         seen = observed(self._robot, self._lanes.observe())
         return seen, rewards, self._terminated.copy(), self._truncated.copy(), infos
 
+    def limit_steps(self, steps: int | None) -> None:
+        """Cut episodes that begin from now on after so many steps, or, for None, at their task's horizon."""
+        self._limit = None if steps is None else check_whole("max_episode_steps", steps, 1, MOST_STEPS)
+
+    def call(self, name: str, *arguments: Any, **options: Any) -> tuple[Any, ...]:
+        """An attribute of every lane, as Gymnasium's other vector environments give it: ``task_description``,
+        ``task`` or ``_max_episode_steps``."""
+        if name not in LANE_ATTRIBUTES:
+            raise AttributeError(f"a lane has no attribute {name!r}; it has {', '.join(LANE_ATTRIBUTES)}")
+        return tuple(self.lane_attribute(lane, name) for lane in range(self.num_envs))
+
+    def lane_attribute(self, lane: int, name: str) -> Any:
+        """What `call` gives of one lane; before the first reset that of the task it will have."""
+        start = self._starts[lane]
+        task = start.task if start is not None else self._suite.task(self._task or self._suite.tasks[0].name)
+        if name == "_max_episode_steps":
+            return self._limit or task.horizon
+        return task.instruction if name == "task_description" else task.name
+
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         """The canvas with the cameras' frames, one per lane."""
         if self.render_mode is None:
@@ -143,7 +167,10 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         return [int(lane) for lane in np.flatnonzero(mask)]
 
     def _seed_lanes(self, lanes: Sequence[int], seed: int | Sequence[int | None] | None) -> None:
-        seeds = [seed + lane for lane in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        if seed is not None and not isinstance(seed, list | tuple | np.ndarray):
+            first = check_seed("seed", seed)
+            seed = [first + lane for lane in range(self.num_envs)]
+        seeds: Any = seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(
                 f"{len(seeds)} seeds for {self.num_envs} lanes; give one seed, or one for each lane"
@@ -151,7 +178,9 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         for lane in lanes:
             given = None if seeds is None else seeds[lane]
             if given is not None or self._generators[lane] is None:
-                self._generators[lane] = seeding.np_random(None if given is None else int(given))[0]
+                self._generators[lane] = seeding.np_random(
+                    None if given is None else check_seed("seed", given)
+                )[0]
 
     def _choose(self, lane: int, options: Mapping[str, Any]) -> tuple[Start, int]:
         generator = self._generators[lane]
@@ -176,8 +205,10 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
                     f"{starts[0].id!r} to {starts[-1].id!r}"
                 )
             start = found[str(wanted)]
+        if self._limit is not None:
+            start = replace(start, task=replace(start.task, horizon=self._limit))
         seed = self._option(options, "episode_seed", lane)
-        return start, noise if seed is None else int(seed)
+        return start, noise if seed is None else check_seed("option episode_seed", seed)
 
     def _option(self, options: Mapping[str, Any], name: str, lane: int) -> Any:
         value = options.get(name)
@@ -203,7 +234,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
 
     def _verdict(self, lane: int, known: bool | None) -> dict[str, Any]:
         if known is not None:
-            return {"success": known, "success_probability": float(known)}
+            return {"success": known, "is_success": known, "success_probability": float(known)}
         if self._judge is None:
             return {}
         start = self._starts[lane]
@@ -211,59 +242,6 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         frames = np.stack(self._seen[lane])
         probability = float(self._judge.judge([start.id], [frames], [start.instruction])[0])
         if math.isnan(probability):
-            return {"success": False, "no_verdict": True}
-        return {"success": probability >= 0.5, "success_probability": probability}
-
-
-class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
-    """A `LaneVectorEnv` with one lane, without the batch dimension."""
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012 - Gymnasium's convention
-
-    def __init__(self, lanes: LaneVectorEnv) -> None:
-        if lanes.num_envs != 1:
-            raise ValueError(f"a scalar environment has one lane, got {lanes.num_envs}")
-        self._lanes = lanes
-        self.render_mode = lanes.render_mode
-        self.metadata = {**self.metadata, "render_fps": lanes.metadata["render_fps"]}
-        self.observation_space = lanes.single_observation_space
-        self.action_space = lanes.single_action_space
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """First observation, and the episode that begins."""
-        super().reset(seed=seed)
-        self._lanes._generators[0] = self.np_random
-        seen, infos = self._lanes.reset(options=options)
-        return _first_lane(seen), _first(infos)
-
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Next observation, reward, terminated, truncated and info, for an action (n,), or (K n) where the robot
-        takes K actions per frame."""
-        action, expected = as_numbers(action, "step"), self.action_space.shape
-        if action.shape != expected:
-            raise ValueError(f"the action has shape {action.shape}, expected {expected}")
-        seen, rewards, terminated, truncated, infos = self._lanes.step(action[None])
-        return _first_lane(seen), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
-
-    def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The canvas with the cameras' frames, uint8 (h w 3)."""
-        frames = self._lanes.render()
-        return None if frames is None else frames[0]
-
-    def close(self) -> None:
-        """Release the world's resources."""
-        self._lanes.close()
-
-
-def _first_lane(seen: Any) -> Any:
-    return {name: _first_lane(part) for name, part in seen.items()} if isinstance(seen, dict) else seen[0]
-
-
-def _first(infos: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value[0].item() if isinstance(value[0], np.generic) else value[0]
-        for name, value in infos.items()
-        if not name.startswith("_") and infos[f"_{name}"][0]
-    }
+            return {"success": False, "is_success": False, "no_verdict": True}
+        success = probability >= 0.5
+        return {"success": success, "is_success": success, "success_probability": probability}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from real2sim.envs.lane_env import LaneEnv, LaneVectorEnv
+from real2sim.envs.lane_env import LaneVectorEnv
+from real2sim.envs.scalar_env import LaneEnv
 from real2sim.simulation.suite import load_suite
 from real2sim.worlds import PHYSICS_WORLD, open_world
 
@@ -16,9 +17,11 @@ class PhysicsVectorEnv(LaneVectorEnv):
         suite: str = "drawer",
         task: str | None = None,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
     ) -> None:
         found = load_suite(suite)
-        super().__init__(open_world(PHYSICS_WORLD, found), found, num_envs, task, None, render_mode)
+        world = open_world(PHYSICS_WORLD, found)
+        super().__init__(world, found, num_envs, task, None, render_mode, max_episode_steps=max_episode_steps)
 
 
 class PhysicsEnv(LaneEnv):

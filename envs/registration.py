@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 from gymnasium.envs import registration as gymnasium_ids
+from gymnasium.envs.registration import WrapperSpec
 
 from real2sim.built_in import PHYSICS, shipped_suites
 
 WORLD_MODEL, PHYSICS_ENV = "real2sim.envs.world_model_env:WorldModel", "real2sim.envs.physics_env:Physics"
+TIME_LIMIT = "real2sim.envs.time_limit:JudgedTimeLimit"
+_registered = False
+
+
+class ScalarWrappers(tuple[WrapperSpec, ...]):
+    """Wrappers of the scalar environment alone: `gymnasium.make_vec` refuses a vector class whose id has any, and
+    ours takes ``max_episode_steps`` as an argument."""
+
+    def __len__(self) -> int:
+        return 0
 
 
 def register_envs() -> None:
@@ -20,10 +33,25 @@ def register_envs() -> None:
     for suite, tasks in shipped_suites().items():
         for task in (*tasks, None):
             name = environment_name(suite, task)
-            _register(f"real2sim/{name}-v0", WORLD_MODEL, {"suite": suite, "task": task})
+            limits = {horizon for other, horizon in tasks.items() if task in (other, None)}
+            # Where tasks differ, the one that is chosen at reset decides.
+            limit = limits.pop() if len(limits) == 1 else None
+            _register(f"real2sim/{name}-v0", WORLD_MODEL, {"suite": suite, "task": task}, limit)
             if suite in PHYSICS:
-                _register(f"real2sim/Physics{name}-v0", PHYSICS_ENV, {"suite": suite, "task": task})
-    _register("real2sim/WorldModel-v0", WORLD_MODEL, {})
+                _register(f"real2sim/Physics{name}-v0", PHYSICS_ENV, {"suite": suite, "task": task}, limit)
+    _register("real2sim/WorldModel-v0", WORLD_MODEL, {}, None)
+    global _registered
+    if not _registered and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_one_thread)
+        _registered = True
+
+
+def _one_thread() -> None:
+    """Let torch, where it is loaded, use one thread: its pool of threads does not survive a fork, and asynchronous
+    vector environments would wait for it for ever."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
 
 
 def environment_name(suite: str, task: str | None) -> str:
@@ -32,9 +60,14 @@ def environment_name(suite: str, task: str | None) -> str:
     return "".join(word[:1].upper() + word[1:] for word in [*suite.split("_"), *words])
 
 
-def _register(name: str, classes: str, arguments: dict[str, Any]) -> None:
+def _register(name: str, classes: str, arguments: dict[str, Any], limit: int | None) -> None:
     # A second registration would warn.
     if name not in gymnasium_ids.registry:
         gymnasium_ids.register(
-            id=name, entry_point=f"{classes}Env", vector_entry_point=f"{classes}VectorEnv", kwargs=arguments
+            id=name,
+            entry_point=f"{classes}Env",
+            vector_entry_point=f"{classes}VectorEnv",
+            max_episode_steps=limit,
+            additional_wrappers=ScalarWrappers([WrapperSpec("JudgedTimeLimit", TIME_LIMIT, {})]),
+            kwargs=arguments,
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from real2sim.envs.lane_env import LaneEnv, LaneVectorEnv
+from real2sim.checks import check_device
+from real2sim.envs.lane_env import LaneVectorEnv
+from real2sim.envs.scalar_env import LaneEnv
 from real2sim.simulation.contracts import Judge
 from real2sim.simulation.suite import Suite, load_suite
 from real2sim.vid2world.load import MODEL, SamplingOverrides
@@ -31,11 +33,15 @@ class WorldModelVectorEnv(LaneVectorEnv):
         render_mode: str | None = None,
         sampling: SamplingOverrides | None = None,
         normalized_actions: bool = False,
+        max_episode_steps: int | None = None,
     ) -> None:
+        check_device(device)
         found = load_suite(suite)
         world = open_world(str(world_model), found, device, sampling)
         opened = _open_judge(judge, found, device)
-        super().__init__(world, found, num_envs, task, opened, render_mode, normalized_actions)
+        super().__init__(
+            world, found, num_envs, task, opened, render_mode, normalized_actions, max_episode_steps
+        )
 
 
 class WorldModelEnv(LaneEnv):
@@ -57,11 +63,12 @@ class WorldModelEnv(LaneEnv):
 
     *End*: ``terminated`` when the action asks to end the episode (after the step has been drawn), if the robot's can;
     for RT-1 when the largest of terminate_episode's three numbers is the first one and above 0;
-    ``truncated`` at the task's horizon (20 steps in the drawer suite).
+    ``truncated`` at the task's horizon (20 steps in the drawer suite), or after ``max_episode_steps`` of
+    `gymnasium.make`; either way the episode is judged.
 
     *Reward*: 0 until the episode ends, then 1 if the judge calls the episode a success, else 0.  The last
-    ``info`` holds ``success`` and ``success_probability``.  Every ``info`` holds ``instruction``, ``task``,
-    ``start``, ``episode_seed`` and ``steps``.
+    ``info`` holds ``success``, ``is_success`` (the same) and ``success_probability``.  Every ``info`` holds
+    ``instruction``, ``task``, ``start``, ``episode_seed`` and ``steps``.
 
     *Reset options*: ``task``, ``start`` (id of a start frame) and ``episode_seed`` (source of the world's
     noise).  What is not given is drawn from the environment's seed.  The same seed, options and actions give

@@ -21,6 +21,8 @@ __all__ = [
 
 def check_frames(frames: np.ndarray, lanes: int) -> None:
     """Raise a ValueError unless ``frames`` is uint8 (lanes h w 3)."""
+    if not isinstance(frames, np.ndarray):
+        raise ValueError(f"frames are a {type(frames).__name__}; expected uint8 ({lanes}, height, width, 3)")
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] != lanes or frames.shape[3] != 3:
         raise ValueError(
             f"frames have shape {frames.shape} and type {frames.dtype}; "

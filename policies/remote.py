@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from real2sim.actions import rt1_robot
+from real2sim.checks import check_finite, check_whole
 from real2sim.policies.chunks import ChunkBuffer
 from real2sim.policies.conventions import OWN_LAYOUT, find_convention
 from real2sim.policies.policy import Observation, check_frames
 from real2sim.policies.servers.policy_wire import (
     IMAGE_KEY,
+    MOST_BYTES,
     OBSERVATION,
     PROMPT_KEY,
     STATE_KEY,
@@ -28,12 +31,12 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "execute": lambda text: None if text == "all" else int(text),
+    "execute": lambda text: None if text == "all" else check_whole("execute", int(text), 1),
     "image_key": str,
     "prompt_key": str,
     "convention": str,
-    "answer_within": float,
-    "patience": float,
+    "answer_within": lambda text: check_finite("answer_within", float(text), 0, 86_400),
+    "patience": lambda text: check_finite("patience", float(text), 0, 86_400),
 }
 """How the options of `RemotePolicy` are written in an address."""
 WAITING = ("answer_within", "patience")
@@ -222,7 +225,7 @@ class RemotePolicy:
             ) from error
         try:
             # Newer versions of websockets connect on entering; the lane closes what it got.
-            opening = connect(self.address, compression=None, max_size=None, open_timeout=5)
+            opening = connect(self.address, compression=None, max_size=MOST_BYTES, open_timeout=5)
             connection: ClientConnection = ExitStack().enter_context(opening)
         except InvalidURI as error:
             raise ValueError(f"{self.address!r} is not an address such as ws://127.0.0.1:8000") from error
@@ -278,11 +281,19 @@ def read_address(written: str) -> tuple[str, dict[str, Any]]:
         name, _, value = option.partition("=")
         try:
             options[name] = READERS[name](value)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError) as error:
+            reason = f" ({error})" if isinstance(error, ValueError) else ""
             raise ValueError(
-                f"{written!r}: {option!r} is no option of a policy server; there are {', '.join(READERS)}, "
+                f"{written!r}: {option!r} is no option of a policy server{reason}; there are {', '.join(READERS)}, "
                 "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
             ) from None
+    try:
+        parts = urlsplit(address)
+        known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(f"{written!r} is not an address such as ws://127.0.0.1:8000")
     return address, options
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.checks import check_device, check_whole
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
 from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_KEY, serve_forever
 from real2sim.robot import Robot, read_robot
@@ -33,6 +34,10 @@ class ServePolicy:
     device: str = "cpu"
     embeddings: Path | None = None
     """npz file with one sentence embedding per instruction, for a SavedModel that has none beside it."""
+
+    def __post_init__(self) -> None:
+        check_whole("port", self.port, 0, 65_535)
+        check_device(self.device)
 
 
 class PolicyLane:

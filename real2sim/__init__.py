@@ -7,9 +7,8 @@ loaded when it is first used.
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from real2sim.envs.registration import register_envs
 
 if TYPE_CHECKING:
     from real2sim.episodes.run_folder import load_run
@@ -17,6 +16,11 @@ if TYPE_CHECKING:
     from real2sim.evaluation.run import rollout
     from real2sim.report.report import make_report
     from real2sim.vid2world.load import SamplingOverrides
+
+# `real2sim/envs` and `real2sim/policies` are links to the folders beside this one; where a checkout has no links
+# (git on Windows writes small text files), the folders are found where they lie.
+if not (Path(__file__).parent / "envs").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
 
 __version__ = "0.1.0"
 __all__ = ["RolloutConfig", "SamplingOverrides", "load_run", "make_report", "rollout"]
@@ -29,7 +33,7 @@ _HOMES = {
     "rollout": "real2sim.evaluation.run",
 }
 
-register_envs()
+importlib.import_module("real2sim.envs.registration").register_envs()
 
 
 def __getattr__(name: str) -> Any:

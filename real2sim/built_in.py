@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from real2sim.files import read_json
 
 ASSETS = Path(__file__).resolve().parent / "assets"
+
+DEFAULT_HORIZON = 20
+"""Steps of a task that names no horizon."""
 
 PHYSICS: Mapping[str, str] = {
     "drawer": "real2sim.drawer.world:DrawerWorld",
@@ -15,7 +19,11 @@ PHYSICS: Mapping[str, str] = {
 """Name that a suite gives its physics, by default its own -> the World class, imported when it is used."""
 
 
-def shipped_suites() -> dict[str, list[str]]:
-    """Shipped suite -> its tasks; nothing but the names is read."""
+def shipped_suites() -> dict[str, dict[str, int]]:
+    """Shipped suite -> its tasks with their horizons; nothing else is read."""
     files = sorted(ASSETS.glob("*/suite.json"))
-    return {file.parent.name: [task["name"] for task in read_json(file)["tasks"]] for file in files}
+    return {file.parent.name: _horizons(read_json(file)["tasks"]) for file in files}
+
+
+def _horizons(tasks: list[dict[str, Any]]) -> dict[str, int]:
+    return {task["name"]: task.get("horizon", DEFAULT_HORIZON) for task in tasks}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import TypeVar
 
-from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, failure
+from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure
 from real2sim.wording import did_you_mean, parsing_complaint
 
 Config = TypeVar("Config")
@@ -264,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         sys.exit(EXIT_ERROR)
     except Exception as error:
+        end_progress_bars()
         if len(arguments) < len(given):
             traceback.print_exc()
         sentence, code = failure(error, arguments)

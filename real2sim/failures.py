@@ -33,6 +33,13 @@ def failure(error: Exception, command: Sequence[str]) -> tuple[str, int]:
     ), EXIT_BUG
 
 
+def end_progress_bars() -> None:
+    """Leave the lines of progress bars that an error has stopped, so that what is said next has its own."""
+    tqdm = sys.modules.get("tqdm")
+    for bar in list(tqdm.tqdm._instances) if tqdm is not None else []:
+        bar.close()
+
+
 def one_line(error: BaseException) -> str:
     """What an exception says, in one line and without the number of a system error."""
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""

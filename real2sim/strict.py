@@ -157,8 +157,9 @@ def _sentence(error: ValidationError, cls: type, values: Any, where: str) -> str
     place, found = [], values
     for part in first["loc"]:
         # A place may end with the name of a type, where a field allows several.
-        inside = isinstance(found, Mapping) and part in found
-        if not inside and not (isinstance(found, list | tuple) and isinstance(part, int)):
+        named = isinstance(found, Mapping) and part in found
+        numbered = isinstance(found, list | tuple) and isinstance(part, int) and part < len(found)
+        if not named and not numbered:
             break
         place.append(str(part))
         found = found[part]
@@ -169,6 +170,8 @@ def _sentence(error: ValidationError, cls: type, values: Any, where: str) -> str
         near = did_you_mean(last, known)
         within = f" in {'.'.join(place[:-1])}" if place[:-1] else ""
         return f"{where}: unknown field {last!r}{within}{near}; {owner.__name__} has {', '.join(known) or 'none'}"
+    if first["type"] == "missing" and isinstance(first["loc"][-1], int):
+        return f"{where}: field {field} is {_json(found)}, expected a value at place {first['loc'][-1]}"
     if first["type"] == "missing":
         owner = _owner(cls, place)
         within = f" in {field}" if field else ""

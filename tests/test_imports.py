@@ -11,6 +11,7 @@ GROUND = (
     "wording",
     "checks",
     "files",
+    "arrays",
     "spreadsheets",
     "strict",
     "failures",

@@ -53,6 +53,7 @@ def test_a_configuration_survives_json() -> None:
         ({"inner": {"sides": [1], "rate": float("nan")}}, "f.json: field inner.rate is NaN, expected a finite number"),
         ({"inner": {"sides": 5}}, "f.json: field inner.sides is 5, expected a valid tuple"),
         ({"inner": 5}, "f.json: field inner is 5, expected"),
+        ({"pair": [1]}, "f.json: field pair is [1], expected a value at place 1"),
         ({"pair": [1, 2, 3]}, "f.json: field pair is [1, 2, 3], expected"),
         ({"kind": "c"}, "f.json: field kind is \"c\", expected 'a' or 'b'"),
         ({"limit": "1"}, 'f.json: field limit is "1", expected a valid number'),

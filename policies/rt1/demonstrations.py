@@ -137,6 +137,12 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
         episode = read_npz(file, names, optional=["embedding"])
         if not _wanted(episode, what):
             continue
+        if frames and episode["image"].shape[1:3] != frames[0].shape[1:3]:
+            (height, width), (first, second) = episode["image"].shape[1:3], frames[0].shape[1:3]
+            raise ValueError(
+                f"{file} has frames of {height} x {width} pixels, others of {what.folder} have {first} x {second}; "
+                "one size is needed"
+            )
         noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
         for instruction, actions in _labels(episode, what, robot).items():
             flawed = _flaw(actions, what, config.bounds, noise)

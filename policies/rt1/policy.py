@@ -146,6 +146,8 @@ class RT1Policy:
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Forget the past; a ValueError lists the nearest known instructions if one is unknown."""
+        if not instructions:
+            raise ValueError("a policy needs at least one instruction, one for each lane")
         self._seeds = list(range(len(instructions))) if self._next_seeds is None else self._next_seeds
         if len(self._seeds) != len(instructions):
             raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")

@@ -24,6 +24,11 @@ IMAGE_KEY, STATE_KEY, PROMPT_KEY = OBSERVATION + "image", OBSERVATION + "state",
 PLAIN_KINDS = "biufSU"
 """Kinds of array that are sent: booleans, integers, floats, byte strings and strings."""
 
+MOST_BYTES = 64 << 20
+"""Of a message: a frame of 4096 x 4096 pixels is 48 MiB."""
+LONGEST_PROMPT = 10_000
+"""Characters of an instruction."""
+
 log = logging.getLogger(__name__)
 
 
@@ -68,7 +73,9 @@ def policy_server(
         host,
         port,
         compression=None,
-        max_size=None,
+        max_size=MOST_BYTES,
+        # Browsers name the page that asks; only programs, which do not, are answered.
+        origins=[None],
     )
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -93,13 +100,21 @@ def unpack_message(data: bytes) -> dict[str, Any]:
 
     try:
         message = msgpack.unpackb(data, object_hook=_unpack_array)
-    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
         raise ValueError(
-            f"a message of {len(data)} bytes is not MessagePack as openpi sends it ({error})"
+            f"a message of {len(data)} bytes is not MessagePack as openpi sends it ({_reason(error)})"
         ) from error
     if not isinstance(message, dict):
         raise ValueError(f"a message holds a {type(message).__name__}, expected a map with named values")
     return message
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a message; msgpack's own errors often say nothing."""
+    if isinstance(error, KeyError):
+        return f"an array has no {error.args[0]!r}"
+    known = {"StackError": "values are nested too deeply", "ExtraData": "bytes follow after the end"}
+    return known.get(type(error).__name__, str(error) or f"{type(error).__name__}: no valid MessagePack")
 
 
 def _answer_all(
@@ -112,6 +127,8 @@ def _answer_all(
         try:
             values = _observation(message)
             asked = str(values[PROMPT_KEY])
+            if len(asked) > LONGEST_PROMPT:
+                raise ValueError(f"the prompt has {len(asked)} characters; expected at most {LONGEST_PROMPT}")
             with turn:
                 if values.get("reset", False) or asked != prompt:
                     lane.reset(asked, values.get("seed"))
@@ -159,6 +176,8 @@ def _pack_array(value: Any) -> Any:
 def _unpack_array(value: dict[Any, Any]) -> Any:
     if b"__ndarray__" in value:
         dtype = _plain(value[b"dtype"])
+        if any(side < 0 for side in value[b"shape"]):
+            raise ValueError(f"an array has the shape {value[b'shape']}")
         return np.frombuffer(value[b"data"], dtype=dtype).reshape(value[b"shape"]).copy()
     if b"__npgeneric__" in value:
         return _plain(value[b"dtype"]).type(value[b"data"])

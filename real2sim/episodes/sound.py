@@ -12,8 +12,10 @@ import numpy as np
 from real2sim.episodes.arrays import read_arrays
 
 
-def unsound_episodes(folder: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Episode -> what is wrong with its file in ``folder``, for the rows of a run.
+def unsound_episodes(
+    folder: Path, rows: Iterable[Mapping[str, Any]], size: tuple[int, int] | None = None
+) -> dict[str, str]:
+    """Episode -> what is wrong with its file in ``folder``, for the rows of a run whose frames have ``size``.
 
     A file is read where its size is not the one in its row, where the row has none, or where it was changed after
     the newest row file; the others are as they were written.
@@ -27,7 +29,7 @@ def unsound_episodes(folder: Path, rows: Iterable[Mapping[str, Any]]) -> dict[st
         if state is None:
             unsound[name] = "is missing"
         elif row.get("bytes") != state.st_size or state.st_mtime > written + 1:
-            complaint = _complaint(folder / f"{name}.npz", row)
+            complaint = _complaint(folder / f"{name}.npz", row, size)
             if complaint:
                 unsound[name] = complaint
     return unsound
@@ -54,9 +56,14 @@ def check_episode(arrays: Mapping[str, np.ndarray], where: str, steps: int | Non
         raise ValueError(f"{where}: the action of step {step} holds NaN or infinity")
 
 
-def _complaint(path: Path, row: Mapping[str, Any]) -> str:
+def _complaint(path: Path, row: Mapping[str, Any], size: tuple[int, int] | None) -> str:
     try:
-        check_episode(read_arrays(path, ("frames", "actions")), str(path), row.get("steps"))
+        arrays = read_arrays(path, ("frames", "actions"))
+        check_episode(arrays, str(path), row.get("steps"))
+        if size is not None and arrays["frames"].shape[1:3] != size:
+            raise ValueError(
+                f"{path} has frames of {arrays['frames'].shape[1:3]} pixels, the suite has {size}"
+            )
     except (ValueError, OSError) as error:
         return str(error).removeprefix(str(path)).lstrip(":, ")
     return ""

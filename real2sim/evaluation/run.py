@@ -83,7 +83,7 @@ def _rollout(
         if not is_worker:
             if folder.is_open(identity, details) and config.lanes != "auto":
                 batches = plan(config, suite, sources)
-                if not _missing(batches, config, _sound_episodes(folder)):
+                if not _missing(batches, config, _sound_episodes(folder, suite)):
                     return load_run(config.out)
             held.enter_context(folder_lock(config.out, world_size))
         with _clear_disk_errors(config.out):
@@ -92,16 +92,16 @@ def _rollout(
                 suite.robot.save(config.out)
             config = _with_lanes(config, suite, folder, rank)
         batches = plan(config, suite, sources)
-        done = _sound_episodes(folder, warn=rank == 0 and not is_worker)
+        done = _sound_episodes(folder, suite, warn=rank == 0 and not is_worker)
         place = (rank, world_size)
         _draw(config, suite, batches, folder, place, done, bool(policies), progress, is_worker, workers)
     return load_run(config.out)
 
 
-def _sound_episodes(folder: RunFolder, warn: bool = False) -> set[str]:
+def _sound_episodes(folder: RunFolder, suite: Suite, warn: bool = False) -> set[str]:
     """Finished episodes whose files are there and undamaged; the others are to be drawn again."""
     rows = folder.rows()
-    unsound = unsound_episodes(folder.path / EPISODES, rows)
+    unsound = unsound_episodes(folder.path / EPISODES, rows, suite.robot.canvas_size)
     for name, complaint in list(unsound.items())[: 5 if warn else 0]:
         LOG.warning("%s %s; the episode is drawn again", folder.episode_path(name), complaint)
     if warn and len(unsound) > 5:

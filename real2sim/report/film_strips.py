@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from real2sim.arrays import read_arrays
 from real2sim.report.wording import task_name
 
 FRAMES_PER_STRIP = 7
@@ -61,11 +62,23 @@ def saved_frames(path: Path | str) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no episode file at {path}")
-    with np.load(path, allow_pickle=False) as episode:
-        for key in ("frames", "image"):
-            if key in episode:
-                return episode[key]
-        raise ValueError(f"{path} holds {', '.join(episode.files)}; expected the array “frames”")
+    arrays = read_arrays(path, (), optional=("frames", "image"))
+    if not arrays:
+        raise ValueError(f"{path} holds no array “frames”; is it an episode's file?")
+    return checked_frames(next(iter(arrays.values())), str(path))
+
+
+def checked_frames(frames: np.ndarray, where: str) -> np.ndarray:
+    """The same frames; ValueError unless they are uint8 (t h w 3)."""
+    if (
+        not isinstance(frames, np.ndarray)
+        or frames.dtype != np.uint8
+        or frames.ndim != 4
+        or frames.shape[3] != 3
+    ):
+        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
+        raise ValueError(f"{where}: frames are {found}, expected uint8 (t, h, w, 3)")
+    return frames
 
 
 def frames_by_column(episodes: pd.DataFrame) -> Callable[[str], np.ndarray] | None:
@@ -73,6 +86,9 @@ def frames_by_column(episodes: pd.DataFrame) -> Callable[[str], np.ndarray] | No
     if "video" not in episodes or "episode" not in episodes:
         return None
     paths = dict(zip(episodes["episode"].astype(str), episodes["video"], strict=True))
+    wrong = next((path for path in paths.values() if not isinstance(path, str | Path)), None)
+    if wrong is not None:
+        raise ValueError(f"the column video holds {wrong!r}, expected the path of each episode's file")
     return lambda episode: saved_frames(paths[episode])
 
 

@@ -98,6 +98,9 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     require(episodes, EPISODE_COLUMNS, "the table of simulated episodes")
     frame = episodes.copy()
     remarks: list[str] = []
+    for column in ("steps", "frame_passes", "seconds", "probability"):
+        if column in frame:
+            frame[column] = _numbers(frame, column, "simulated episodes")
     frame["success"] = read_outcome(frame["success"], "simulated episodes")
     unscored = int(frame["success"].isna().sum())
     if unscored:
@@ -112,10 +115,11 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         )
         frame = frame[frame["success"].notna()]
     for column in ("policy", "task"):
-        unnamed = frame[column].isna()
-        if unnamed.any():
-            remarks.append(f"{int(unnamed.sum())} simulated episodes name no {column} and are left out.")
-            frame = frame[~unnamed]
+        unnamed = int(frame[column].isna().sum())
+        if unnamed:
+            raise ValueError(
+                f"{unnamed} of {len(frame)} simulated episodes name no {column}; fill the column or leave them out"
+            )
         frame[column] = frame[column].astype(str)
     if "set" not in frame:
         frame["set"] = DEFAULT_SET
@@ -206,6 +210,10 @@ def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame,
 
     Rates alone (a published table) are taken as well; there are then no episodes.
     """
+    if not isinstance(simulated, pd.DataFrame):
+        raise ValueError(
+            f"the simulated episodes are a {type(simulated).__name__}, expected a table (pandas.DataFrame)"
+        )
     if "success" in simulated or not {"successes", "success_rate", "rate"} & set(simulated.columns):
         episodes, remarks = read_episodes(simulated)
         rates = success_counts(episodes, ["set", "policy", "family", "task"])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from real2sim.files import write_bytes
+from real2sim.files import write_bytes, writing
 from real2sim.report.agreement import Agreement
 from real2sim.report.gaps import LengthTrust
 from real2sim.report.ranking import Ranking
@@ -69,9 +69,9 @@ class Report:
         from real2sim.report.page import render_page
 
         folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder):
+            (folder / "figures").mkdir(parents=True, exist_ok=True)
         page, figures = render_page(self)
-        (folder / "figures").mkdir(exist_ok=True)
         for name, content in figures.items():
             write_bytes(folder / "figures" / name, content)
         write_bytes(folder / "report.csv", self.rates.to_csv(index=False).encode())

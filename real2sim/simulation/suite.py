@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds, Range, rt1_robot
-from real2sim.built_in import ASSETS, shipped_suites
+from real2sim.built_in import ASSETS, DEFAULT_HORIZON, shipped_suites
 from real2sim.checks import check_name, check_whole
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
@@ -33,7 +33,7 @@ class Task:
 
     name: str
     instruction: str
-    horizon: int = 20
+    horizon: int = DEFAULT_HORIZON
     """Steps after which an episode is truncated."""
 
     def __post_init__(self) -> None:
@@ -75,6 +75,11 @@ class SuiteConfig:
             raise ValueError(
                 f"suite {self.name!r}: unknown action field {unknown[0]!r}; there are {', '.join(FIELDS)}"
             )
+        for name, (low, high) in self.limits.items():
+            if not -np.inf < low < high < np.inf:
+                raise ValueError(
+                    f"suite {self.name!r}: the limits of {name} are {low} and {high}; the smaller one comes first"
+                )
         names = [task.name for task in self.tasks]
         if not names or len(set(names)) != len(names):
             raise ValueError(f"suite {self.name!r}: expected tasks with different names, found {names}")
@@ -236,6 +241,10 @@ class Suite:
             ids, frames = self._start_arrays[f"{task.name}/ids"], self._start_arrays[f"{task.name}/frames"]
         except KeyError as error:
             raise ValueError(f"{path} has no array {error}; the suite lists a task {task.name!r}") from error
+        if ids.ndim != 1 or ids.dtype.kind != "U" or not all(ids.tolist()):
+            raise ValueError(
+                f"{path}: {task.name}/ids is {ids.dtype} {ids.shape}, expected a text for each start, none empty"
+            )
         height, width = self.robot.canvas_size
         if frames.dtype != np.uint8 or frames.shape != (len(ids), height, width, 3):
             raise ValueError(
@@ -267,13 +276,16 @@ class Suite:
 
 
 def load_suite(name: str | Path) -> Suite:
-    """A shipped suite by its name, or any suite by its folder."""
-    folder = Path(name)
-    if (folder / SUITE_FILE).is_file():
-        return Suite.from_folder(folder)
-    if (ASSETS / str(name) / SUITE_FILE).is_file():
-        return Suite.from_folder(ASSETS / str(name))
+    """A shipped suite by its name, or any suite by its folder.
+
+    A bare name of a shipped suite is always that suite, as for policies; ``./drawer`` is a folder.
+    """
     shipped = list(shipped_suites())
+    if isinstance(name, str) and name in shipped:
+        return Suite.from_folder(ASSETS / name)
+    folder = Path(name)
+    if str(name).strip() and (folder / SUITE_FILE).exists():
+        return Suite.from_folder(folder)
     raise ValueError(
         f"{str(name)!r} is neither a shipped suite ({', '.join(shipped) or 'none'}) nor a "
         f"folder with a {SUITE_FILE}"

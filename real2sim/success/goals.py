@@ -45,6 +45,8 @@ def normal_instruction(instruction: str) -> str:
 
 def goal_index(goals: tuple[Goal, ...], instruction: str) -> int:
     """Index of an instruction's goal, ignoring case and spacing; ValueError for an unknown one."""
+    if not isinstance(instruction, str):
+        raise ValueError(f"the judge was asked about the instruction {instruction!r}, expected text")
     wanted = normal_instruction(instruction)
     for index, goal in enumerate(goals):
         if normal_instruction(goal.instruction) == wanted:

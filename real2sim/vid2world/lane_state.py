@@ -15,6 +15,9 @@ from real2sim.vid2world.network.frame_cache import FrameCache
 State = TypeVar("State", bound="LaneState")
 
 
+LARGEST_ACTION = 1e6
+
+
 @dataclass(frozen=True)
 class LaneState:
     """A batch of lanes: every field is a tensor with one row per lane, a tuple with one entry, a cache, or None."""
@@ -53,9 +56,11 @@ class LaneState:
         return replace(self, **{name: joined(*pair) for name, pair in both.items()})
 
     def check_finite(self, actions: np.ndarray) -> None:
-        """Raises ValueError if a lane's action (b ...) is not finite."""
-        bad = np.flatnonzero(~np.isfinite(actions).reshape(len(actions), -1).all(axis=1))
+        """Raises ValueError if a lane's action (b ...) is not finite, or larger than any unit makes it."""
+        sound = np.isfinite(actions) & (np.abs(actions) <= LARGEST_ACTION)
+        bad = np.flatnonzero(~sound.reshape(len(actions), -1).all(axis=1))
         if len(bad):
             raise ValueError(
-                f"the action of lane {bad[0]} at frame {self.frames[bad[0]]} is not finite; check the policy"
+                f"actions of lane {bad[0]} at frame {self.frames[bad[0]]} are not finite or beyond "
+                f"{LARGEST_ACTION:g}; check the policy"
             )

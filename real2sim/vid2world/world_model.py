@@ -145,6 +145,8 @@ class WorldModel(StateConditioning):
     def reset(self, frames: np.ndarray, seeds: Sequence[int], states: np.ndarray | None = None) -> WorldState:
         """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each, and the robot's ``states``
         (b numbers) there if the model knows of them."""
+        if not len(frames):
+            raise ValueError("there are no start frames; a world model needs at least one lane")
         expected = (self.config.height, self.config.width, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
             raise ValueError(

@@ -235,6 +235,28 @@ def test_options_follow_the_address() -> None:
             RemotePolicy(wrong)
 
 
+def test_a_page_in_a_browser_and_a_message_without_end_are_refused() -> None:
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.sync.client import connect
+
+    from real2sim.policies.servers.policy_wire import MOST_BYTES, pack_message
+
+    frame = np.zeros((8, 8, 3), np.uint8)
+    with policy_server(lambda: PolicyLane(RandomPolicy(rt1_robot())), GREETING) as server:
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(address(server), origin="http://example.org")  # type: ignore[arg-type]
+        with connect(address(server), max_size=None) as hostile, connect(address(server)) as other:
+            hostile.recv()
+            other.recv()
+            hostile.send(pack_message({"observation/image": frame, "prompt": "a" * 2_000_000}))
+            assert "the prompt has 2000000 characters" in str(hostile.recv(timeout=20))
+            with pytest.raises(ConnectionClosed):
+                hostile.send(bytes(MOST_BYTES + 1))
+                hostile.recv(timeout=60)
+            other.send(pack_message({"observation/image": frame, "prompt": "close drawer"}))
+            assert isinstance(other.recv(timeout=20), bytes)
+
+
 def test_random_numbers_of_a_server_come_from_the_episode_seed() -> None:
     with policy_server(lambda: PolicyLane(RandomPolicy(rt1_robot())), GREETING) as server:
         policy = RemotePolicy(address(server))

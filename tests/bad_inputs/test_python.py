@@ -1,0 +1,152 @@
+"""Arguments that Python code may hand over by mistake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import real2sim
+from real2sim.policies.callable_policy import CallablePolicy
+from real2sim.policies.random_policy import RandomPolicy
+from real2sim.success.classifier import SuccessClassifier
+
+OPTIONS = [
+    {"starts": 2.5}, {"starts": None}, {"starts": True}, {"lanes": None}, {"lanes": "all"}, {"lanes": 1.5},
+    {"seed": "abc"}, {"seed": math.nan}, {"seed": 1.0}, {"seed": -1}, {"processes": 1.5}, {"processes": "2"},
+    {"threads": math.inf}, {"memory_limit": "a", "lanes": "auto"}, {"world": ""}, {"out": Path("a\0b")},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_of_another_type(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        real2sim.RolloutConfig(**{"out": tmp_path, **options})
+
+
+def ragged(actions: np.ndarray) -> Any:
+    return [list(actions[0]), [0.0]]
+
+
+def broken_disk(actions: np.ndarray) -> Any:
+    raise OSError(28, "No space left on device", "/elsewhere")
+
+
+ANSWERS: list[tuple[Callable[[np.ndarray], Any], str]] = [
+    (ragged, "no array of numbers"),
+    (lambda actions: None, "of type object|no array of numbers|actions have shape"),
+    (lambda actions: actions * np.nan, "is nan"),
+    (lambda actions: actions.astype(str), "of type <U"),
+    (lambda actions: actions.astype(complex), "of type complex"),
+    (lambda actions: actions[:, :3], "actions have shape"),
+    (lambda actions: actions[0], "actions have shape"),
+    (lambda actions: 3, "actions have shape"),
+]
+
+
+@pytest.mark.parametrize(("answer", "complaint"), ANSWERS)
+def test_answers_of_a_policy_that_are_no_actions(
+    tiny_suite: Path, tmp_path: Path, answer: Callable[[np.ndarray], Any], complaint: str
+) -> None:
+    policy = CallablePolicy(lambda seen: answer(np.zeros((len(seen.frames), 13), np.float32)))
+    config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=2)
+    with pytest.raises(ValueError, match=complaint):
+        real2sim.rollout(config, {"mine": policy}, progress=False)
+
+
+@pytest.mark.parametrize("kind", ["grad", "bfloat16", "list"])
+def test_answers_that_are_actions_in_another_form_are_taken(
+    tiny_suite: Path, tmp_path: Path, kind: str
+) -> None:
+    def answer(seen: Any) -> Any:
+        zeros = torch.zeros(len(seen.frames), 13)
+        return {"grad": zeros.requires_grad_(), "bfloat16": zeros.bfloat16(), "list": zeros.tolist()}[kind]
+
+    config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1)
+    assert len(real2sim.rollout(config, {"mine": CallablePolicy(answer)}, progress=False)) == 2
+
+
+def test_an_error_of_a_policy_is_not_blamed_on_the_run_folder(tiny_suite: Path, tmp_path: Path) -> None:
+    policy = CallablePolicy(lambda seen: broken_disk(seen.frames))
+    config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1)
+    with pytest.raises(OSError, match="/elsewhere"):
+        real2sim.rollout(config, {"mine": policy}, progress=False)
+
+
+def test_an_environment_takes_actions_of_torch_and_refuses_other_devices(tiny_suite: Path) -> None:
+    env = gymnasium.make("real2sim/WorldModel-v0", suite=str(tiny_suite), disable_env_checker=True)
+    env.reset(seed=0)
+    env.step(torch.zeros(13, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match="device is 'tpu'"):
+        gymnasium.make("real2sim/WorldModel-v0", suite=str(tiny_suite), device="tpu")
+
+
+@pytest.mark.parametrize("path", [5, None, 1.5])
+def test_a_run_is_named_by_a_path(path: Any) -> None:
+    with pytest.raises(ValueError, match="a run folder is named by a path"):
+        real2sim.load_run(path)
+
+
+EPISODES = pd.DataFrame(
+    {
+        "policy": ["a", "b"] * 4,
+        "task": "t",
+        "start": list("11223344"),
+        "success": [True, False] * 4,
+        "steps": 3,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        (None, "expected a table"),
+        ([1, 2], "expected a table"),
+        (EPISODES.assign(policy=[math.nan, *EPISODES["policy"][1:]]), "policy"),
+        (EPISODES.assign(steps="many"), "steps"),
+        (EPISODES.assign(success=7), "expected true or false"),
+    ],
+)
+def test_tables_that_are_no_episodes(tmp_path: Path, table: Any, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        real2sim.make_report(table, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_asks_for_instructions_that_are_text(tiny_suite: Path) -> None:
+    judge = SuccessClassifier.from_folder(tiny_suite / "judge")
+    with pytest.raises(ValueError, match="instruction None, expected text"):
+        judge.judge(["a"], [np.zeros((3, 16, 16, 3), np.uint8)], [None])  # type: ignore[list-item]
+
+
+def test_a_world_model_asks_for_lanes_and_actions_that_are_numbers(tiny_suite: Path) -> None:
+    from real2sim.vid2world.world_model import WorldModel
+
+    model = WorldModel.from_folder(tiny_suite / "world_model")
+    with pytest.raises(ValueError, match="at least one lane"):
+        model.reset(np.zeros((0, 16, 16, 3), np.uint8), [])
+    state = model.reset(np.zeros((1, 16, 16, 3), np.uint8), [0])
+    with pytest.raises(ValueError, match="actions"):
+        model.step(state, np.full((1, 13), 1e30))
+
+
+def test_a_trained_policy_asks_for_an_instruction(tiny_suite: Path) -> None:
+    from real2sim.policies.rt1.policy import RT1Policy
+
+    policy = RT1Policy.from_folder(tiny_suite / "policies" / "late")
+    with pytest.raises(ValueError, match="at least one instruction"):
+        policy.reset([])
+
+
+def test_a_random_policy_is_made_for_a_robot() -> None:
+    from real2sim.actions import rt1_robot
+
+    assert RandomPolicy(rt1_robot())
