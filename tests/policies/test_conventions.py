@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from real2sim.actions import FIELDS, pack
+from real2sim.actions import FIELDS, WIDTH, pack
 from real2sim.policies.conventions import (
     CONVENTIONS,
     StickyGripper,
@@ -56,7 +56,7 @@ def test_a_sticky_gripper_holds_a_large_change_and_passes_small_ones() -> None:
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_every_named_convention_gives_our_numbers_and_stands_in_the_documents(name: str) -> None:
     convention = find_convention(name)
-    action = convention.begin()(np.full(convention.width, 0.25, np.float32))
+    action = convention.begin()(np.full(convention.width or WIDTH, 0.25, np.float32))
     assert action.shape == (13,)
     assert f"`{name}`" in (Path(__file__).parents[2] / "docs/actions.md").read_text()
 
