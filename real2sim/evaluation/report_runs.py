@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.evaluation.horizon import HORIZON_FILE
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
 from real2sim.evaluation.real_tables import real_tables
 from real2sim.evaluation.score_runs import JUDGE_FOLDER
@@ -92,6 +93,7 @@ def report_runs(config: ReportConfig) -> Report:
         rates,
         real_episodes=trials,
         judge_labels=judge_labels(suite, digests),
+        outcomes_along_the_way=cut_outcomes(config.runs, episodes),
         out=config.out,
         title=config.title,
         real_name=name,
@@ -164,6 +166,19 @@ def _tell_worlds_apart(tables: list[pd.DataFrame], runs: tuple[Path, ...]) -> No
             for i in here:
                 first = next(j for j in here if identities[j] == identities[i])
                 tables[i]["world"] = tables[i]["world"].replace(name, f"{name} ({runs[first]})")
+
+
+def cut_outcomes(runs: tuple[Path, ...], episodes: pd.DataFrame) -> pd.DataFrame | None:
+    """What `real2sim horizon` found out about these runs; worlds are called as in ``episodes``."""
+    import pandas as pd
+
+    tables = []
+    for run in runs:
+        path = run / HORIZON_FILE
+        worlds = episodes["world"][episodes["run"] == str(run)].dropna()
+        if path.is_file() and len(worlds):
+            tables.append(pd.read_csv(path, dtype={"policy": str, "task": str}).assign(world=worlds.iloc[0]))
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.DataFrame]]:

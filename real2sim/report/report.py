@@ -13,6 +13,7 @@ import pandas as pd
 
 from real2sim.report.film_strips import frames_by_column
 from real2sim.report.gaps import (
+    LengthTrust,
     agreement_by_length,
     episode_agreement,
     pair_episodes,
@@ -20,6 +21,7 @@ from real2sim.report.gaps import (
     shared_noise,
     worst_episodes,
 )
+from real2sim.report.horizon import agreement_by_horizon, read_cut_outcomes
 from real2sim.report.inputs import name_remarks, read_rates, read_real_episodes, read_simulated
 from real2sim.report.judge_error import (
     JudgeError,
@@ -45,6 +47,7 @@ def make_report(
     *,
     real_episodes: pd.DataFrame | Path | None = None,
     judge_labels: Sequence[tuple[str, pd.DataFrame]] | None = None,
+    outcomes_along_the_way: pd.DataFrame | None = None,
     frames: Callable[[str], np.ndarray] | None = None,
     out: Path | str | None = None,
     title: str = "Simulated against real success",
@@ -63,6 +66,8 @@ def make_report(
         real_episodes: real episodes paired by policy, task and start frame.
         judge_labels: (name, frame) pairs of labelled episodes: label (what happened), success (what the judge
             says), optionally task.  The last pair corrects the rates: give generated episodes last.
+        outcomes_along_the_way: outcomes of episodes cut at several lengths: policy, task, steps, success (the
+            judge's), real_success, optionally set; they give the horizon H*.
         frames: gives the frames (t h w 3) of an episode id, for film strips; default: from column ``video``.
         out: folder to write the page, table, numbers and figures into.
         real_name: what plays reality, as the page shall call it, e.g. "real = MuJoCo physics".
@@ -118,7 +123,7 @@ def make_report(
         pairs=pairs,
         episode_agreement=same,
         worst=worst_episodes(paired.pairs, rows),
-        by_length={name: agreement_by_length(paired.pairs[paired.pairs["set"] == name]) for name in sets},
+        by_length={name: _horizon(name, outcomes_along_the_way, paired.pairs, len(sets)) for name in sets},
         prediction_powered=powered,
         prediction_powered_note=powered_note,
         judge=pd.DataFrame([error.as_row() for error in errors]),
@@ -134,6 +139,21 @@ def make_report(
     if out is not None:
         result.write(out)
     return result
+
+
+def _horizon(name: str, cut: pd.DataFrame | None, pairs: pd.DataFrame, sets: int) -> LengthTrust:
+    """Agreement of one set against the horizon: of cut episodes if there are any, else by length of episodes."""
+    if cut is not None:
+        known = read_cut_outcomes(cut)
+        if "set" in known and "world" in known:
+            known = known[
+                (known["set"] == name) | (known["set"] + " in " + known["world"].astype(str) == name)
+            ]
+        elif "set" in known or sets > 1:
+            known = known[known.get("set", pd.Series("", index=known.index)) == name]
+        if len(known):
+            return agreement_by_horizon(known)
+    return agreement_by_length(pairs[pairs["set"] == name])
 
 
 def _correct(rows: pd.DataFrame, errors: Sequence[JudgeError]) -> tuple[pd.DataFrame, list[str]]:
