@@ -54,18 +54,9 @@ def score(arguments: Sequence[str]) -> None:
 
 def horizon(arguments: Sequence[str]) -> None:
     """Find out up to how many steps a run's judged outcomes agree with physics."""
-    import pandas as pd
+    from real2sim.evaluation.horizon import HorizonConfig, horizon_lines, outcomes_along_the_way
 
-    from real2sim.evaluation.horizon import HorizonConfig, outcomes_along_the_way
-    from real2sim.report.horizon import agreement_by_horizon, read_cut_outcomes
-
-    path = outcomes_along_the_way(_parse(HorizonConfig, "horizon", arguments))
-    found = agreement_by_horizon(read_cut_outcomes(pd.read_csv(path)))
-    for row in found.table.to_dict("records"):
-        print(
-            f"{row['steps']:>4} steps: {row['same']:.0f} of {row['episodes']} outcomes agree ({row['rate']:.0%})"
-        )
-    print(f"{found.statement}\noutcomes: {path}")
+    print(horizon_lines(outcomes_along_the_way(_parse(HorizonConfig, "horizon", arguments))))
 
 
 def report(arguments: Sequence[str]) -> None:

@@ -95,3 +95,17 @@ def _per_frame(suite: Suite, actions: np.ndarray) -> Sequence[np.ndarray]:
     """Actions (t K n), as a world takes them, of recorded ones."""
     kept: np.ndarray = actions[:, None] if suite.robot.actions_per_frame == 1 else actions
     return list(kept)
+
+
+def horizon_lines(path: Path) -> str:
+    """What ``horizon.csv`` says, as text: agreement per length, and H*."""
+    import pandas as pd
+
+    from real2sim.report.horizon import agreement_by_horizon, read_cut_outcomes
+
+    found = agreement_by_horizon(read_cut_outcomes(pd.read_csv(path)))
+    lines = [
+        f"{row['steps']:>4} steps: {row['same']:.0f} of {row['episodes']} outcomes agree ({row['rate']:.0%})"
+        for row in found.table.to_dict("records")
+    ]
+    return "\n".join([*lines, found.statement, f"outcomes: {path}"])

@@ -4,7 +4,7 @@ The rules are few and fixed, so that the same numbers always give the same words
 
 * *cannot be said*: nothing to compare, a judge that is not shown to be better than chance, no order to test, or so
   few training runs that even a perfect order would arise by chance more often than 1 time in 20;
-* *the wrong way round*: an order as bad as this is rarer than 1 in 20 by chance;
+* *the wrong way round*: an order as bad as this is rarer than 1 in 100 by chance;
 * *no evidence*: agreement this good is not rarer than 1 in 20 by chance;
 * *looks right, too few to rely on*: it is, but the interval of r over training runs reaches down to 0;
 * *ranks as reality does*: the 95 % interval of MMRV within tasks ends at 0.10 or below, of the pairs that reality can
@@ -31,6 +31,7 @@ from real2sim.report.permutation import Permutation
 from real2sim.report.wording import missing
 
 CHANCE = 0.05
+REVERSED_CHANCE = 0.01
 CLOSE_POINTS = 8.0
 RANKED_MMRV = 0.10
 RANKED_PAIRS = 0.95
@@ -86,7 +87,7 @@ def headline(pooled: Evidence, pairs: pd.DataFrame, judge: JudgeError | None = N
         return "unknown", NO_ORDER
     if test.floor > CHANCE:
         return "unknown", TOO_FEW
-    if test.p_opposite <= CHANCE:
+    if test.p_opposite <= REVERSED_CHANCE:
         return "bad", REVERSED
     if test.p > CHANCE:
         return "bad", NO_EVIDENCE
@@ -135,7 +136,7 @@ def verdict(
         return Verdict(grade, said, f"There is nothing to compare with: {reason}. {alone}")
     pair_words, luck, gap = (
         words.pairs(pairs, real_name),
-        words.luck(pooled, CHANCE),
+        words.luck(pooled, REVERSED_CHANCE),
         words.gap(pooled, CLOSE_POINTS),
     )
     judge_words = words.judge(judge, GOOD_JUDGE)

@@ -37,9 +37,9 @@ def floor(pooled: Agreement) -> str:
     return f"With {runs(pooled)}, even a perfect order would come about by luck {often}."
 
 
-def luck(pooled: Agreement, chance: float) -> str:
+def luck(pooled: Agreement, reversed_chance: float) -> str:
     test = pooled.permutation
-    if test.p_opposite <= chance:
+    if test.p_opposite <= reversed_chance:
         often = chance_words(test.p_opposite)
         return f"With {runs(pooled)}, an order as bad as this would come about by luck {often}."
     return f"With {runs(pooled)}, agreement this good would come about by luck {chance_words(test.p)}."
