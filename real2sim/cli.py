@@ -15,9 +15,7 @@ from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failu
 from real2sim.wording import did_you_mean, parsing_complaint
 
 Config = TypeVar("Config")
-INTERRUPTED = (
-    "Interrupted. Finished episodes and checkpoints are saved; run the same command again to resume."
-)
+INTERRUPTED = "Interrupted. Finished episodes and checkpoints are saved; run the same command again to resume."  # fmt: skip
 UNFINISHED = "The time is over; the training in {} is not finished. Run the same command again to resume."
 
 
@@ -28,8 +26,8 @@ def demo(arguments: Sequence[str]) -> None:
 
     config = _parse(DemoConfig, "demo", arguments)
     result = run_demo(config)
-    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n")
-    print(f"\nreport: {config.out / 'report.html'}")
+    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n", end="\n\n")
+    print(f"report: {config.out / 'report.html'}")
 
 
 def rollout(arguments: Sequence[str]) -> None:
@@ -66,8 +64,8 @@ def report(arguments: Sequence[str]) -> None:
 
     config = _parse(ReportConfig, "report", arguments)
     result = report_runs(config)
-    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n")
-    print(f"\nreport: {config.out / 'report.html'}")
+    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n", end="\n\n")
+    print(f"report: {config.out / 'report.html'}")
 
 
 def rank(arguments: Sequence[str]) -> None:
@@ -218,10 +216,8 @@ def metrics(arguments: Sequence[str]) -> None:
     rows = measure(config)
     last = rows[rows["frame"] == rows["frame"].max()] if "frame" in rows else rows
     print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="not measured"))
-    if "frame" in rows:
-        print(f"\nall frames: {config.out / 'metrics.csv'}, {config.out / 'metrics.png'}")
-    else:
-        print(f"\ntable: {config.out / 'metrics.csv'}")
+    curves = f", {config.out / 'metrics.png'}" if "frame" in rows else ""
+    print(f"\n{'all frames' if curves else 'table'}: {config.out / 'metrics.csv'}{curves}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -262,10 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command, rest = _choose(arguments)
         command(rest)
     except KeyboardInterrupt:
-        print(
-            "\nInterrupted. Finished episodes and checkpoints are saved; run the same command again to resume.",
-            file=sys.stderr,
-        )
+        print(f"\n{INTERRUPTED}", file=sys.stderr)
         sys.exit(EXIT_STOPPED)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone.
