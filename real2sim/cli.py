@@ -15,7 +15,7 @@ from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failu
 from real2sim.wording import did_you_mean, parsing_complaint
 
 Config = TypeVar("Config")
-INTERRUPTED = "Interrupted. Finished episodes and checkpoints are saved; run the same command again to resume."  # fmt: skip
+INTERRUPTED = "Interrupted. Finished episodes and checkpoints are saved; run the command again to resume."
 UNFINISHED = "The time is over; the training in {} is not finished. Run the same command again to resume."
 
 
@@ -24,10 +24,9 @@ def demo(arguments: Sequence[str]) -> None:
     from real2sim.evaluation.demo import DemoConfig, agreement_lines, rate_table
     from real2sim.evaluation.demo import demo as run_demo
 
-    config = _parse(DemoConfig, "demo", arguments)
-    result = run_demo(config)
-    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n", end="\n\n")
-    print(f"report: {config.out / 'report.html'}")
+    result = run_demo(config := _parse(DemoConfig, "demo", arguments))
+    page = f"report: {config.out / 'report.html'}"
+    print(rate_table(result), result.verdict, agreement_lines(result), page, sep="\n\n")
 
 
 def rollout(arguments: Sequence[str]) -> None:
@@ -62,10 +61,9 @@ def report(arguments: Sequence[str]) -> None:
     from real2sim.evaluation.demo import agreement_lines, rate_table
     from real2sim.evaluation.report_runs import ReportConfig, report_runs
 
-    config = _parse(ReportConfig, "report", arguments)
-    result = report_runs(config)
-    print(rate_table(result), result.verdict, agreement_lines(result), sep="\n\n", end="\n\n")
-    print(f"report: {config.out / 'report.html'}")
+    result = report_runs(config := _parse(ReportConfig, "report", arguments))
+    page = f"report: {config.out / 'report.html'}"
+    print(rate_table(result), result.verdict, agreement_lines(result), page, sep="\n\n")
 
 
 def rank(arguments: Sequence[str]) -> None:
@@ -216,8 +214,8 @@ def metrics(arguments: Sequence[str]) -> None:
     rows = measure(config)
     last = rows[rows["frame"] == rows["frame"].max()] if "frame" in rows else rows
     print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="not measured"))
-    curves = f", {config.out / 'metrics.png'}" if "frame" in rows else ""
-    print(f"\n{'all frames' if curves else 'table'}: {config.out / 'metrics.csv'}{curves}")
+    figure = f", {config.out / 'metrics.png'}" if "frame" in rows else ""
+    print(f"\n{'all frames' if figure else 'table'}: {config.out / 'metrics.csv'}{figure}")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
