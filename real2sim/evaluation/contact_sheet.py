@@ -28,7 +28,7 @@ def write_contact_sheet(path: Path, starts: Mapping[str, Sequence[Start]]) -> No
     scale = min(TILE_HEIGHT / height, WIDEST / width)
     tile = max(1, round(width * scale)), max(1, round(height * scale))
     cell = tile[0] + MARGIN, tile[1] + LINES * LINE + MARGIN
-    columns = max(1, (SHEET_WIDTH - MARGIN) // cell[0])
+    columns = min(max(1, (SHEET_WIDTH - MARGIN) // cell[0]), max(3, max(map(len, starts.values()))))
     rows = {name: -(-len(items) // columns) for name, items in starts.items()}
     total = MARGIN + sum(count * cell[1] + 2 * LINE for count in rows.values())
     sheet = Image.new("RGB", (MARGIN + columns * cell[0], total), PAPER)

@@ -29,6 +29,8 @@ class SamplingOverrides:
     history: Literal["exact", "cached"] | None = None
     """Released weights only: pass over the whole history in each denoising step, or read it from a cache, which is
     several times faster and not quite the same (docs/speed.md)."""
+    context: int | None = None
+    """Released weights only: past frames that the model looks at; fewer are cheaper and drift sooner."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Number format of the network."""
     compile: bool = False
@@ -42,6 +44,8 @@ class SamplingOverrides:
             check_finite("eta", self.eta, 0, 1)
         if self.guidance is not None:
             check_finite("guidance", self.guidance, -100, 100)
+        if self.context is not None:
+            check_whole("context", self.context, 1, 1000)
 
     def __str__(self) -> str:
         """The overrides that are set, for run.json."""

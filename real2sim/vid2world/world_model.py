@@ -106,10 +106,11 @@ class WorldModel(StateConditioning):
 
     def override_sampling(self, sampling: SamplingOverrides) -> None:
         """Apply sampling overrides."""
-        if sampling.history is not None:
-            raise ValueError(
-                "--history is for released weights; the cache of models trained here is exact, leave it out"
-            )
+        for name in ("history", "context"):
+            if getattr(sampling, name) is not None:
+                raise ValueError(
+                    f"--{name} is for released weights; models trained here need none, leave it out"
+                )
         self.config = replace(self.config, **sampling.settings())
         if sampling.precision is not None:
             # The first stage has no weights; its pixels stay exact.

@@ -15,6 +15,7 @@ from torch import Tensor
 from benchmarks import history_and_ranking
 from real2sim.model_folder import read_config
 from real2sim.simulation.suite import Start, SuiteConfig, Task, write_suite
+from real2sim.vid2world.load import SamplingOverrides
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.released.checkpoint import KIND
 from real2sim.vid2world.released.config import Vid2WorldConfig
@@ -304,6 +305,18 @@ def test_only_as_many_first_frames_as_the_history_holds_are_kept(model: Vid2Worl
     past = np.stack([frames(1)] * 6, axis=1)
     state = model.reset(frames(1), [0], past, np.zeros((1, 6, 13), np.float32))
     assert state.latents.shape[2] == model.config.history
+
+
+def test_fewer_past_frames_are_looked_at_if_asked(folder: Path) -> None:
+    model = SamplingOverrides(context=1).applied(Vid2World.from_pretrained(folder, sampler=QUICK))
+    start, chosen_actions = frames(1), actions(1, 3)
+    state = model.reset(start, [1])
+    for action in chosen_actions:
+        _, state = model.step(state, action)
+    # The frame that was drawn last, and as many before it as are looked at.
+    assert state.latents.shape[2] == model.config.history + 1 == 2
+    with pytest.raises(ValueError, match="history must be 1 to"):
+        SamplingOverrides(context=99).applied(model)
 
 
 def test_history_can_be_fed_back_unclamped(folder: Path) -> None:

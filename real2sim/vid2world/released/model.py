@@ -132,7 +132,9 @@ class Vid2World(nn.Module):
 
     def override_sampling(self, sampling: SamplingOverrides) -> None:
         """Apply sampling overrides."""
-        self.config = replace(self.config, sampler=replace(self.config.sampler, **sampling.settings()))
+        history = self.config.history if sampling.context is None else sampling.context
+        sampler = replace(self.config.sampler, **sampling.settings())
+        self.config = replace(self.config, sampler=sampler, history=history)
         if sampling.precision is not None:
             self.to(getattr(torch, sampling.precision))
         if sampling.compile:
