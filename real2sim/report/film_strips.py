@@ -115,7 +115,7 @@ def make_strips(
     words = list(captions) if captions is not None else [""] * len(episodes)
     for (_, row), caption in zip(episodes.iterrows(), words, strict=True):
         try:
-            loaded = frames(str(row["episode"]))
+            loaded = checked_frames(frames(str(row["episode"])), f"episode {row['episode']}")
             image = film_strip(loaded)
         except (FileNotFoundError, KeyError, ValueError) as error:
             missing.append(f"{row['episode']} ({error})")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.policies.rt1.instructions import InstructionTable, add_embedding
 
 
 def test_an_unknown_instruction_lists_the_nearest_known_ones() -> None:
@@ -33,3 +33,13 @@ def test_a_table_survives_as_tensors() -> None:
 def test_a_vector_of_another_length_is_refused() -> None:
     with pytest.raises(ValueError, match="expected 4 finite numbers"):
         InstructionTable({"a": np.zeros(3)}, 4)
+
+
+@pytest.mark.parametrize(("difference", "warned"), [(5e-5, False), (1e-3, True)])
+def test_embeddings_that_differ_by_more_than_rounding_are_told_of(
+    caplog: pytest.LogCaptureFixture, difference: float, warned: bool
+) -> None:
+    vectors = {"open": np.zeros(4, np.float32)}
+    add_embedding(vectors, "open", np.full(4, difference, np.float32))
+    assert bool(caplog.records) == warned
+    assert not vectors["open"].any()

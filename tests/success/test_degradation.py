@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from real2sim.success.degradation import DegradationConfig, degrade, shift
+from real2sim.success.degradation import DegradationConfig, degrade, ghost, shift
 
 
 def clips(count: int = 12) -> torch.Tensor:
@@ -54,3 +54,14 @@ def test_impossible_chances_are_refused() -> None:
         DegradationConfig(probability=1.5)
     with pytest.raises(ValueError, match="negative"):
         DegradationConfig(blur=-1)
+
+
+def test_a_ghost_comes_from_the_frame_before() -> None:
+    """Frames that grow brighter stay between their own brightness and that of the frame before."""
+    levels = torch.tensor([-0.8, -0.3, 0.4, 0.9])
+    frames = levels.view(1, 4, 1, 1, 1).expand(6, 4, 3, 4, 4).contiguous()
+    mixed = ghost(frames, torch.Generator().manual_seed(0)).mean(dim=(2, 3, 4))
+    torch.testing.assert_close(mixed[:, 0], levels[:1].expand(6))
+    assert (mixed[:, 1:] <= levels[1:] + 1e-6).all()
+    assert (mixed[:, 1:] >= levels[:-1] - 1e-6).all()
+    assert (mixed[:, 1:] < levels[1:] - 1e-3).any()

@@ -65,3 +65,10 @@ def test_no_frame_is_cropped_and_one_side_fills_the_picture(height: int, width: 
     content = content_size((height, width), (320, 512))
     assert content[0] <= 320 and content[1] <= 512
     assert content[0] == 320 or content[1] == 512
+
+
+def test_sizes_are_cut_and_grey_levels_are_rounded() -> None:
+    """320 / 255 x 320 columns are 401.57; the published code cuts the fraction off."""
+    assert content_size((255, 320), (320, 512)) == (320, 401)
+    pixels = torch.full((1, 3, 320, 512), 100.6 / 127.5 - 1)
+    assert (pixels_to_frames(pixels, (256, 320)) == 101).all()

@@ -336,3 +336,19 @@ def test_cost_of_a_frame_counts_passes_over_single_frames() -> None:
     assert Sampler(tiny_unet(), exact).frame_passes(past=15) == 2 * 50 * 16
     assert Sampler(tiny_unet(), cached).frame_passes(past=15) == 2 * (5 * 16 + 45)
     assert Sampler(tiny_unet(), dataclasses.replace(cached, guidance=1)).frame_passes(past=15) == 125
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_the_last_frames_of_a_window_see_their_own_image_tokens(frames: int) -> None:
+    """With a cached history only the newest frame is passed; its tokens are the last ones, not the first."""
+    unet = tiny_unet()
+    total, each = 4, unet.config.image_tokens_per_frame
+    owner = torch.arange(total).repeat_interleave(each)
+    text = torch.full((unet.config.text_tokens,), -1)
+    context = torch.cat([text, owner]).view(1, -1, 1).float()
+    sampler = Sampler(unet, SamplerConfig(steps=1, context_form="own"))
+    chosen, own = sampler._tokens(context, total, frames)
+    assert own is True
+    assert chosen is not None
+    image = chosen[0, unet.config.text_tokens :, 0].tolist()
+    assert image == [frame for frame in range(total - frames, total) for _ in range(each)]
