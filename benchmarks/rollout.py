@@ -32,7 +32,7 @@ from benchmarks.windowed import Windowed
 from real2sim.actions import WIDTH
 from real2sim.files import write_text
 from real2sim.simulation.suite import Suite, load_suite
-from real2sim.vid2world.load import MODEL, SamplingOverrides, load_model
+from real2sim.vid2world.load import MODEL, SamplingOverrides, knows_state, load_model
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.worlds import model_folder
 
@@ -101,6 +101,16 @@ class Scenes:
         rows, columns = (np.arange(self.size) * length // self.size for length in frames.shape[1:3])
         return frames[:, rows][:, :, columns]
 
+    def begun(self, model: Any, lanes: int) -> Any:
+        """A model's state at the start frames."""
+        given: list[Any] = [self.frames(lanes), list(range(lanes))]
+        if knows_state(model):
+            starts = [self.starts[lane % len(self.starts)].measured for lane in range(lanes)]
+            given.append(
+                np.array([[start[name] for name in model.state_names] for start in starts], np.float32)
+            )
+        return model.reset(*given)
+
     def actions(self, lanes: int) -> np.ndarray:
         """The same actions float32 (b 13) for every step."""
         robot, rng = self.suite.robot, np.random.default_rng(0)
@@ -111,7 +121,7 @@ class Scenes:
 
 def after_history(model: Any, scenes: Scenes, lanes: int) -> Any:
     """A state with ``HISTORY`` frames in it."""
-    state = model.reset(scenes.frames(lanes), list(range(lanes)))
+    state = scenes.begun(model, lanes)
     for _ in range(HISTORY - 1):
         _, state = model.step(state, scenes.actions(lanes))
     return state

@@ -49,8 +49,9 @@ class ScoreRow(TypedDict):
     """One verdict of a judge."""
 
     episode: Name
-    success: bool
-    probability: Annotated[float, Ge(0), Le(1)]
+    success: bool | None
+    """None where the judge gives no verdict."""
+    probability: Annotated[float, Ge(0), Le(1)] | None
     judge: NotRequired[Name]
     judge_digest: NotRequired[str]
 

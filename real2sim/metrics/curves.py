@@ -19,6 +19,8 @@ LABELS = {
     "fid": "FID",
     "fvd": "FVD",
     "action_following": "action following",
+    "static_error": "error of static pixels, grey levels",
+    "edge_sharpness": "sharpness of moving parts, drawn / recorded",
 }
 RESAMPLES = 2000
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.vid2world.copy_gate import copy_unchanged
+from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.pose_map import PoseMap
 from real2sim.vid2world.state_head import StateHead
 from real2sim.vid2world.world_model_config import WorldModelConfig
@@ -16,6 +17,7 @@ class StateConditioning(nn.Module):
     """Prediction of states, their pose map, and the copy gate; each is there if the configuration has it."""
 
     config: WorldModelConfig
+    first_stage: PixelPatches
 
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
@@ -27,6 +29,12 @@ class StateConditioning(nn.Module):
                 self.pose_map = PoseMap(
                     config.state.pose_map, config.state.names, config.height, config.width
                 )
+
+    @property
+    def other_modules(self) -> dict[str, nn.Module]:
+        """What besides the U-Net has weights or was fitted to data, by name."""
+        modules: dict[str, nn.Module] = {"first_stage": self.first_stage}
+        return modules if self.state_head is None else modules | {"state_head": self.state_head}
 
     @property
     def state_names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from real2sim.model_folder import (
     WEIGHTS_FILE,
@@ -111,18 +111,18 @@ class WorldModel(StateConditioning):
                 raise ValueError(
                     f"--{name} is for released weights; models trained here need none, leave it out"
                 )
-        self.config = replace(self.config, **sampling.settings())
+        settings = sampling.settings()
+        if settings and self.config.draws_from == "state":
+            raise ValueError(
+                f"--{next(iter(settings))} is for world models that denoise; this one draws a frame from its state "
+                "in one pass, leave it out"
+            )
+        self.config = replace(self.config, **settings)
         if sampling.precision is not None:
             # The first stage has no weights; its pixels stay exact.
             self.unet.to(getattr(torch, sampling.precision))
         if sampling.compile:
             self.unet.compile_passes()
-
-    @property
-    def other_modules(self) -> dict[str, nn.Module]:
-        """What besides the U-Net has weights or was fitted to data, by name."""
-        modules: dict[str, nn.Module] = {"first_stage": self.first_stage}
-        return modules if self.state_head is None else modules | {"state_head": self.state_head}
 
     def robot_state(self, state: WorldState) -> np.ndarray:
         """The state of the robot at the newest frames, float32 (b numbers), in the order of ``state_names``."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.folder_lock import folder_lock
+from real2sim.episodes.rows import read_scores
 from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder, file_name, load_run
 from real2sim.episodes.sound import unsound_episodes
 
@@ -314,3 +315,9 @@ def test_any_text_becomes_a_harmless_file_name(text: str) -> None:
     assert name
     assert not name.startswith(".")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def test_a_row_of_a_judge_that_gives_no_verdict_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "scores-classifier.jsonl"
+    path.write_text('{"episode": "a", "success": null, "probability": null, "judge": "classifier"}\n')
+    assert [row["success"] for row in read_scores(path)] == [None]

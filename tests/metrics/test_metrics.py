@@ -314,7 +314,7 @@ def test_models_that_know_a_robots_state_are_given_the_recorded_one(tmp_path: Pa
         data=data,
         model=tmp_path / "model",
         out=tmp_path / "out",
-        metrics=("psnr", "action_following"),
+        metrics=("psnr", "action_following", "static_error", "edge_sharpness"),
         predictions=("autoregressive", "single_step"),
         horizon=3,
     )

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from real2sim.training.optimisation import Optimisation
+from real2sim.vid2world.load import SamplingOverrides
 from real2sim.vid2world.training.diffusion_forcing import ForcingConfig
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
 from real2sim.vid2world.training.train_states import StateTrainingConfig
@@ -192,3 +193,9 @@ def test_a_new_model_can_be_like_a_folder(tmp_path: Path) -> None:
         folder = train_world_model(config)
         assert folder is not None
         assert WorldModel.from_folder(folder).config == model_config("state")
+
+
+def test_settings_of_denoising_are_refused_by_a_model_that_does_not_denoise() -> None:
+    with pytest.raises(ValueError, match="--steps is for world models that denoise"):
+        SamplingOverrides(steps=4).applied(made(model_config("state")))
+    assert SamplingOverrides(steps=4).applied(made(model_config("frames"))).config.steps == 4
