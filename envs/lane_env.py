@@ -64,6 +64,7 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         self.num_envs = num_envs
         self.render_mode = render_mode
         self._robot, self._normalized = suite.robot, normalized_actions
+        self.robot = suite.robot
         self.metadata = {**self.metadata, "render_fps": self._robot.frame_hz}
         self.single_observation_space = observation_space(self._robot)
         self.single_action_space = action_space(self._robot, normalized_actions)

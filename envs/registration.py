@@ -40,6 +40,10 @@ def register_envs() -> None:
             if suite in PHYSICS:
                 _register(f"real2sim/Physics{name}-v0", PHYSICS_ENV, {"suite": suite, "task": task}, limit)
     _register("real2sim/WorldModel-v0", WORLD_MODEL, {}, None)
+    if "real2sim/KeyboardMouse-v0" not in gymnasium_ids.registry:
+        gymnasium_ids.register(
+            id="real2sim/KeyboardMouse-v0", entry_point="real2sim.envs.keyboard_mouse_env:KeyboardMouseEnv"
+        )
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_one_thread)

@@ -26,6 +26,7 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
         self.metadata = {**self.metadata, "render_fps": lanes.metadata["render_fps"]}
         self.observation_space = lanes.single_observation_space
         self.action_space = lanes.single_action_space
+        self.robot = lanes.robot
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

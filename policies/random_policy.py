@@ -13,6 +13,8 @@ from real2sim.robot import Robot
 class RandomPolicy:
     """Uniform actions inside the robot's bounds; never asks to end the episode.
 
+    A binary number is 0 or 1 with equal chance, one number of each one-hot group is 1.
+
     Each lane has its own stream: lane i of the first reset draws from (seed, 0, i), of the second from
     (seed, 1, i).  `seed` replaces this by one seed per episode.
     """
@@ -49,9 +51,19 @@ class RandomPolicy:
         shape = (robot.actions_per_frame, robot.action_width)
         drawn = [stream.uniform(robot.low, robot.high, shape) for stream in self._streams]
         actions = np.array(drawn, dtype=np.float32).reshape(-1, *shape)
+        if robot.binary.any():
+            actions = self._pressed(actions)
         if robot.terminate is not None:
             places = [robot.action_names.index(name) for name in robot.terminate]
             # The second place of a one-hot choice goes on (RT-1's moves the arm); a single number ends above 0.5.
             goes_on = np.eye(len(places), dtype=np.float32)[1] if len(places) > 1 else np.zeros(1, np.float32)
             actions[..., places] = np.clip(goes_on, robot.low[places], robot.high[places])
         return robot.recorded(actions)
+
+    def _pressed(self, actions: np.ndarray) -> np.ndarray:
+        """Actions (lanes K n) whose binary numbers, uniform from 0 to 1, are rounded; the largest of a group is 1."""
+        robot = self._robot
+        rounded = np.where(robot.binary, actions >= 0.5, actions).astype(np.float32)
+        for places in robot.one_hot_places:
+            rounded[..., places] = np.eye(len(places), dtype=np.float32)[actions[..., places].argmax(axis=-1)]
+        return rounded

@@ -18,65 +18,11 @@ import numpy as np
 
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
+from real2sim.robot_parts import ActionNumber, Camera, StateNumber
 
 ROBOT_FILE = "robot.json"
 
 StateSource = Literal["action", "model"]
-
-
-@dataclass(frozen=True)
-class ActionNumber:
-    """One number of an action."""
-
-    name: str
-    """As in the dataset, e.g. ``"shoulder_pan.pos"`` or ``"world_vector.x"``."""
-    low: float = -1.0
-    """Smallest value that is allowed."""
-    high: float = 1.0
-    """Largest value that is allowed."""
-    unit: str = ""
-    """E.g. ``"deg"``, ``"rad"``, ``"m"``; empty for numbers without one."""
-    used: bool = True
-    """False for a number that the layout has and this robot ignores; the world is given 0 there."""
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("an action number has no name; give each one the name it has in the dataset")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(
-                f"action number {self.name!r} has the bounds {self.low} to {self.high}; expected two finite "
-                "numbers, the smaller one first"
-            )
-
-
-@dataclass(frozen=True)
-class StateNumber:
-    """One number of the proprioceptive state."""
-
-    name: str
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("a state number has no name; give each one the name it has in the dataset")
-
-
-@dataclass(frozen=True)
-class Camera:
-    """One camera; its frames are a tile of the canvas."""
-
-    name: str
-    height: int
-    width: int
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ValueError("a camera has no name; give each one the name it has in the dataset")
-        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
-            raise ValueError(
-                f"camera {self.name!r} has frames of {self.height} x {self.width} pixels; "
-                "expected sides between 1 and 4096"
-            )
 
 
 @dataclass(frozen=True)
@@ -88,6 +34,8 @@ class Robot:
     """The numbers of one action, in order."""
     action_kind: Literal["absolute", "delta"] = "delta"
     """Targets, or changes of what the robot does now."""
+    one_hot: tuple[tuple[str, ...], ...] = ()
+    """Groups of binary numbers of which exactly one is 1, such as the steps of a mouse along one axis."""
     terminate: tuple[str, ...] | None = None
     """Names of the action numbers by which a policy ends an episode: one number (above 0.5 ends it), or a one-hot
     choice whose first place ends it.  None for robots whose policies do not end episodes."""
@@ -123,6 +71,7 @@ class Robot:
                 raise ValueError(
                     f"robot {self.name!r} has two {what}s called {twice[0]!r}; names must differ"
                 )
+        self._check_one_hot()
         missing = [name for name in self.terminate or () if name not in self.action_names]
         if missing:
             raise ValueError(
@@ -163,6 +112,29 @@ class Robot:
                         if unknown
                         else ", its actions are deltas"
                     )
+                )
+
+    def _check_one_hot(self) -> None:
+        numbers = {number.name: number for number in self.action}
+        seen: set[str] = set()
+        for group in self.one_hot:
+            for name in group:
+                if name not in numbers or not numbers[name].binary or name in seen:
+                    why = "is in two groups" if name in seen else "is no binary action number"
+                    raise ValueError(
+                        f"robot {self.name!r}: one_hot names {name!r}, which {why}; expected each binary number in at "
+                        "most one group"
+                    )
+                seen.add(name)
+            if len(group) < 2:
+                raise ValueError(
+                    f"robot {self.name!r}: a one_hot group has {len(group)} number, expected at least 2"
+                )
+        for number in self.action:
+            if number.binary and (number.low, number.high) != (0, 1):
+                raise ValueError(
+                    f"robot {self.name!r}: binary action number {number.name!r} has the bounds {number.low} to "
+                    f"{number.high}, expected 0 to 1"
                 )
 
     @property
@@ -210,6 +182,18 @@ class Robot:
     def used(self) -> np.ndarray:
         """Which action numbers the robot obeys, bool (n,)."""
         return np.array([number.used for number in self.action])
+
+    @cached_property
+    def binary(self) -> np.ndarray:
+        """Which action numbers are 0 or 1, bool (n,)."""
+        return np.array([number.binary for number in self.action])
+
+    @cached_property
+    def one_hot_places(self) -> tuple[np.ndarray, ...]:
+        """Places in the action of each one-hot group, int (g,)."""
+        return tuple(
+            np.array([self.action_names.index(name) for name in group], dtype=int) for group in self.one_hot
+        )
 
     @property
     def canvas_size(self) -> tuple[int, int]:

@@ -30,7 +30,7 @@ def differences(first: Robot, second: Robot) -> list[tuple[str, str, str]]:
             if a.unit != b.unit:
                 found.append((f"the unit of action {a.name!r} is", repr(a.unit), repr(b.unit)))
                 break
-    for what in ("action_kind", "terminate", "control_hz", "actions_per_frame"):
+    for what in ("action_kind", "one_hot", "terminate", "control_hz", "actions_per_frame"):
         a, b = getattr(first, what), getattr(second, what)
         if a != b:
             found.append((f"{what} is", repr(a), repr(b)))

@@ -36,10 +36,35 @@ class ModelWorld:
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> Any:
         """A state that stands at the start frames."""
         frames, numbers = np.stack([start.frame for start in starts]), [int(seed) for seed in seeds]
+        if any(start.past is not None for start in starts):
+            return self._model.reset(frames, numbers, **self._past(starts))
         if not knows_state(self._model):
             return self._model.reset(frames, numbers)
         states = [self._start_state(start, self._model.state_names) for start in starts]
         return self._model.reset(frames, numbers, np.stack(states))
+
+    def _past(self, starts: Sequence[Start]) -> dict[str, np.ndarray]:
+        """Frames before the starts and what the model is given as the actions between them."""
+        if knows_state(self._model):
+            raise ValueError(
+                "this world model needs the robot's state at every frame, and a suite's past frames have none; use "
+                "starts without past frames, or a world model without state"
+            )
+        past, actions = [], []
+        for start in starts:
+            if (
+                start.past is None
+                or start.past_actions is None
+                or len(start.past) != len(_past_frames(starts[0]))
+            ):
+                raise ValueError(
+                    f"start {start.id!r} has another number of past frames than {starts[0].id!r}; starts that are "
+                    "drawn together need the same number"
+                )
+            given = start.past_actions.reshape(len(start.past), self._robot.actions_per_frame, -1)
+            past.append(start.past)
+            actions.append(self._robot.world_actions(given))
+        return {"past": np.stack(past), "past_actions": np.stack(actions).astype(np.float32)}
 
     def _start_state(self, start: Start, names: Sequence[str]) -> np.ndarray:
         """The numbers that the model asks for at a start, by name (m,)."""
@@ -69,6 +94,10 @@ class ModelWorld:
     def outcomes(self, state: Any) -> None:
         """None: a judge decides the outcomes of a world model."""
         return None
+
+
+def _past_frames(start: Start) -> np.ndarray:
+    return np.empty(0) if start.past is None else start.past
 
 
 def open_world(

@@ -86,6 +86,10 @@ def test_bounds_and_the_name_may_differ():
         ({"actions_per_frame": 0}, "actions_per_frame is 0"),
         ({"world_action": "sum"}, "sum of absolute targets"),
         ({"state_from": None}, "a state needs a source"),
+        (
+            {"one_hot": (("gripper.pos", "wrist_roll.pos"),)},
+            "one_hot names 'gripper.pos', which is no binary",
+        ),
         ({"terminate": ("done",)}, "terminate names 'done'"),
         ({"action_kind": "delta"}, "needs absolute targets"),
     ],

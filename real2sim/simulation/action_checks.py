@@ -61,4 +61,26 @@ def check_actions(
             f"policy {policy!r}, lane {lane}, step {step}{which}: {robot.action_names[index]} is "
             f"{found[lane, place, index]:g}, allowed is {low[index]:g} to {high[index]:g}"
         )
-    return np.clip(found, low, high)
+    found = np.clip(found, low, high)
+    if robot.binary.any():
+        _check_binary(found, robot, f"policy {policy!r}", step)
+    return found
+
+
+def _check_binary(actions: np.ndarray, robot: Robot, who: str, step: int) -> None:
+    """Raise a ValueError unless binary numbers of actions (b K n) are 0 or 1 and one-hot groups hold one 1."""
+    wrong = robot.binary & (actions != 0) & (actions != 1)
+    if wrong.any():
+        lane, place, index = (int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(
+            f"{who}, lane {lane}, step {step}: {robot.action_names[index]} is {actions[lane, place, index]:g}, "
+            "expected 0 or 1"
+        )
+    for places in robot.one_hot_places:
+        chosen = actions[..., places].sum(axis=-1)
+        if (chosen != 1).any():
+            lane, place = (int(i) for i in np.argwhere(chosen != 1)[0])
+            raise ValueError(
+                f"{who}, lane {lane}, step {step}: {chosen[lane, place]:g} of {robot.action_names[places[0]]} … "
+                f"{robot.action_names[places[-1]]} are 1, expected exactly one"
+            )

@@ -18,6 +18,7 @@ from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
 from real2sim.robot import ROBOT_FILE, Robot, read_robot
+from real2sim.simulation.past_frames import past_arrays, past_frames
 from real2sim.wording import did_you_mean
 
 SUITE_FILE = "suite.json"
@@ -101,6 +102,10 @@ class Start:
     """State of the robot, and of what it moves, at the first frame: number by name, as in datasets."""
     instruction: str = ""
     """What the robot is told in this episode; the task's instruction if it is empty."""
+    past: np.ndarray | None = None
+    """Frames before the first one that world models also begin from, uint8 (p h w 3), oldest first."""
+    past_actions: np.ndarray | None = None
+    """What led from each past frame to the next, float32 (p n), or (p K n) for K actions per frame."""
 
     def __post_init__(self) -> None:
         if not self.instruction:
@@ -163,6 +168,9 @@ class Suite:
         ids, frames, states, robot_states = self._starts_of(self.task(task))
         measured = self._measured(task, len(ids))
         told = self._start_arrays.get(f"{task}/instructions")
+        past, past_actions = past_frames(
+            self._start_arrays, task, len(ids), self.robot, self.folder / STARTS_FILE
+        )
         wanted = len(ids) if count is None else count
         if not 1 <= wanted <= len(ids):
             raise ValueError(
@@ -177,6 +185,8 @@ class Suite:
                 None if robot_states is None else robot_states[i],
                 measured[i],
                 "" if told is None else str(told[i]),
+                None if past is None else past[i],
+                None if past_actions is None else past_actions[i],
             )
             for i in range(wanted)
         ]
@@ -307,6 +317,7 @@ def write_suite(
             arrays[f"{task}/instructions"] = np.array([start.instruction for start in items])
         if all(start.robot_state is not None for start in items):
             arrays[f"{task}/robot_states"] = np.stack([start.robot_state for start in items])  # type: ignore[misc]
+        arrays |= past_arrays(task, items)
         if all(start.measured for start in items):
             names = list(items[0].measured)
             arrays["measured_names"] = np.array(names)

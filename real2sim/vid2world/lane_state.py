@@ -64,3 +64,19 @@ class LaneState:
                 f"actions of lane {bad[0]} at frame {self.frames[bad[0]]} are not finite or beyond "
                 f"{LARGEST_ACTION:g}; check the policy"
             )
+
+
+@dataclass(frozen=True)
+class WorldState(LaneState):
+    """What a world model remembers of its lanes; made by ``reset`` and ``step``, never changed."""
+
+    cache: FrameCache | None
+    """What the frames before the newest one left behind; None where frames are drawn from states."""
+    newest: Tensor
+    """Latent of the newest frame (b c 1 h w); it enters the cache in the pass that begins the next one."""
+    newest_actions: Tensor
+    """Scaled action that led to it (b 1 n); zeros for the start frame."""
+    condition: Tensor
+    """Latent of each lane's start frame (b c 1 h w)."""
+    robot: Tensor | None = None
+    """State of the robot at the newest frame (b numbers), in the dataset's units; None where the model has none."""

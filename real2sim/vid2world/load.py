@@ -76,8 +76,16 @@ class LoadedWorldModel(Protocol):
     def frame_passes_per_frame(self) -> int:
         """Passes of the network over one frame that one new frame costs."""
 
-    def reset(self, frames: np.ndarray, seeds: Sequence[int]) -> Any:
-        """A `real2sim.simulation.contracts.State` of lanes that stand at start frames uint8 (b h w 3)."""
+    def reset(
+        self,
+        frames: np.ndarray,
+        seeds: Sequence[int],
+        *,
+        past: np.ndarray | None = None,
+        past_actions: np.ndarray | None = None,
+    ) -> Any:
+        """A `real2sim.simulation.contracts.State` of lanes that stand at start frames uint8 (b h w 3), after frames
+        ``past`` (b p h w 3) and the actions (b p w) between them where there are some."""
 
     def step(self, state: Any, actions: np.ndarray) -> tuple[np.ndarray, Any]:
         """The next frames uint8 (b h w 3) after actions float32 (b w), and the state with them in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from real2sim.model_folder import (
 )
 from real2sim.robot import Robot, robot_text
 from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
-from real2sim.vid2world.lane_state import LaneState
+from real2sim.vid2world.first_frames import after_past
+from real2sim.vid2world.lane_state import WorldState
 from real2sim.vid2world.network.frame_cache import FrameCache
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
@@ -36,22 +37,6 @@ if TYPE_CHECKING:
     from real2sim.vid2world.load import SamplingOverrides
 
 KIND = "world_model"
-
-
-@dataclass(frozen=True)
-class WorldState(LaneState):
-    """What a world model remembers of its lanes; made by ``reset`` and ``step``, never changed."""
-
-    cache: FrameCache | None
-    """What the frames before the newest one left behind; None where frames are drawn from states."""
-    newest: Tensor
-    """Latent of the newest frame (b c 1 h w); it enters the cache in the pass that begins the next one."""
-    newest_actions: Tensor
-    """Scaled action that led to it (b 1 n); zeros for the start frame."""
-    condition: Tensor
-    """Latent of each lane's start frame (b c 1 h w)."""
-    robot: Tensor | None = None
-    """State of the robot at the newest frame (b numbers), in the dataset's units; None where the model has none."""
 
 
 class WorldModel(StateConditioning):
@@ -143,11 +128,25 @@ class WorldModel(StateConditioning):
         return actions * self.action_scale
 
     @torch.inference_mode()
-    def reset(self, frames: np.ndarray, seeds: Sequence[int], states: np.ndarray | None = None) -> WorldState:
+    def reset(
+        self,
+        frames: np.ndarray,
+        seeds: Sequence[int],
+        states: np.ndarray | None = None,
+        *,
+        past: np.ndarray | None = None,
+        past_actions: np.ndarray | None = None,
+    ) -> WorldState:
         """Lanes that stand at their start frames, uint8 (b h w 3), one noise seed each, and the robot's ``states``
-        (b numbers) there if the model knows of them."""
+        (b numbers) there if the model knows of them.
+
+        ``past`` uint8 (b p h w 3) are the frames before, oldest first, and ``past_actions`` (b p n) what led from each
+        to the next; only models without a robot state begin from them.
+        """
         if not len(frames):
             raise ValueError("there are no start frames; a world model needs at least one lane")
+        if past is not None and past_actions is not None and past.shape[1]:
+            return after_past(self, frames, seeds, past, past_actions)
         expected = (self.config.height, self.config.width, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
             raise ValueError(
@@ -221,7 +220,7 @@ class WorldModel(StateConditioning):
         clean = x
         if config.guidance != 1:
             # The branches of guidance read one history, so it is written before they part.
-            cache = self._predict(
+            cache = self.predict(
                 past, at_history, state.newest_actions, condition, cache, remember=1, robot=then
             )[1]
         for draw, step in enumerate(reversed(range(len(table)))):
@@ -234,12 +233,12 @@ class WorldModel(StateConditioning):
                     torch.cat([past, x], dim=2),
                     torch.cat([state.newest_actions, scaled_actions], dim=1),
                 )
-                found, cache = self._predict(
+                found, cache = self.predict(
                     both, at_history + level, actions, condition, cache, remember=1, robot=both_states
                 )
                 prediction = found[:, :, 1:]
             else:
-                prediction, _ = self._predict(x, level, scaled_actions, condition, cache, robot=now)
+                prediction, _ = self.predict(x, level, scaled_actions, condition, cache, robot=now)
             prediction, _ = self.gated(prediction, condition)
             fresh = self.noise(state.seeds, state.frames, draw + 1) if config.eta > 0 else None
             clean, x = self.denoised(x, prediction, step, fresh)
@@ -260,7 +259,7 @@ class WorldModel(StateConditioning):
         noise = noise_in(x, clean, table.alphas[step])
         return clean, mix(clean, noise, table.alphas_next[step], sigma=table.sigmas[step], fresh=fresh)
 
-    def _predict(
+    def predict(
         self,
         x: Tensor,
         levels: Sequence[int],
@@ -299,7 +298,7 @@ class WorldModel(StateConditioning):
         known[len(x) :] = 0
         branches = cache.repeat(2)
         states = None if robot is None else twice(robot)
-        both, _ = self._predict(
+        both, _ = self.predict(
             twice(x), level, twice(scaled_actions), twice(condition), branches, known=known, robot=states
         )
         conditional, unconditional = both.chunk(2)

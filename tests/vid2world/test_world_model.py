@@ -166,3 +166,28 @@ def test_the_last_level_is_pure_noise_and_drawing_begins_there() -> None:
         assert len(steps) == count
         assert steps[-1] == 999
         assert steps == sorted(set(steps))
+
+
+def test_several_first_frames_are_the_past_that_drawing_them_would_have_left(
+    model: WorldModel, frames: np.ndarray
+) -> None:
+    actions, seeds = some_actions(len(frames), 4), list(range(len(frames)))
+    state = model.reset(frames, seeds)
+    seen = [frames]
+    for step in range(3):
+        drawn, state = model.step(state, actions[step])
+        seen.append(drawn)
+    begun = model.reset(
+        seen[3], seeds, past=np.stack(seen[:3], axis=1), past_actions=actions[:3].swapaxes(0, 1)
+    )
+    assert begun.frames == state.frames
+    torch.testing.assert_close(begun.newest_actions, state.newest_actions)
+    # Drawn frames are rounded to grey levels before they are given as past.
+    expected, found = model.step(state, actions[3])[0], model.step(begun, actions[3])[0]
+    assert np.abs(expected.astype(int) - found).mean() < 2
+    other = model.reset(
+        seen[3], seeds, past=255 - np.stack(seen[:3], axis=1), past_actions=actions[:3].swapaxes(0, 1)
+    )
+    assert not np.array_equal(model.step(other, actions[3])[0], found)
+    with pytest.raises(ValueError, match="expected one action"):
+        model.reset(seen[3], seeds, past=np.stack(seen[:3], axis=1), past_actions=actions[:2].swapaxes(0, 1))
