@@ -18,7 +18,8 @@ from real2sim.checks import check_seed, check_whole
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
 from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.lanes import Lanes
-from real2sim.simulation.suite import MOST_STEPS, Start, Suite
+from real2sim.simulation.suite import Start, Suite
+from real2sim.simulation.suite_config import MOST_STEPS
 from real2sim.wording import did_you_mean
 
 OPTIONS = ("task", "start", "episode_seed", "reset_mask")
