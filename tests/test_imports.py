@@ -16,6 +16,7 @@ GROUND = (
     "strict",
     "failures",
     "model_folder",
+    "robot_parts",
     "robot",
     "robot_match",
     "built_in",
