@@ -86,6 +86,14 @@ def test_a_perfect_simulators_gap_is_that_of_its_own_episodes():
     assert unlimited.mae_points == pytest.approx(100 * math.sqrt(2 / math.pi * 0.25 / 10_000), rel=0.05)
 
 
+def test_a_perfect_simulators_real_trials_are_drawn_without_bias():
+    # 400 cells of 5 of 5: the mean of |trials / 5 - truth| over the posterior Beta(5.5, 0.5) and five new trials.
+    grid = stats.beta(5.5, 0.5).ppf((np.arange(20_000) + 0.5) / 20_000)
+    expected = sum((stats.binom.pmf(j, 5, grid) * np.abs(j / 5 - grid)).mean() for j in range(6))
+    found = noise_ceiling(np.full(400, 5.0), np.full(400, 5.0))
+    assert found.mae_points == pytest.approx(100 * expected, rel=0.03)
+
+
 def test_a_perfect_simulators_correlation_is_the_attenuated_one():
     # Reliability of a side: var(p) / (var(p) + mean p (1 - p) / n).
     rate = np.linspace(0.02, 0.98, 200)
