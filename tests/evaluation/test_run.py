@@ -164,7 +164,7 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_is_finished(tiny_suite: Path, tmp_pa
     _, said = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "Traceback" not in said
-    assert "run the same command again to resume" in said
+    assert "run the command again to resume" in said
     assert len(real2sim.load_run(tmp_path / "run")) >= 1
 
 
