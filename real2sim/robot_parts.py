@@ -18,10 +18,10 @@ class ActionNumber:
     """Largest value that is allowed."""
     unit: str = ""
     """E.g. ``"deg"``, ``"rad"``, ``"m"``; empty for numbers without one."""
-    binary: bool = False
-    """True for a number that is 0 or 1, such as a key that is held."""
     used: bool = True
     """False for a number that the layout has and this robot ignores; the world is given 0 there."""
+    binary: bool = False
+    """True for a number that is 0 or 1, such as a key that is held."""
 
     def __post_init__(self) -> None:
         if not self.name:

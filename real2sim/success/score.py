@@ -18,6 +18,9 @@ from real2sim.success.judge import Judge
 
 logger = logging.getLogger(__name__)
 
+FIELDS = ("episode", "judge", "success", "probability", "judge_digest")
+"""Of a score, in the order in which they are written."""
+
 
 def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bool = True) -> Path:
     """Judge the episodes of a run that have no score by this judge yet; returns the score file.
@@ -107,4 +110,6 @@ def _earlier(target: Path, digest: str, episodes: set[str]) -> dict[str, dict[st
 
 
 def _write(target: Path, scores: dict[str, dict[str, Any]]) -> None:
-    write_text(target, "".join(json.dumps(scores[episode]) + "\n" for episode in sorted(scores)))
+    # Rows that were read come back in another order of fields than new ones.
+    rows = [{name: scores[episode][name] for name in FIELDS} for episode in sorted(scores)]
+    write_text(target, "".join(json.dumps(row) + "\n" for row in rows))

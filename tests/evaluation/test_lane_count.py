@@ -61,7 +61,7 @@ def test_as_many_lanes_as_fit_below_the_reserve(
 def test_a_limit_below_one_lane_is_one_sentence(tiny_suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = Weighed(base=1e8, each=1e7)
     monkeypatch.setattr(lane_count, "peak_memory", world.peak)
-    with pytest.raises(ValueError, match=r"one lane needs 0\.11 GB and 0\.10 GB may be used"):
+    with pytest.raises(ValueError, match=r"one lane needs 0\.11 GB and 0\.10 GB are allowed"):
         fitting_lanes(world, Suite.from_folder(tiny_suite), limit=0.1)
 
 
