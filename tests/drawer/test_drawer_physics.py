@@ -100,7 +100,8 @@ def test_every_kind_of_controller_is_drawn(mix: str) -> None:
     shares = MIXES[mix]
     assert sum(shares.values()) == pytest.approx(1.0)
     kinds = {draw_controller("open_drawer", shares, np.random.default_rng(seed))[0] for seed in range(400)}
-    assert kinds == set(shares)
+    # A mix of mixes names its parts "broad/expert"; an episode keeps the controller's own name.
+    assert kinds == {name.split("/")[-1] for name in shares}
 
 
 @pytest.mark.physics

@@ -246,6 +246,7 @@ def test_models_that_draw_whole_windows_are_measured_so_too(
             return np.repeat(frames[:, None], actions.shape[1], axis=1)
 
     monkeypatch.setattr("real2sim.metrics.measure.load_model", lambda folder, device: Whole())
+    monkeypatch.setattr("real2sim.metrics.measure.check_model_robot", lambda *sides: None)
     config = MetricsConfig(
         recorded,
         tmp_path / "out",
@@ -266,6 +267,7 @@ def test_only_the_predictions_that_are_asked_for_are_drawn(
 ) -> None:
     model = Counter()
     monkeypatch.setattr("real2sim.metrics.measure.load_model", lambda folder, device: model)
+    monkeypatch.setattr("real2sim.metrics.measure.check_model_robot", lambda *sides: None)
     rows = measure(MetricsConfig(recorded, tmp_path / "out", model=tmp_path, metrics=("psnr",), horizon=3))
     assert set(rows["prediction"]) == {"autoregressive", "still"}
     assert model.resets == 1

@@ -350,7 +350,7 @@ def test_the_unconditional_branch_keeps_four_of_five_actions_when_frames_are_dra
         (lambda m: m.step(m.reset(frames(1), [0]), np.zeros((1, 7), np.float32)), "expects (1, 13)"),
         (
             lambda m: m.step(m.reset(frames(1), [0]), np.full((1, 13), np.nan, np.float32)),
-            "lane 0 at frame 1 is not finite",
+            "actions of lane 0 at frame 1 are not finite",
         ),
     ],
 )

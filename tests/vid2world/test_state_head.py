@@ -96,7 +96,8 @@ def test_names_of_a_state_may_stand_in_robot_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing says what the numbers of the state are"):
         read_transitions([tmp_path / "data"], NAMES)
     numbers = tuple(StateNumber(name) for name in NAMES)
-    Robot("cart", (ActionNumber("move"),), state=numbers, state_from="model").save(tmp_path / "data")
+    moves = tuple(ActionNumber(f"move.{i}") for i in range(rows["action"].shape[1]))
+    Robot("cart", moves, state=numbers, state_from="model").save(tmp_path / "data")
     np.testing.assert_array_equal(
         read_transitions([tmp_path / "data"], ("size",))[0][0, :, 0], rows["state"][:, 2]
     )

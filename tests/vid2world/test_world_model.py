@@ -130,7 +130,7 @@ def test_first_stage_gives_back_what_it_was_given(model: WorldModel, frames: np.
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.full((3, WIDTH), np.nan, np.float32), "lane 0 at frame 1 is not finite"),
+        (np.full((3, WIDTH), np.nan, np.float32), "actions of lane 0 at frame 1 are not finite"),
         (np.zeros((3, 7), np.float32), r"\(3, 7\), expected \(3, 13\)"),
         (np.zeros((2, WIDTH), np.float32), r"expected \(3, 13\)"),
     ],

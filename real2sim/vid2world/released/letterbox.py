@@ -16,8 +16,7 @@ def content_size(frame_size: tuple[int, int], model_size: tuple[int, int]) -> tu
     the other side does not fit then, it becomes the model's other side and bars stand above and below: the game's
     150 x 280 become 275 x 512, rounded up as published.
     """
-    scale = min(model_size) / min(frame_size)
-    height, width = (int(side * scale) for side in frame_size)
+    height, width = (side * min(model_size) // min(frame_size) for side in frame_size)
     if width > model_size[1]:
         height, width = math.ceil(frame_size[0] * model_size[1] / frame_size[1]), model_size[1]
     if height > model_size[0]:
