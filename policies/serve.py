@@ -94,7 +94,8 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
         published = SavedModelRT1(folder, config.embeddings)
         # A copy has episodes of its own; the graph is shared.
         return lambda: copy.copy(published)
-    from real2sim.policies.rt1.policy import RT1Policy
+    from real2sim.policies.trained import load_policy
 
-    loaded = RT1Policy.from_folder(folder, device=config.device)
-    return lambda: RT1Policy(loaded.network, loaded.instructions, device=config.device)
+    loaded = load_policy(folder, config.device)
+    # A copy has episodes of its own; the network is shared.
+    return lambda: copy.copy(loaded)

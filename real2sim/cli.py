@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
-from typing import TypeVar
 
+from real2sim.arguments import parse as _parse
 from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure
-from real2sim.wording import did_you_mean, parsing_complaint
+from real2sim.wording import did_you_mean
 
-Config = TypeVar("Config")
 INTERRUPTED = "Interrupted. Finished episodes and checkpoints are saved; run the command again to resume."
 UNFINISHED = "The time is over; the training in {} is not finished. Run the same command again to resume."
 
@@ -112,6 +109,18 @@ def train_policy(arguments: Sequence[str]) -> None:
     folders = train(config)
     print("\n".join(f"policy: {folder}" for folder in folders))
     if len(folders) < len(config.save_at):
+        print(UNFINISHED.format(config.out))
+
+
+def train_imitation(arguments: Sequence[str]) -> None:
+    """Train an imitation policy: frame stacks, recurrent, action chunks; regression, mixture or diffusion."""
+    from real2sim.policies.imitation.train import ImitationTraining
+    from real2sim.policies.imitation.train import train_imitation as train
+
+    config = _parse(ImitationTraining, "train imitation", arguments)
+    folders = train(config)
+    print(*(f"policy: {folder}" for folder in folders), sep="\n", end="\n" if folders else "")
+    if config.out / "policy" not in folders:
         print(UNFINISHED.format(config.out))
 
 
@@ -216,6 +225,10 @@ def metrics(arguments: Sequence[str]) -> None:
     print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="not measured"))
     figure = f", {config.out / 'metrics.png'}" if "frame" in rows else ""
     print(f"\n{'all frames' if figure else 'table'}: {config.out / 'metrics.csv'}{figure}")
+    if config.panel:
+        from real2sim.evaluation.consistency import panel
+
+        print("\npolicy consistency:", panel(config).round(2).to_string(index=False), sep="\n")
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -229,6 +242,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "collect": collect,
     "train world-model": train_world_model,
     "train policy": train_policy,
+    "train imitation": train_imitation,
     "train classifier": train_classifier,
     "convert vid2world": convert_vid2world,
     "convert dynamicrafter": convert_dynamicrafter,
@@ -304,16 +318,3 @@ def _print_version(_: Sequence[str]) -> None:
     import real2sim
 
     print(f"real2sim {real2sim.__version__}")
-
-
-def _parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
-    import tyro
-
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
-    except SystemExit as ended:
-        if not ended.code:
-            raise
-        raise ValueError(f"{parsing_complaint(complaint.getvalue())}; see real2sim {name} --help") from None

@@ -121,11 +121,7 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
             f"label_noise and action_scale change RT-1's hand displacement, robot {robot.name!r} of {what.folder} has "
             f"{', '.join(robot.action_names)}; leave them out"
         )
-    names = ["image", "action", "instruction"]
-    names += [array for _, array in what.expert_labels.values()] if what.labels == "expert" else []
-    names += ["task"] if what.labels == "recorded" and what.tasks else []
-    names += ["controller"] if what.controllers else []
-    names += ["success"] if what.successful else []
+    names = wanted_arrays(what)
     # A lot per file name, so that a dataset that has grown gives mostly the same episodes.
     files.sort(key=lambda file: np.random.default_rng([what.seed, 0, *file.name.encode()]).random())
     frames: list[np.ndarray] = []
@@ -135,7 +131,7 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
         if what.episodes is not None and len(frames) == what.episodes:
             break
         episode = read_npz(file, names, optional=["embedding"])
-        if not _wanted(episode, what):
+        if not wanted(episode, what):
             continue
         if frames and episode["image"].shape[1:3] != frames[0].shape[1:3]:
             (height, width), (first, second) = episode["image"].shape[1:3], frames[0].shape[1:3]
@@ -144,9 +140,9 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
                 "one size is needed"
             )
         noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
-        for instruction, actions in _labels(episode, what, robot).items():
-            flawed = _flaw(actions, what, config.bounds, noise)
-            tokens = config.tokens_of(flawed)
+        for instruction, actions in labelled_actions(episode, what, robot).items():
+            taught = flawed(actions, what, config.bounds, noise)
+            tokens = config.tokens_of(taught)
             if len(tokens) < config.history:
                 raise ValueError(f"{file} has {len(tokens)} labelled frames, fewer than {config.history}")
             demonstrations.append(Demonstration(len(frames), instruction, tokens.astype(np.uint8)))
@@ -162,7 +158,18 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
     return DemonstrationSet(frames, demonstrations, embeddings)
 
 
-def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
+def wanted_arrays(what: Demonstrations) -> list[str]:
+    """Names of the arrays of an episode that are needed to choose and label it."""
+    names = ["image", "action", "instruction"]
+    names += [array for _, array in what.expert_labels.values()] if what.labels == "expert" else []
+    names += ["task"] if what.labels == "recorded" and what.tasks else []
+    names += ["controller"] if what.controllers else []
+    names += ["success"] if what.successful else []
+    return names
+
+
+def wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
+    """Whether an episode is one of those that are asked for."""
     if what.controllers and str(episode["controller"]) not in what.controllers:
         return False
     if what.successful and not bool(episode["success"]):
@@ -170,7 +177,9 @@ def _wanted(episode: Mapping[str, np.ndarray], what: Demonstrations) -> bool:
     return what.labels == "expert" or not what.tasks or str(episode["task"]) in what.tasks
 
 
-def _labels(episode: Mapping[str, np.ndarray], what: Demonstrations, robot: Robot) -> dict[str, np.ndarray]:
+def labelled_actions(
+    episode: Mapping[str, np.ndarray], what: Demonstrations, robot: Robot
+) -> dict[str, np.ndarray]:
     """Instruction -> actions (t n), or (t K n) for K actions per frame."""
     if what.labels == "recorded":
         actions = episode["action"]
@@ -184,9 +193,10 @@ def _ends(action: np.ndarray, robot: Robot) -> bool:
     return bool(robot.terminates(robot.per_frame(action)).any())
 
 
-def _flaw(
+def flawed(
     actions: np.ndarray, what: Demonstrations, bounds: ActionBounds, rng: np.random.Generator
 ) -> np.ndarray:
+    """Actions of a teacher that is slow, timid or noisy, as ``what`` says."""
     actions = np.array(actions, dtype=np.float32)
     if what.action_delay:
         delay = what.action_delay

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
+from real2sim.policies.augmentation import Augmentation
+from real2sim.policies.augmentation import augment as augmented
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
 from real2sim.policies.rt1.instructions import InstructionTable
@@ -199,33 +200,9 @@ def target_spread(config: RT1Config, smoothing: float) -> Tensor:
 
 
 def augment(frames: np.ndarray, rng: np.random.Generator, training: PolicyTraining) -> np.ndarray:
-    """Each window (t h w 3) of uint8 frames (b t h w 3) shifted, brightened, blurred and made noisy at random.
-
-    A policy that has seen only crisp frames steers by single pixels, which a camera out of focus, or a world
-    model, does not give it.
-    """
-    if training.shift:
-        shift, (height, width) = training.shift, frames.shape[2:4]
-        padded = np.pad(frames, ((0, 0), (0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
-        corners = rng.integers(0, 2 * shift + 1, size=(len(frames), 2))
-        frames = np.stack(
-            [window[:, y : y + height, x : x + width] for window, (y, x) in zip(padded, corners, strict=True)]
-        )
-    changed = frames.astype(np.float32)
-    per_window = (len(frames), 1, 1, 1, 1)
-    if training.brightness:
-        changed *= rng.uniform(1 - training.brightness, 1 + training.brightness, per_window).astype(
-            np.float32
-        )
-    if training.blur:
-        for window in changed:
-            if rng.random() < 0.5:
-                sigma = rng.uniform(0, training.blur)
-                window[:] = gaussian_filter(window, (0, sigma, sigma, 0), mode="nearest")
-    if training.noise:
-        spread = rng.uniform(0, 255 * training.noise, per_window).astype(np.float32)
-        changed += spread * rng.standard_normal(changed.shape, dtype=np.float32)
-    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+    """Each window (t h w 3) of uint8 frames (b t h w 3) changed at random, as the settings say."""
+    how = Augmentation(training.shift, training.brightness, training.blur, training.noise)
+    return augmented(frames, rng, how)
 
 
 def _instructions(training: PolicyTraining, demonstrations: DemonstrationSet) -> InstructionTable:

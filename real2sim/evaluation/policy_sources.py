@@ -14,7 +14,8 @@ from real2sim.actions import rt1_robot
 from real2sim.checks import check_name
 from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controllers, shipped_policies
 from real2sim.files import read_bytes
-from real2sim.model_folder import CONFIG_FILE, folder_fingerprint, read_kind
+from real2sim.model_folder import CONFIG_FILE, folder_fingerprint
+from real2sim.policies.trained import load_policy, policy_kind
 from real2sim.robot import Robot, read_robot
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, check_requirements
@@ -45,7 +46,7 @@ class PolicySource:
     family: str
     """The training run it comes from; checkpoints of one run share it."""
     kind: str
-    """``"rt1"``, ``"replay"``, ``"random"``, ``"remote"`` or ``"python"``."""
+    """``"rt1"``, ``"imitation"``, ``"replay"``, ``"random"``, ``"remote"`` or ``"python"``."""
     fingerprint: str
     """Changes when the weights or recordings do."""
     tasks: tuple[str, ...]
@@ -206,20 +207,21 @@ def _unknown(name: str, suite: Suite, own: Mapping[str, Policy]) -> ValueError:
 
 
 def _trained(name: str, family: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:
-    kind = read_kind(folder)
-    if kind != "rt1":
-        raise ValueError(f"{folder / CONFIG_FILE} holds a model of kind {kind!r}; expected a policy ('rt1')")
-
     def load(device: str) -> PolicyMaker:
-        from real2sim.policies.rt1.policy import RT1Policy
-
-        policy = RT1Policy.from_folder(folder, device=device)
+        policy = load_policy(folder, device)
         return lambda jobs: policy
 
     robot = read_robot(folder)
     requires = Requirements(action=rt1_robot().action) if robot is None else None
     return PolicySource(
-        name, family, kind, folder_fingerprint(folder), tasks, load, requires=requires, robot=robot
+        name,
+        family,
+        policy_kind(folder),
+        folder_fingerprint(folder),
+        tasks,
+        load,
+        requires=requires,
+        robot=robot,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.evaluation.consistency import read_limit, run_distances, set_apart
 from real2sim.evaluation.horizon import HORIZON_FILE
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
 from real2sim.evaluation.real_tables import real_tables
@@ -87,6 +88,7 @@ def report_runs(config: ReportConfig) -> Report:
         given = real_tables(config.real, config.match)
         rates, trials, name = given.rates, config.real_episodes or given.episodes, f"real = {given.name}"
     episodes = scored_episodes(config.runs, config.judge)
+    episodes, consistency = _set_apart(episodes, config.runs, suite)
     digests = set(episodes["judge_digest"].dropna()) if "judge_digest" in episodes else set()
     return make_report(
         episodes,
@@ -98,8 +100,17 @@ def report_runs(config: ReportConfig) -> Report:
         title=config.title,
         real_name=name,
         provenance=provenance(config.runs),
-        notes=race_notes(config.runs),
+        notes=(*consistency, *race_notes(config.runs)),
     )
+
+
+def _set_apart(
+    episodes: pd.DataFrame, runs: tuple[Path, ...], suite: Suite | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Policies that the simulator cannot judge as a set of their own, and what is to be said of them."""
+    measured = {name: value for run in runs for name, value in run_distances(run).items()}
+    apart, said = set_apart(episodes, measured, None if suite is None else read_limit(suite))
+    return apart.sort_values("set", kind="stable", ignore_index=True), said
 
 
 def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:

@@ -54,6 +54,10 @@ class RolloutConfig:
     threads: int = 1
     """CPU threads per process."""
 
+    consistency: bool = True
+    """Measure how far apart each policy's actions on recorded and on drawn frames are, where the suite has recorded
+    episodes; the report sets policies apart that the simulator cannot judge."""
+
     def __post_init__(self) -> None:
         if self.starts != "all":
             check_whole("starts", self.starts)

@@ -23,6 +23,7 @@ from real2sim.episodes.folder_lock import folder_lock
 from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, load_run
 from real2sim.episodes.sound import unsound_episodes
 from real2sim.evaluation.batches import Batch, episode_id, plan, starts_by_task
+from real2sim.evaluation.consistency import measure_run, unmeasured
 from real2sim.evaluation.launch import launched_as, local_device, most_processes, threads
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
@@ -83,7 +84,8 @@ def _rollout(
         if not is_worker:
             if folder.is_open(identity, details) and config.lanes != "auto":
                 batches = plan(config, suite, sources)
-                if not _missing(batches, config, _sound_episodes(folder, suite)):
+                undrawn = _missing(batches, config, _sound_episodes(folder, suite))
+                if not undrawn and not unmeasured(config, suite, sources):
                     return load_run(config.out)
             held.enter_context(folder_lock(config.out, world_size))
         with _clear_disk_errors(config.out):
@@ -95,6 +97,9 @@ def _rollout(
         done = _sound_episodes(folder, suite, warn=rank == 0 and not is_worker)
         place = (rank, world_size)
         _draw(config, suite, batches, folder, place, done, bool(policies), progress, is_worker, workers)
+        if rank == 0 and not is_worker:
+            with _clear_disk_errors(config.out), threads(config.threads):
+                measure_run(config, suite, sources, local_device(config.device))
     return load_run(config.out)
 
 

@@ -74,6 +74,8 @@ class MetricsConfig:
     """TorchScript file of Inception v3, for FID."""
     i3d: Path | None = None
     """TorchScript file of I3D, for FVD."""
+    panel: tuple[Path, ...] = ()
+    """Policy folders whose actions on recorded and on drawn frames are compared (docs/consistency.md); panel.csv."""
     device: str = "cpu"
     """Where the model runs."""
 

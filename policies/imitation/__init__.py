@@ -1,0 +1,1 @@
+"""Imitation learning beyond RT-1: one network with options for what it remembers and how it answers."""

@@ -1,0 +1,123 @@
+"""Acting with an imitation policy on a batch of lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from real2sim.model_folder import WEIGHTS_FILE, load_tensors, read_config, read_tensors, write_folder
+from real2sim.policies.imitation.config import ImitationConfig
+from real2sim.policies.imitation.network import ImitationNetwork
+from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.rt1.instructions import InstructionTable
+
+KIND = "imitation"
+
+
+class ImitationPolicy:
+    """Acts with an `ImitationNetwork`; what it remembers of each lane is kept between steps.
+
+    A head that draws takes its noise from (seed of the lane, step), so that an episode does not depend on the batch it
+    runs in.
+    """
+
+    def __init__(
+        self, network: ImitationNetwork, instructions: InstructionTable, device: str = "cpu"
+    ) -> None:
+        if instructions.width != network.config.embedding:
+            raise ValueError(
+                f"the instruction table has vectors of length {instructions.width}, "
+                f"the network takes {network.config.embedding}"
+            )
+        self.network = network.to(device).eval()
+        self.instructions = instructions
+        self._device = device
+        self._next_seeds: list[int] | None = None
+        self._seeds: list[int] = []
+        self._sentences = torch.empty(0, network.config.embedding)
+        self._seen: list[Tensor] = []
+        self._hidden: Tensor | None = None
+        self._queue: list[np.ndarray] = []
+        self._step = 0
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, device: str = "cpu") -> ImitationPolicy:
+        """The policy in a model folder, as `save_imitation` wrote it."""
+        folder = Path(folder)
+        network = ImitationNetwork(read_config(folder, KIND, ImitationConfig))
+        tensors = read_tensors(folder / WEIGHTS_FILE)
+        table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
+        load_tensors(network, tensors, str(folder / WEIGHTS_FILE))
+        return cls(network, table, device)
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        """One seed per lane for the episodes that the next `reset` begins; only a temperature needs them."""
+        self._next_seeds = [int(seed) for seed in seeds]
+
+    def reset(self, instructions: Sequence[str]) -> None:
+        """Forget the past; a ValueError lists the nearest known instructions if one is unknown."""
+        self._seeds = list(range(len(instructions))) if self._next_seeds is None else self._next_seeds
+        if len(self._seeds) != len(instructions):
+            raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")
+        self._next_seeds = None
+        vectors = np.stack([self.instructions[instruction] for instruction in instructions])
+        self._sentences = torch.from_numpy(vectors).to(self._device)
+        self._seen, self._hidden, self._queue, self._step = [], None, [], 0
+
+    @torch.inference_mode()
+    def act(self, observation: Observation) -> np.ndarray:
+        """Actions float32 (lanes n), or (lanes K n) for a robot that takes K per frame."""
+        config, frames, state = self.network.config, observation.frames, observation.state
+        lanes = len(self._sentences)
+        check_frames(frames, lanes)
+        if frames.shape[1:3] != config.image_size:
+            raise ValueError(
+                f"frames have {frames.shape[1]} x {frames.shape[2]} pixels, this policy was taught on "
+                f"{config.image_size[0]} x {config.image_size[1]}"
+            )
+        if config.state and (state is None or state.shape != (lanes, config.state)):
+            found = "none" if state is None else f"shape {state.shape}"
+            raise ValueError(
+                f"this policy reads proprioception ({lanes}, {config.state}), it was given {found}"
+            )
+        if not self._queue or config.frames > 1 or config.recurrent:
+            plan = self._look(frames, state)
+            if not self._queue:
+                chunk = self.network.act(plan, self._noise()).cpu().numpy()[:, : config.plays]
+                chunk = chunk.reshape(lanes, -1, config.actions_per_frame, config.actions)
+                self._queue = list(chunk.swapaxes(0, 1))
+        self._step += 1
+        actions = self._queue.pop(0)
+        return actions if config.actions_per_frame > 1 else actions[:, 0]
+
+    def _look(self, frames: np.ndarray, state: np.ndarray | None) -> Tensor:
+        """The plan (b k d) at this moment; remembers what it saw."""
+        config = self.network.config
+        images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
+        numbers = None
+        if config.state:
+            numbers = torch.from_numpy(np.asarray(state, np.float32)).to(self._device)
+        seen = self.network.look(images, self._sentences, numbers)
+        self._seen = (self._seen or [seen] * (config.frames - 1))[-(config.frames - 1) or len(self._seen) :]
+        self._seen = [*self._seen, seen]
+        plan, self._hidden = self.network.plans(torch.stack(self._seen, dim=1), self._hidden)
+        return plan[:, -1]
+
+    def _noise(self) -> Tensor | None:
+        config, width = self.network.config, self.network.head.noise_width
+        if not width or config.temperature == 0:
+            return None
+        rows = [np.random.default_rng([seed, self._step]).standard_normal(width) for seed in self._seeds]
+        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self._device)
+
+
+def save_imitation(
+    folder: Path, network: ImitationNetwork, instructions: InstructionTable, card: str, *, half: bool = True
+) -> None:
+    """Write network and instruction table as one model folder; ``half`` stores float16."""
+    tensors = network.state_dict() | dict(instructions.tensors())
+    write_folder(folder, KIND, network.config, tensors, card, half=half)
