@@ -81,7 +81,7 @@ def test_an_export_of_tf_agents_is_run_without_tf_agents() -> None:
 
 def test_connections_share_the_graph_and_not_the_state(tmp_path: Path) -> None:
     np.savez(tmp_path / "table.npz", **TABLE)
-    make = _maker(ServePolicy(str(DATA / "agents_export"), embeddings=tmp_path / "table.npz"))
+    make = _maker(ServePolicy(str(DATA / "agents_export"), embeddings=tmp_path / "table.npz"), None)
     first, second = make(), make()
     frame = np.full((1, 256, 320, 3), 255, np.uint8)
     first.reset(["close drawer"])
