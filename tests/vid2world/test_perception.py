@@ -133,6 +133,7 @@ def test_networks_of_another_configuration_are_named(dataset: Path, tmp_path: Pa
 SCRIPT = """
 from pathlib import Path
 from tests.vid2world.test_perception import training
+from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.training.train_small import train_world_model
 optimisation = WindowOptimisation(steps=2, windows=1, accumulate={accumulate}, frames=4, warmup=1)
 train_world_model(training(Path({data!r}), Path({out!r}), optimisation=optimisation))
