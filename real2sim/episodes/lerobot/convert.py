@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.lerobot.dataset import LeRobotDataset
 from real2sim.episodes.lerobot.robot import describe_robot
 from real2sim.episodes.outcomes_file import read_outcomes
+from real2sim.episodes.parallel import write_in_processes
 from real2sim.episodes.selection import episode_numbers, instruction_pattern
 from real2sim.episodes.subsampling import frame_actions, frame_stride
 from real2sim.robot import Robot, read_robot
@@ -234,30 +234,8 @@ def _asked(dataset: LeRobotDataset, config: ConvertLeRobot, outcomes: dict[int, 
     }
 
 
-_DATASET: LeRobotDataset | None = None
-"""What a worker process reads."""
-
-
-def _open_in_worker(config: ConvertLeRobot) -> None:
-    global _DATASET
-    _DATASET = open_dataset(config)
-
-
-def _write_in_worker(job: tuple[Plan, int, Path, bool | None]) -> int:
-    assert _DATASET is not None
-    return write_episode(_DATASET, *job)
-
-
 def _written(
     config: ConvertLeRobot, plan: Plan, numbers: Sequence[int], outcomes: dict[int, bool]
 ) -> Iterator[int]:
     jobs = [(plan, number, episode_path(config.out, number), outcomes.get(number)) for number in numbers]
-    processes = min(config.processes or multiprocessing.cpu_count(), len(jobs))
-    if processes <= 1:
-        dataset = open_dataset(config)
-        for job in jobs:
-            yield write_episode(dataset, *job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_open_in_worker, initargs=(config,)) as pool:
-        yield from pool.imap_unordered(_write_in_worker, jobs)
+    return write_in_processes(open_dataset, config, write_episode, jobs, config.processes)

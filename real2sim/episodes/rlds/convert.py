@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from real2sim.episodes.conversion import episode_file, episode_path, open_record
 from real2sim.episodes.images import resized
 from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.outcomes_file import read_outcomes
+from real2sim.episodes.parallel import write_in_processes
 from real2sim.episodes.rlds.dataset import RLDSDataset
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.episodes.rlds.layout import choose_layout
@@ -269,30 +269,8 @@ def _asked(
     }
 
 
-_EPISODES: RLDSEpisodes | None = None
-"""What a worker process reads."""
-
-
-def _open_in_worker(config: ConvertRLDS) -> None:
-    global _EPISODES
-    _EPISODES = open_episodes(config)
-
-
-def _write_in_worker(job: tuple[Plan, int, Path, bool | None]) -> int:
-    assert _EPISODES is not None
-    return write_episode(_EPISODES, *job)
-
-
 def _written(
     config: ConvertRLDS, plan: Plan, numbers: Sequence[int], outcomes: dict[int, bool]
 ) -> Iterator[int]:
     jobs = [(plan, number, episode_path(config.out, number), outcomes.get(number)) for number in numbers]
-    processes = min(config.processes or multiprocessing.cpu_count(), len(jobs))
-    if processes <= 1:
-        episodes = open_episodes(config)
-        for job in jobs:
-            yield write_episode(episodes, *job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_open_in_worker, initargs=(config,)) as pool:
-        yield from pool.imap_unordered(_write_in_worker, jobs)
+    return write_in_processes(open_episodes, config, write_episode, jobs, config.processes)
