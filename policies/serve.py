@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.checks import check_device, check_whole
+from real2sim.checks import check_device, check_finite, check_whole
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
 from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_KEY, serve_forever
 from real2sim.robot import Robot, read_robot
@@ -34,10 +34,13 @@ class ServePolicy:
     device: str = "cpu"
     embeddings: Path | None = None
     """npz file with one sentence embedding per instruction, for a SavedModel that has none beside it."""
+    gripper_dead_zone: float = 0.01
+    """A SavedModel's gripper commands below this become 0, as on the Google robot; 0 for WidowX (`rt1-widowx`)."""
 
     def __post_init__(self) -> None:
         check_whole("port", self.port, 0, 65_535)
         check_device(self.device)
+        check_finite("gripper_dead_zone", self.gripper_dead_zone, 0, 1)
 
 
 class PolicyLane:
@@ -91,7 +94,7 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
     if (folder / "saved_model.pb").is_file():
         from real2sim.policies.rt1.saved_model import SavedModelRT1
 
-        published = SavedModelRT1(folder, config.embeddings)
+        published = SavedModelRT1(folder, config.embeddings, config.gripper_dead_zone)
         # A copy has episodes of its own; the graph is shared.
         return lambda: copy.copy(published)
     from real2sim.policies.trained import load_policy

@@ -55,6 +55,19 @@ def detokenize(
     return actions
 
 
+def without_small_grips(actions: np.ndarray, dead_zone: float) -> np.ndarray:
+    """Actions (... 13) whose gripper command is 0 where it is smaller than ``dead_zone``, either way.
+
+    SIMPLER's policy loop for the Google robot and RLVR-World's evaluation of RT-1 do this with 0.01.
+    """
+    if not dead_zone:
+        return actions
+    result = actions.copy()
+    grip = result[..., FIELDS["gripper_closedness_action"]]
+    grip[np.abs(grip) < dead_zone] = 0
+    return result
+
+
 def tokenize_numbers(
     actions: np.ndarray, numbers: tuple[ActionNumber, ...], vocabulary: int = 256
 ) -> np.ndarray:

@@ -16,6 +16,7 @@ from real2sim.policies.rt1.action_tokens import (
     detokenize_numbers,
     tokenize,
     tokenize_numbers,
+    without_small_grips,
 )
 from real2sim.robot import ActionNumber, Robot
 
@@ -128,6 +129,9 @@ class RT1Config:
     ``action_order`` and ``bounds`` are not used.  Empty for RT-1's action."""
     actions_per_frame: int = 1
     """K: actions that are named at once, for robots other than RT-1's."""
+    gripper_dead_zone: float = 0.0
+    """Gripper commands smaller than this, either way, become 0; for RT-1's action alone. 0.01 is what SIMPLER does with
+    published policies on the Google robot: the two middle bins mean +-0.0039, and nothing is to be done."""
     temperature: float = 0.0
     """How a bin is chosen when acting: 0 takes the likeliest, as published; above 0 the bin is drawn from the
     softmax at this temperature."""
@@ -142,6 +146,11 @@ class RT1Config:
         if self.camera_size is not None:
             check_sizes(self, "camera_size")
         check_finite("temperature", self.temperature, 0)
+        check_finite("gripper_dead_zone", self.gripper_dead_zone, 0, 1)
+        if self.gripper_dead_zone and self.action:
+            raise ValueError(
+                f"gripper_dead_zone is {self.gripper_dead_zone:g} and the robot has not RT-1's action; leave it at 0"
+            )
         if len(self.blocks) > 1024:
             raise ValueError(f"there are {len(self.blocks)} blocks, expected at most 1024")
         if sorted(self.action_order) != sorted(FIELDS):
@@ -179,7 +188,8 @@ class RT1Config:
     def actions_of(self, tokens: np.ndarray) -> np.ndarray:
         """Actions float32 (... n), or (... K n) for K above 1, of the tokens of a frame."""
         if not self.action:
-            return detokenize(tokens, self.action_order, self.bounds, self.vocabulary)
+            actions = detokenize(tokens, self.action_order, self.bounds, self.vocabulary)
+            return without_small_grips(actions, self.gripper_dead_zone)
         actions = detokenize_numbers(tokens, self.action, self.vocabulary)
         return actions if self.actions_per_frame > 1 else actions[..., 0, :]
 

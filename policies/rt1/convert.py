@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds
+from real2sim.checks import check_finite
 from real2sim.episodes.npz import read_npz
 from real2sim.policies.policy import observe_frames
 from real2sim.policies.rt1.action_tokens import bin_width
 from real2sim.policies.rt1.config import Block, RT1Config, efficientnet_blocks
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1, RT1Policy, save_rt1
-from real2sim.policies.rt1.saved_model import SavedModelRT1, import_tensorflow
+from real2sim.policies.rt1.saved_model import GRIPPER_DEAD_ZONE, SavedModelRT1, import_tensorflow
 from real2sim.policies.rt1.tf_variables import COUNT, NET, ROOT, saved_model_keys, tensors_from_variables
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -44,6 +45,11 @@ class ConvertRT1:
     """npz episode (`image`, `instruction`); the converted network and the SavedModel must act alike on it."""
     bounds: ActionBounds = field(default_factory=ActionBounds)
     """Range of each action field in training; world_vector is (-2, 2) for RT-1-X."""
+    gripper_dead_zone: float = GRIPPER_DEAD_ZONE
+    """Gripper commands below this become 0, as SIMPLER does on the Google robot; 0 for WidowX."""
+
+    def __post_init__(self) -> None:
+        check_finite("gripper_dead_zone", self.gripper_dead_zone, 0, 1)
 
 
 def convert_rt1(convert: ConvertRT1) -> Path:
@@ -60,9 +66,11 @@ def convert_rt1(convert: ConvertRT1) -> Path:
     )
     if convert.verify is not None:
         verdict = verify(convert.source, RT1Policy(network, table), convert.verify)
+    acting = RT1(replace(config, gripper_dead_zone=convert.gripper_dead_zone))
+    acting.load_state_dict(network.state_dict(), strict=True)
     size = sum(parameter.numel() for parameter in network.parameters())
     card = f"# RT-1\n\nConverted from TensorFlow; {size:,} parameters, {len(table)} instructions.\n\n- {verdict}\n"
-    save_rt1(convert.out, network, table, card)
+    save_rt1(convert.out, acting, table, card)
     return convert.out
 
 
@@ -208,7 +216,8 @@ def verify(saved_model: Path, policy: RT1Policy, episode: Path) -> str:
             f"{saved_model} is no SavedModel; a checkpoint alone cannot be run to verify against"
         )
     recorded = read_npz(episode, ["image", "instruction"])
-    reference = SavedModelRT1(saved_model, policy.instructions)
+    # Without a dead zone, in which two tokens would look alike.
+    reference = SavedModelRT1(saved_model, policy.instructions, gripper_dead_zone=0)
     instruction = str(recorded["instruction"])
     policy.reset([instruction])
     reference.reset([instruction])

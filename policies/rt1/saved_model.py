@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from real2sim.actions import FIELDS, pack
+from real2sim.checks import check_finite
 from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.rt1.action_tokens import without_small_grips
 from real2sim.policies.rt1.instructions import InstructionTable
 
 IMAGE = "0/observation/image"
@@ -17,6 +19,8 @@ SENTENCE = "0/observation/natural_language_embedding"
 STEP_TYPE, MID = "0/step_type", 1
 """tf_agents resets the state of an episode whose step is the first one (0); a middle one keeps what we hand back."""
 STATE_IN, STATE_OUT = "1/", "state/"
+GRIPPER_DEAD_ZONE = 0.01
+"""Published policies are run with gripper commands below this set to 0 (SIMPLER, Google robot)."""
 EMBEDDINGS_FILE = "embeddings.npz"
 """One sentence embedding per instruction, where it lies beside the model."""
 
@@ -31,11 +35,18 @@ class SavedModelRT1:
 
     ``instructions`` are sentence embeddings by instruction, or an npz file with them, as ``real2sim convert
     embeddings`` writes it; without them ``embeddings.npz`` in the model's folder is read.
+
+    Gripper commands below ``gripper_dead_zone`` become 0, as on the Google robot; 0 hands on every command, which
+    the convention ``rt1-widowx`` needs.
     """
 
     def __init__(
-        self, path: str | Path, instructions: Mapping[str, np.ndarray] | str | Path | None = None
+        self,
+        path: str | Path,
+        instructions: Mapping[str, np.ndarray] | str | Path | None = None,
+        gripper_dead_zone: float = GRIPPER_DEAD_ZONE,
     ) -> None:
+        self._dead_zone = check_finite("gripper_dead_zone", gripper_dead_zone, 0, 1)
         tf = import_tensorflow()
         path = Path(path)
         if not (path / "saved_model.pb").is_file():
@@ -74,7 +85,7 @@ class SavedModelRT1:
         check_frames(observation.frames, len(self._states))
         images = self._fit(observation.frames)
         actions = [self._act(lane, image) for lane, image in enumerate(images)]
-        return np.stack(actions)
+        return without_small_grips(np.stack(actions), self._dead_zone)
 
     def close(self) -> None:
         """Free the session."""

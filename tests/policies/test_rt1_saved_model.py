@@ -43,6 +43,21 @@ def test_each_lane_carries_its_own_state_whatever_it_holds(tmp_path: Path, layou
     policy.close()
 
 
+def test_gripper_commands_in_the_dead_zone_are_zero_unless_it_is_switched_off(tmp_path: Path) -> None:
+    said = recorded()
+    said["gripper_closedness_action"][:, 0] = [0.0039, -0.0039, 0.0118, -0.0118, 1, -1, 0.5, 0]
+    write_saved_model(tmp_path / "model", "tokens", said)
+    heard = {}
+    for policy in (SavedModelRT1(tmp_path / "model", TABLE), SavedModelRT1(tmp_path / "model", TABLE, 0)):
+        policy.reset(["open drawer"])
+        seen = observe_frames(np.zeros((1, 256, 320, 3), np.uint8))
+        heard[policy] = [float(policy.act(seen)[0, 3]) for _ in range(8)]
+        policy.close()
+    with_zone, without = heard.values()
+    assert without == pytest.approx([0.0039, -0.0039, 0.0118, -0.0118, 1, -1, 0.5, 0])
+    assert with_zone == [0, 0, *without[2:]]
+
+
 def test_a_type_that_nobody_registered_stops_the_plain_loader_only(tmp_path: Path) -> None:
     import tensorflow as tf
 
