@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headless_chromium import browser, chromium
+
+__all__ = ["browser", "chromium"]
 
 # Before anything imports torch: sums depend on the number of threads, and tests compare processes with each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
