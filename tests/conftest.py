@@ -82,3 +82,25 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["policy,family", *(f"{name},{family}" for name, family in POLICIES.items())]
     (folder / "policies.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture
+def tiny_run(tmp_path: Path) -> Path:
+    """A run folder of four episodes of one policy called begin, 16 x 16 pixels, five frames, not scored."""
+    from real2sim.episodes.run_folder import RowWriter, RunFolder
+
+    folder = RunFolder(tmp_path / "tiny_run")
+    folder.open({"suite": "toy"}, {})
+    rng = np.random.default_rng(0)
+    with RowWriter(folder, 0) as writer:
+        for number in range(4):
+            row = {
+                "episode": f"begin-{number}",
+                "task": "close_drawer",
+                "policy": "begin",
+                "start": f"close_drawer-{number}",
+                "instruction": "close drawer",
+            }
+            frames = rng.integers(0, 256, (5, 16, 16, 3), np.uint8)
+            writer.write(row, frames, np.zeros((4, 13), np.float32))
+    return folder.path

@@ -1,4 +1,4 @@
-"""One writer per run folder: a lock that the system lets go when its owner dies, and that names a living owner."""
+"""One writer per run folder or file: locks that the system lets go when their owner dies."""
 
 from __future__ import annotations
 
@@ -30,6 +30,24 @@ def folder_lock(folder: Path, shared_by: int = 1) -> Iterator[None]:
         file = path.open("a+b", buffering=0)
     with file:
         _take(file, folder, shared_by)
+        yield
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Be the only process that changes ``path``, for a moment; the lock is a hidden file beside it.
+
+    Raises ValueError when another process does not let go.
+    """
+    lock, end = path.with_name(f".{path.name}.lock"), time.monotonic() + 5 * PATIENCE
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("a+b", buffering=0)
+    with file:
+        while not try_lock(file):
+            if time.monotonic() > end:
+                raise ValueError(f"{path} is being changed by another process; wait until it ends or stop it")
+            time.sleep(0.01)
         yield
 
 

@@ -59,7 +59,8 @@ def outcomes_along_the_way(config: HorizonConfig) -> Path:
     rows = [rows[i] for i in picked]
     longest = max(int(row["steps"]) for row in rows)
     lengths = sorted({*config.lengths} or {max(1, round(longest * fifth / 5)) for fifth in range(1, 6)})
-    judge, world = open_judge(config.judge or suite_judge(config.run)), open_physics(suite)
+    judge = open_judge(config.judge or suite_judge(config.run), folders=[config.run])
+    world = open_physics(suite)
     out: list[dict[str, Any]] = []
     for row in tqdm(rows, desc="horizon", unit="episode"):
         frames, actions = folder.episode(str(row["episode"]))

@@ -152,7 +152,9 @@ class Rounds:
         from real2sim.success.score import score, scores_by
 
         if self._judge is None:
-            self._judge = open_judge(self._config.judge or suite_judge(self._config.out))
+            self._judge = open_judge(
+                self._config.judge or suite_judge(self._config.out), folders=[self._folder.path]
+            )
         until = time.monotonic() + PATIENCE
         while not episodes <= set(scores := scores_by(self._judge, self._folder.path)):
             if self.rank == 0:

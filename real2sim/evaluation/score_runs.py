@@ -31,7 +31,7 @@ def score_runs(config: ScoreConfig) -> list[Path]:
 
     if not config.runs:
         raise ValueError("no run folder was given; name at least one")
-    return [score(run, open_judge(config.judge or suite_judge(run))) for run in config.runs]
+    return [score(run, open_judge(config.judge or suite_judge(run), folders=[run])) for run in config.runs]
 
 
 def suite_judge(run: Path) -> Path:

@@ -17,7 +17,7 @@ from real2sim.files import read_json, write_text
 from real2sim.model_folder import CARD_FILE
 from real2sim.success.classifier import SuccessClassifier
 from real2sim.success.judge import Judge
-from real2sim.success.labels import LABELS, read_labels
+from real2sim.success.labels import UNCLEAR, episode_labels
 from real2sim.success.outcomes import Outcomes
 from real2sim.success.quality import JudgeQuality
 from real2sim.success.strips import read_sheets
@@ -79,21 +79,20 @@ def quality_on_physics(
 def quality_on_labels(judge: Judge, folder: RunFolder, labels: Path) -> dict[str, Any]:
     """The same on labelled episodes of a run; unclear and unlabelled ones are counted and left out."""
     rows = {str(row["episode"]): row for row in folder.rows()}
-    given = read_labels(labels)
-    foreign = [row["episode"] for row in given if row["episode"] not in rows]
+    given = episode_labels([labels], [folder.path])
+    foreign = [episode for episode in given if episode not in rows]
     if foreign:
         raise ValueError(f"{labels} names the episode {foreign[0]!r}, which {folder.path} does not hold")
-    clear = [row for row in given if row["label"] in ("success", "failure")]
-    if not clear:
+    names = [episode for episode, label in given.items() if label != UNCLEAR]
+    if not names:
         raise ValueError(
             f"{labels} holds no clear label; write success, failure or unclear into its column label"
         )
-    names = [row["episode"] for row in clear]
     instructions = [str(rows[name]["instruction"]) for name in names]
     frames = [folder.episode(name)[0] for name in names]
-    truth = np.array([LABELS[row["label"]] > 0.5 for row in clear])
+    truth = np.array([given[name] == "success" for name in names])
     facts = _by_instruction(judge.judge(names, frames, instructions), truth, instructions)
-    facts["all"]["unclear"] = sum(row["label"] == "unclear" for row in given)
+    facts["all"]["unclear"] = len(given) - len(names)
     return facts
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,9 +14,13 @@ import numpy as np
 
 from real2sim.files import write_text
 from real2sim.spreadsheets import read_table
+from real2sim.success.label_key import KEY_FILE, read_key
+
+logger = logging.getLogger(__name__)
 
 LABELS = {"success": 1.0, "failure": 0.0, "unclear": float("nan")}
 """Allowed labels and their probabilities; an empty label means not labelled yet."""
+UNCLEAR = "unclear"
 
 
 class HumanLabels:
@@ -28,10 +34,9 @@ class HumanLabels:
         self.name = name
 
     @classmethod
-    def from_csv(cls, path: Path | str, name: str = "human") -> HumanLabels:
-        """Labels of a CSV with the columns ``episode`` and ``label``; empty labels are left out."""
-        rows = read_labels(Path(path))
-        return cls({row["episode"]: row["label"] for row in rows if row["label"]}, name)
+    def from_csv(cls, path: Path | str, name: str = "human", folders: Sequence[Path] = ()) -> HumanLabels:
+        """What the raters of a label file agree on; ``folders`` may hold the key of blind labels."""
+        return cls(episode_labels([Path(path)], folders), name)
 
     @property
     def digest(self) -> str:
@@ -43,13 +48,51 @@ class HumanLabels:
         self, episodes: Sequence[str], frames: Sequence[np.ndarray], instructions: Sequence[str]
     ) -> np.ndarray:
         """1 for a success, 0 for a failure, NaN where there is no clear label; frames are ignored."""
-        return np.array([LABELS[self.labels.get(episode, "unclear")] for episode in episodes])
+        return np.array([LABELS[self.labels.get(episode, UNCLEAR)] for episode in episodes])
 
 
-def read_labels(path: Path) -> list[dict[str, str]]:
-    """Rows of a label CSV; ValueError names the row of a label that is not allowed or given twice."""
-    table = read_table(path, "labels", ("episode", "label"))
-    seen: set[str] = set()
+def episode_labels(files: Sequence[Path], folders: Sequence[Path] = ()) -> dict[str, str]:
+    """Episode id -> success, failure or unclear, from label files of any number of raters.
+
+    An episode has the label that more than half of its raters gave it, else it is unclear; so it is where two
+    raters differ.  Episodes without a label are left out.  Clips of blind labels are looked up in the keys of
+    ``folders`` (runs or dataset folders) and beside each file.
+    """
+    votes: dict[str, Counter[str]] = {}
+    for path in files:
+        for row in read_labels(Path(path), folders):
+            if row["label"]:
+                votes.setdefault(row["episode"], Counter())[row["label"]] += 1
+    split = sum(len(counts) > 1 for counts in votes.values())
+    if split:
+        logger.warning(
+            "raters differ on %d of %d labelled episodes; the majority counts, else they are unclear",
+            split,
+            len(votes),
+        )
+    return {episode: _majority(counts) for episode, counts in votes.items()}
+
+
+def _majority(counts: Counter[str]) -> str:
+    label, most = counts.most_common(1)[0]
+    return label if 2 * most > counts.total() else UNCLEAR
+
+
+def read_labels(path: Path, folders: Sequence[Path] = ()) -> list[dict[str, str]]:
+    """Rows of a label CSV with the columns ``label`` and ``episode``, or ``clip`` in its place, and maybe ``rater``.
+
+    Every row gets its ``episode``: that of a clip is looked up in the keys of ``folders`` and beside the file.
+    ValueError names the row of a label that is not allowed, that a rater gave twice, or whose clip is unknown.
+    """
+    table = read_table(path, "labels", ("label",))
+    blind = "episode" not in table.headings
+    if blind and "clip" not in table.headings:
+        found = ", ".join(table.headings)
+        raise ValueError(
+            f"{path} has no column episode or clip; it has the columns {found}, expected episode and label"
+        )
+    key = _keys([*folders, path.parent]) if blind else {}
+    seen: set[tuple[str, str]] = set()
     for index, row in enumerate(table.rows):
         row["label"] = row["label"].lower()
         if row["label"] and row["label"] not in LABELS:
@@ -57,14 +100,27 @@ def read_labels(path: Path) -> list[dict[str, str]]:
                 f"{table.where(index, 'label')} is {row['label'][:60]!r}, "
                 "expected success, failure, unclear or nothing"
             )
-        if not row["episode"]:
-            raise ValueError(f"{table.where(index, 'episode')} is empty; expected the id of an episode")
-        if row["episode"] in seen:
+        column = "clip" if blind else "episode"
+        if not row[column]:
+            raise ValueError(f"{table.where(index, column)} is empty; expected the id of an {column}")
+        if (row[column], row.get("rater", "")) in seen:
             raise ValueError(
-                f"{path}, row {table.numbers[index]}: episode {row['episode']!r} is there twice; keep one of the rows"
+                f"{path}, row {table.numbers[index]}: {column} {row[column]!r} is there twice; keep one of the rows"
             )
-        seen.add(row["episode"])
+        seen.add((row[column], row.get("rater", "")))
+        if blind and row["clip"] not in key:
+            places = ", ".join(str(folder / KEY_FILE) for folder in (*folders, path.parent))
+            raise ValueError(
+                f"{table.where(index, 'clip')} is {row['clip'][:60]!r}, which is not in {places}; "
+                "name the run or dataset folder that was labelled"
+            )
+        if blind:
+            row["episode"] = key[row["clip"]]
     return list(table.rows)
+
+
+def _keys(folders: Sequence[Path]) -> dict[str, str]:
+    return {clip: episode for folder in folders for clip, episode in read_key(folder).items()}
 
 
 def write_labels(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

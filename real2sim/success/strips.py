@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.files import atomic_write, read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
+from real2sim.success.label_key import make_key, write_key
 from real2sim.success.labels import read_labels, write_labels
 
 LABELS_FILE = "labels.csv"
@@ -84,8 +85,8 @@ class StripSheets:
 def write_sheets(config: StripSheets) -> list[Path]:
     """Write the sheets, their layout and an empty ``labels.csv``; gives the paths of the sheets.
 
-    Episodes come in random order and without the policy's name, so that labelling is blind. An existing
-    ``labels.csv`` is never overwritten.
+    Labelling is blind: episodes come in random order, and ``labels.csv`` knows them by clip; which clip is which
+    episode is in ``label_key.csv`` beside it and in the run.  An existing ``labels.csv`` is never overwritten.
     """
     labels = config.out / LABELS_FILE
     if labels.exists():
@@ -98,7 +99,10 @@ def write_sheets(config: StripSheets) -> list[Path]:
     chosen = [rows[index] for index in order]
     size = folder.episode(str(chosen[0]["episode"]))[0].shape[1:3]
     layout = SheetLayout((size[0], size[1]), config.columns, config.ending, config.enlarge)
-    paths, lines = [], []
+    clips = {
+        episode: clip for clip, episode in make_key(config.run, [row["episode"] for row in rows]).items()
+    }
+    paths, lines, key = [], [], {}
     for start in range(0, len(chosen), config.per_sheet):
         part = chosen[start : start + config.per_sheet]
         path = config.out / f"sheet-{start // config.per_sheet:03d}.png"
@@ -108,8 +112,10 @@ def write_sheets(config: StripSheets) -> list[Path]:
         paths.append(path)
         for number, row in enumerate(part):
             place = {"number": str(start + number), "sheet": path.name, "row": str(number)}
-            facts = {name: str(row[name]) for name in ("episode", "task", "policy", "instruction")}
-            lines.append({**place, **facts, "label": ""})
+            clip = clips[row["episode"]]
+            key[clip] = str(row["episode"])
+            lines.append({**place, "clip": clip, "instruction": str(row["instruction"]), "label": ""})
+    write_key(config.out, key)
     write_text(config.out / LAYOUT_FILE, json.dumps(config_to_dict(layout), indent=2) + "\n")
     write_labels(labels, lines)
     return paths

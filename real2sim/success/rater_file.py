@@ -1,0 +1,83 @@
+"""The file that raters fill in: one row per clip and rater, on disk as soon as it is given."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from real2sim.episodes.folder_lock import file_lock
+from real2sim.spreadsheets import read_table
+from real2sim.success.labels import LABELS, write_labels
+
+COLUMNS = ("clip", "rater", "label")
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What a rater said of a clip."""
+
+    clip: str
+    rater: str
+    label: str
+
+
+def check_rater(name: str) -> str:
+    """The name of a rater; ValueError unless it is a short word or two that any spreadsheet leaves alone."""
+    if not re.fullmatch(r"\w(?:[\w .-]{0,38}[\w.])?", name):
+        raise ValueError(
+            f"the rater's name is {name[:60]!r}, expected 1 to 40 letters, digits, spaces, dots, dashes or underscores"
+        )
+    return name
+
+
+class RaterFile:
+    """A CSV file of blind labels, shared by any number of raters, also at the same time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ratings(self) -> list[Rating]:
+        """Every label in the file, each rater's in the order in which they were given.
+
+        ValueError for a file of another kind, which would otherwise be overwritten.
+        """
+        if not self.path.is_file():
+            if self.path.exists():
+                raise IsADirectoryError(f"{self.path} is a folder; expected a CSV file for the labels")
+            return []
+        table = read_table(self.path, "blind labels")
+        if set(table.headings) != set(COLUMNS):
+            raise ValueError(
+                f"{self.path} has the columns {', '.join(table.headings)}, expected {', '.join(COLUMNS)}; "
+                "it is no file of this page, choose another one with --out"
+            )
+        for index, row in enumerate(table.rows):
+            if row["label"] not in LABELS:
+                raise ValueError(
+                    f"{table.where(index, 'label')} is {row['label'][:60]!r}, expected {', '.join(LABELS)}"
+                )
+        return [Rating(row["clip"], row["rater"], row["label"]) for row in table.rows]
+
+    def add(self, rating: Rating) -> None:
+        """Write down a label; an earlier one of the same rater for the same clip is replaced."""
+        if rating.label not in LABELS:
+            raise ValueError(f"the label is {rating.label[:60]!r}, expected {', '.join(LABELS)}")
+        with file_lock(self.path):
+            kept = [old for old in self.ratings() if (old.clip, old.rater) != (rating.clip, rating.rater)]
+            self._write([*kept, rating])
+
+    def undo(self, rater: str) -> Rating | None:
+        """Take back the last label of a rater and return it; None where there is none."""
+        with file_lock(self.path):
+            ratings = self.ratings()
+            last = next((rating for rating in reversed(ratings) if rating.rater == rater), None)
+            if last is not None:
+                self._write([rating for rating in ratings if rating is not last])
+            return last
+
+    def _write(self, ratings: list[Rating]) -> None:
+        if ratings:
+            write_labels(self.path, [vars(rating) for rating in ratings])
+        else:
+            self.path.unlink()
