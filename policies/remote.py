@@ -166,6 +166,11 @@ class RemotePolicy:
         return shown
 
     @property
+    def takes_seeds(self) -> bool:
+        """Whether the server is told the episodes' seeds, as far as its greeting is known."""
+        return self._stateful
+
+    @property
     def _stateful(self) -> bool:
         return bool(self._greeting.get("stateful", False))
 

@@ -38,6 +38,8 @@ class Row(TypedDict):
     truncated: NotRequired[bool]
     frame_passes: NotRequired[Count]
     seconds: NotRequired[Annotated[float, Ge(0)]]
+    seeded: NotRequired[bool]
+    """Whether the policy was told the episode's seed; recordings need none."""
     bytes: NotRequired[Count]
     """Size of the episode's file."""
     success: NotRequired[bool]
@@ -74,6 +76,8 @@ class Settings(TypedDict):
     versions: NotRequired[dict[str, str]]
     created: NotRequired[str]
     lanes: NotRequired[Annotated[int, Ge(1)]]
+    unseeded: NotRequired[list[str]]
+    """Policies that are not told seeds."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:

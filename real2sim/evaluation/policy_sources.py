@@ -12,9 +12,11 @@ import numpy as np
 
 from real2sim.actions import rt1_robot
 from real2sim.checks import check_name
+from real2sim.evaluation.own_policies import OwnPolicy, own_policies
 from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controllers, shipped_policies
 from real2sim.files import read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint
+from real2sim.policies.python_policy import find_python, is_python
 from real2sim.policies.trained import load_policy, policy_kind
 from real2sim.robot import Robot, read_robot
 from real2sim.robot_match import check_same_robot
@@ -48,7 +50,7 @@ class PolicySource:
     kind: str
     """``"rt1"``, ``"imitation"``, ``"replay"``, ``"random"``, ``"remote"`` or ``"python"``."""
     fingerprint: str
-    """Changes when the weights or recordings do."""
+    """Changes when the weights, recordings or source do."""
     tasks: tuple[str, ...]
     """The suite's tasks that it can be asked for."""
     load: Callable[[str], PolicyMaker]
@@ -69,20 +71,21 @@ class PolicySource:
 
 
 def find_policies(
-    names: Sequence[str], suite: Suite, own: Mapping[str, Policy] | None = None
+    names: Sequence[str], suite: Suite, own: Mapping[str, Policy | OwnPolicy] | None = None
 ) -> list[PolicySource]:
     """The policies that ``names`` stand for, in that order.
 
     A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy,
     ``random``, ``replay:<controller>``, ``replay:all``, ``ws://host:port`` (a policy server, see `RemotePolicy`),
-    a folder with RT-1's SavedModel and its ``embeddings.npz``, or a key of ``own``.
+    a folder with RT-1's SavedModel and its ``embeddings.npz``, ``module.py:Class`` (a policy in Python, whose file is
+    imported), or a key of ``own``.
 
     ``name=place`` calls a folder or server by another name, ``family:name=place`` also says which training run it
     comes from.  Checkpoints in one training folder (``run/at-50``, ``run/at-100``) share a family unless told
     otherwise.
     """
-    own = own or {}
-    sources = [source for name in names for source in _find(name, suite, own)]
+    objects = own_policies(own)
+    sources = [source for name in names for source in _find(name, suite, objects)]
     if not sources:
         raise ValueError(f"no policy was asked for, or suite {suite.name!r} ships none; name at least one")
     seen: set[str] = set()
@@ -149,17 +152,11 @@ def check_fits(source: PolicySource, suite: Suite) -> None:
         check_requirements(source.requires, suite.robot, source.name, where)
 
 
-def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySource]:
+def _find(name: str, suite: Suite, own: Mapping[str, OwnPolicy]) -> list[PolicySource]:
     everywhere = tuple(task.name for task in suite.tasks)
     shipped = shipped_policies(suite)
     if name in own:
-        policy = own[name]
-        needs = policy.requires if isinstance(policy, PolicyWithRequirements) else None
-        return [
-            PolicySource(
-                name, name, "python", "python", everywhere, lambda device: lambda jobs: policy, requires=needs
-            )
-        ]
+        return [_own(name, own[name], everywhere)]
     if name == ALL_SHIPPED:
         return [source for item in shipped for source in _find(item, suite, {})]
     if name in shipped:
@@ -171,6 +168,8 @@ def _find(name: str, suite: Suite, own: Mapping[str, Policy]) -> list[PolicySour
     family, label, place = read_name(name)
     if place.startswith(("ws://", "wss://")):
         return [_named(_remote(label, place, suite.robot, everywhere), family)]
+    if is_python(place):
+        return [_named(_python(label, place, suite, everywhere), family)]
     folder = Path(place).expanduser()
     chosen = label or folder.resolve().name
     if (folder / CONFIG_FILE).is_file():
@@ -189,7 +188,7 @@ def _named(source: PolicySource, family: str) -> PolicySource:
     return replace(source, family=family) if family else source
 
 
-def _unknown(name: str, suite: Suite, own: Mapping[str, Policy]) -> ValueError:
+def _unknown(name: str, suite: Suite, own: Mapping[str, OwnPolicy]) -> ValueError:
     shipped = shipped_policies(suite)
     known = [
         *own,
@@ -202,8 +201,32 @@ def _unknown(name: str, suite: Suite, own: Mapping[str, Policy]) -> ValueError:
     return ValueError(
         f"unknown policy {name!r}{did_you_mean(name, known)}; it is neither a folder with a "
         f"{CONFIG_FILE} nor one of "
-        f"{', '.join([*shipped, 'random', 'replay:<controller>', 'ws://host:port'])}"
+        f"{', '.join([*shipped, 'random', 'replay:<controller>', 'module.py:Class', 'ws://host:port'])}"
     )
+
+
+def _own(name: str, own: OwnPolicy, tasks: tuple[str, ...]) -> PolicySource:
+    needs = own.policy.requires if isinstance(own.policy, PolicyWithRequirements) else None
+
+    def load(device: str) -> PolicyMaker:
+        policy = own.acting(name)
+        return lambda jobs: policy
+
+    return PolicySource(name, name, "python", own.fingerprint, tasks, load, requires=needs)
+
+
+def _python(name: str, place: str, suite: Suite, tasks: tuple[str, ...]) -> PolicySource:
+    found = find_python(place)
+    chosen = name or found.name
+
+    def load(device: str) -> PolicyMaker:
+        policy = found.make(suite.robot, device, chosen)
+        if isinstance(policy.policy, PolicyWithRequirements):
+            check_requirements(policy.policy.requires, suite.robot, chosen, f"suite {suite.name!r}")
+        return lambda jobs: policy
+
+    identity = f"{found.name} {found.fingerprint}"
+    return PolicySource(chosen, chosen, "python", identity, tasks, load, requires=found.requires)
 
 
 def _trained(name: str, family: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:

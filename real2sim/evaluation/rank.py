@@ -85,7 +85,7 @@ class Rounds:
         self._folder = RunFolder(config.out)
         self._judge: Judge | None = None
         self._workers = None
-        processes = 1 if self._world_size > 1 or own else most_processes(config.rollout((), 0, 1))
+        processes = 1 if self._world_size > 1 else most_processes(config.rollout((), 0, 1))
         if processes > 1:
             self._workers = stack.enter_context(Workers(processes, config.threads))
 

@@ -23,9 +23,10 @@ class RolloutConfig:
     out: Path
     """Run folder; an existing one is resumed, and finished episodes are not run again."""
     policies: tuple[str, ...] = (ALL_SHIPPED,)
-    """Shipped names, `shipped` for all of them, folders, `random`, `replay:<controller>`, `replay:all`, or
-    ws://host:port of a policy server.  `name=place` gives a folder or server another name, `family:name=place`
-    also says which training run it comes from; checkpoints in one training folder share theirs anyway."""
+    """Shipped names, `shipped` for all of them, folders, `random`, `replay:<controller>`, `replay:all`,
+    `module.py:Class` for a policy in a Python file, or ws://host:port of a policy server.  `name=place` gives a folder,
+    Python policy or server another name, `family:name=place` also says which training run it comes from; checkpoints
+    in one training folder share theirs anyway."""
     suite: str = "drawer"
     """Name of a shipped suite, or a suite folder."""
     tasks: tuple[str, ...] = ()

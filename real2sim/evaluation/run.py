@@ -25,14 +25,16 @@ from real2sim.episodes.sound import unsound_episodes
 from real2sim.evaluation.batches import Batch, episode_id, plan, starts_by_task
 from real2sim.evaluation.consistency import measure_run, unmeasured
 from real2sim.evaluation.launch import launched_as, local_device, most_processes, threads
+from real2sim.evaluation.own_policies import OwnPolicy, own_policies, pack
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.workers import Workers
 from real2sim.files import DiskError, read_bytes
 from real2sim.model_folder import config_to_dict
+from real2sim.policies.object_fingerprint import has_acted
 from real2sim.robot import ROBOT_FILE
 from real2sim.simulation.contracts import Policy, World
-from real2sim.simulation.loop import Episode, play
+from real2sim.simulation.loop import Episode, play, takes_seeds
 from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
 from real2sim.worlds import check_world, open_world, state_source, world_fingerprint
 
@@ -52,28 +54,34 @@ def rollout(
 ) -> pd.DataFrame:
     """Make the episodes that are missing in ``config.out`` and give the table of all that are there.
 
-    ``policies`` offers own policy objects under names that ``config.policies`` may use; they run in this
-    process. Under a launcher (``RANK`` and ``WORLD_SIZE`` are set) this process makes its share only, and the
-    table holds what the others have finished so far.  ``workers`` are worker processes that already run.  See
-    `load_run` for the columns.
+    ``policies`` offers own policy objects under names that ``config.policies`` may use.  Worker processes act with
+    copies of them; with ``processes=1`` the objects themselves act.  Under a launcher (``RANK`` and ``WORLD_SIZE`` are
+    set) this process makes its share only, and the table holds what the others have finished so far.  ``workers`` are
+    worker processes that already run.  See `load_run` for the columns.
     """
-    return _rollout(config, policies, progress, is_worker=False, workers=workers)
+    own = own_policies(policies)
+    try:
+        return _rollout(config, own, progress, is_worker=False, workers=workers)
+    finally:
+        for policy in own.values():
+            has_acted(policy.policy, policy.fingerprint)
 
 
-def rollout_share(config: RolloutConfig) -> None:
+def rollout_share(config: RolloutConfig, own: Mapping[str, OwnPolicy] | None = None) -> None:
     """Make one worker's share of a rollout, whose process has the run folder."""
-    _rollout(config, None, progress=False, is_worker=True)
+    _rollout(config, own or {}, progress=False, is_worker=True)
 
 
 def _rollout(
     config: RolloutConfig,
-    policies: Mapping[str, Policy] | None,
+    own: Mapping[str, OwnPolicy],
     progress: bool,
     is_worker: bool,
     workers: Workers | None = None,
 ) -> pd.DataFrame:
     suite = load_suite(config.suite)
-    sources = find_policies(config.policies, suite, policies)
+    sources = find_policies(config.policies, suite, own)
+    own = {name: policy for name, policy in own.items() if name in config.policies}
     check_world(config.world, suite)
     starts_by_task(config, suite)  # refuses unknown tasks and too many starts before anything is written
     folder = RunFolder(config.out)
@@ -96,11 +104,20 @@ def _rollout(
         batches = plan(config, suite, sources)
         done = _sound_episodes(folder, suite, warn=rank == 0 and not is_worker)
         place = (rank, world_size)
-        _draw(config, suite, batches, folder, place, done, bool(policies), progress, is_worker, workers)
+        _draw(config, suite, batches, folder, place, done, own, progress, is_worker, workers)
         if rank == 0 and not is_worker:
             with _clear_disk_errors(config.out), threads(config.threads):
+                _note_unseeded(folder)
                 measure_run(config, suite, sources, local_device(config.device))
     return load_run(config.out)
+
+
+def _note_unseeded(folder: RunFolder) -> None:
+    """Write into ``run.json`` which policies are not told seeds: if they draw random numbers, their episodes cannot be
+    drawn again."""
+    found = sorted({str(row["policy"]) for row in folder.rows() if row.get("seeded") is False})
+    if found != folder.settings().get("unseeded", []):
+        folder.note("unseeded", found)
 
 
 def _sound_episodes(folder: RunFolder, suite: Suite, warn: bool = False) -> set[str]:
@@ -125,7 +142,7 @@ def _draw(
     folder: RunFolder,
     place: tuple[int, int],
     done: set[str],
-    own: bool,
+    own: Mapping[str, OwnPolicy],
     progress: bool,
     is_worker: bool,
     workers: Workers | None,
@@ -146,12 +163,17 @@ def _draw(
             if added > 0:
                 bar.update(added)
 
-        processes = 1 if world_size > 1 else _processes(config, len(missing), own)
+        processes = 1 if world_size > 1 else min(most_processes(config), max(len(missing), 1))
+        packed = None
+        if own and missing and (processes > 1 or workers is not None):
+            packed = _packed(own, config)
+            if packed is None:
+                processes, workers = 1, None
         if workers is not None and missing:
-            workers.run(config, advance)
+            workers.run(config, advance, packed)
         elif processes > 1:
             with Workers(processes, config.threads) as started:
-                started.run(config, advance)
+                started.run(config, advance, packed)
         else:
             with _clear_disk_errors(config.out):
                 share = batches[rank::world_size]
@@ -207,11 +229,15 @@ def _work(
             if batch.source is not loaded:
                 loaded, maker = batch.source, batch.source.load(device)
             assert maker is not None
-            for episode in play(world, maker(batch.jobs), suite, batch.jobs):
+            policy = maker(batch.jobs)
+            for episode in play(world, policy, suite, batch.jobs):
                 name = episode_id(episode.job, config)
                 if name in done:
                     continue
-                writer.write(_row(name, episode, suite, batch.source, world), episode.frames, episode.actions)
+                row = _row(name, episode, suite, batch.source, world)
+                if batch.source.kind != "replay":
+                    row["seeded"] = takes_seeds(policy)
+                writer.write(row, episode.frames, episode.actions)
                 done.add(name)
                 advance()
 
@@ -266,14 +292,15 @@ def _details(config: RolloutConfig, suite: Suite) -> dict[str, Any]:
     return {"config": config_to_dict(config), "versions": versions, "created": now, "state": state}
 
 
-def _processes(config: RolloutConfig, batches: int, own: bool) -> int:
-    if own:
-        if config.processes not in (None, 1):
-            raise ValueError(
-                "own policy objects run in this process only; leave processes out or set it to 1"
-            )
-        return 1
-    return min(most_processes(config), max(batches, 1))
+def _packed(own: Mapping[str, OwnPolicy], config: RolloutConfig) -> bytes | None:
+    """Own policies for worker processes; None where one cannot leave this process and nobody asked for others."""
+    try:
+        return pack(own)
+    except ValueError as error:
+        if config.processes is not None:
+            raise
+        LOG.warning("%s; this rollout uses one process", error)
+        return None
 
 
 @contextmanager

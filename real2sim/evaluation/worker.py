@@ -8,6 +8,7 @@ import queue
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.failures import EXIT_ERROR, one_line
@@ -34,12 +35,15 @@ def main() -> None:
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     # Ctrl-C reaches the whole group; the starting process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from real2sim.evaluation.own_policies import read_packed
     from real2sim.evaluation.run import rollout_share
 
     while True:
-        request = requests.get()
+        request = json.loads(requests.get())
         try:
-            rollout_share(config_from_dict(RolloutConfig, json.loads(request)))
+            sys.path += [place for place in request.get("path", ()) if place not in sys.path]
+            own = read_packed(Path(request["own"])) if "own" in request else None
+            rollout_share(config_from_dict(RolloutConfig, request["config"]), own)
         except (ValueError, OSError, ImportError) as error:
             print(one_line(error), file=sys.stderr)
             sys.exit(EXIT_ERROR)

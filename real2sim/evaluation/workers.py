@@ -18,6 +18,7 @@ from typing import IO
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.worker import DONE
 from real2sim.failures import EXIT_ERROR
+from real2sim.files import write_bytes
 from real2sim.model_folder import config_to_dict
 
 
@@ -29,14 +30,16 @@ class Workers:
         self._workers: list[subprocess.Popen[bytes]] = []
         self._logs: list[IO[bytes]] = []
         self._finished: list[int] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def run(self, config: RolloutConfig, advance: Callable[[], None]) -> None:
+    def run(self, config: RolloutConfig, advance: Callable[[], None], own: bytes | None = None) -> None:
         """Make what is missing of a rollout, call ``advance`` meanwhile, and return when all have finished.
 
-        The first one that fails stops the others; its last line becomes the error.
+        The first one that fails stops the others; its last line becomes the error.  ``own`` are packed policy objects
+        (`real2sim.evaluation.own_policies`).
         """
-        request = json.dumps(config_to_dict(replace(config, processes=1))) + "\n"
         try:
+            request = self._request(config, own)
             while len(self._workers) < self.count:
                 self._start(len(self._workers))
             wanted = [finished + 1 for finished in self._finished]
@@ -65,6 +68,9 @@ class Workers:
                     pipe.close()
         for log in self._logs:
             log.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
         self._workers, self._logs, self._finished = [], [], []
 
     def __enter__(self) -> Workers:
@@ -72,6 +78,18 @@ class Workers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _request(self, config: RolloutConfig, own: bytes | None) -> str:
+        """What the processes are told, one line; policy objects lie in a folder that this user alone may read."""
+        request: dict[str, object] = {"config": config_to_dict(replace(config, processes=1))}
+        if own is not None:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="real2sim-")
+            path = Path(self._folder.name) / "policies"
+            write_bytes(path, own)
+            # Modules of the policies are found as this process finds them.
+            request |= {"own": str(path), "path": [str(Path(place or ".").resolve()) for place in sys.path]}
+        return json.dumps(request) + "\n"
 
     def _start(self, rank: int) -> None:
         log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker

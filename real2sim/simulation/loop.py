@@ -52,6 +52,15 @@ def episode_seed(seed: int, suite: str, task: str, start: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def takes_seeds(policy: Policy) -> bool:
+    """Whether a policy is told its episodes' seeds, so that they can be drawn again.
+
+    One that learns this from elsewhere, such as from a server, says it by an attribute ``takes_seeds``.
+    """
+    told = getattr(policy, "takes_seeds", None)
+    return told if isinstance(told, bool) else isinstance(policy, StochasticPolicy)
+
+
 def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Iterator[Episode]:
     """Run a batch of episodes of one policy; each is yielded as soon as it ends."""
     seeds = [job.seed for job in jobs]

@@ -194,12 +194,6 @@ def test_an_own_policy_object_is_rolled_out(tiny_suite: Path, tmp_path: Path) ->
     assert set(table["policy"]) == {"still"}
 
 
-def test_an_own_policy_object_cannot_go_to_other_processes(tiny_suite: Path, tmp_path: Path) -> None:
-    still = CallablePolicy(lambda observation: np.zeros((len(observation), 13)))
-    with pytest.raises(ValueError, match="in this process only"):
-        rollout(config(tiny_suite, tmp_path, policies=("still",), processes=2), {"still": still})
-
-
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

@@ -1,0 +1,188 @@
+"""Policies in Python files: ``module.py:Class`` becomes something that acts, and its mistakes become one sentence."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from real2sim.policies.policy import Observation, Policy, Requirements, StochasticPolicy
+from real2sim.policies.python_source import blame, import_source, local_modules, source_fingerprint
+from real2sim.robot import Robot
+from real2sim.wording import did_you_mean
+
+WRITTEN = re.compile(r"(?P<path>.+\.py)(:(?P<name>.*))?")
+METHODS = ("reset", "act")
+OFFERED = ("robot", "device")
+"""Arguments that a constructor is given if it asks for them by name."""
+
+
+@dataclass(frozen=True)
+class PythonSource:
+    """A class, or a function that gives a policy, in a Python file."""
+
+    path: Path
+    name: str
+    target: Callable[..., Any]
+    files: tuple[Path, ...]
+    """Files that belong to it beside the source: its attribute ``files``, names relative to its folder."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the file, the modules beside it that it imports, and its ``files``."""
+        return source_fingerprint(self.path, self.files)
+
+    @property
+    def requires(self) -> Requirements | None:
+        """What it needs of the robot, where the class says so."""
+        needs = getattr(self.target, "requires", None)
+        return needs if isinstance(needs, Requirements) else None
+
+    def make(self, robot: Robot, device: str, policy: str) -> GuardedPolicy:
+        """A policy object; ``policy`` is what messages call it.
+
+        Raises:
+            ValueError: with file and line, if making it fails or gives something that is no policy.
+        """
+        sources = list(local_modules(self.path).values())
+        offered = {"robot": robot, "device": device}
+        wanted = {name: value for name, value in offered.items() if name in _parameters(self.target)}
+        with _guarded(f"policy {policy!r} cannot be made", sources):
+            made = self.target(**wanted)
+        _check_methods(made, f"what {self.name!r} of {self.path} gives")
+        guard = SeededGuardedPolicy if isinstance(made, StochasticPolicy) else GuardedPolicy
+        return guard(made, policy, sources)
+
+
+class GuardedPolicy:
+    """Another policy, whose exceptions become a ValueError that names the policy, the file and the line."""
+
+    def __init__(self, policy: Policy, name: str, sources: Sequence[Path] | None = None) -> None:
+        self.policy: Any = policy
+        self._name, self._sources = name, sources
+
+    def reset(self, instructions: Sequence[str]) -> None:
+        """Begin new episodes."""
+        with self._guard("reset"):
+            self.policy.reset(instructions)
+
+    def act(self, observation: Observation) -> np.ndarray:
+        """Whatever the policy answers."""
+        with self._guard("act"):
+            answer: np.ndarray = self.policy.act(observation)
+        return answer
+
+    def _guard(self, method: str) -> Any:
+        return _guarded(f"policy {self._name!r} failed in {method}", self._sources)
+
+
+class SeededGuardedPolicy(GuardedPolicy):
+    """One that takes seeds."""
+
+    def seed(self, seeds: Sequence[int]) -> None:
+        """One seed per lane for the episodes that begin next."""
+        with self._guard("seed"):
+            self.policy.seed(seeds)
+
+
+def is_python(place: str) -> bool:
+    """Whether a place is written as ``module.py:Class``."""
+    return WRITTEN.fullmatch(place) is not None
+
+
+def find_python(place: str) -> PythonSource:
+    """The class or function that ``module.py:Class`` stands for; the file is imported.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if importing fails, or there is nothing in it that gives a policy.
+    """
+    written = WRITTEN.fullmatch(place)
+    assert written is not None
+    path = Path(written["path"]).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected a Python file, as in module.py:Class")
+    module = import_source(path)
+    name, found = written["name"], _policies_in(module)
+    listed = f"it has {', '.join(found)}" if found else "it has no class with reset and act"
+    if not name:
+        raise ValueError(f"{place!r} names no policy in the file; write {path.name}:Class, {listed}")
+    if not hasattr(module, name):
+        raise ValueError(f"{path} has no {name!r}{did_you_mean(name, found)}; {listed}")
+    target = getattr(module, name)
+    if not callable(target):
+        raise ValueError(
+            f"{name!r} of {path} is of type {type(target).__name__}; expected a class with reset and act, or a "
+            "function that gives a policy"
+        )
+    if isinstance(target, type):
+        _check_methods(target, f"class {name!r} of {path}")
+    _check_arguments(target, name, path)
+    return PythonSource(path, name, target, _files(target, name, path))
+
+
+def _policies_in(module: ModuleType) -> list[str]:
+    own = [value for value in vars(module).values() if isinstance(value, type)]
+    return [
+        value.__name__
+        for value in own
+        if value.__module__ == module.__name__ and all(callable(getattr(value, m, None)) for m in METHODS)
+    ]
+
+
+def _check_methods(found: Any, what: str) -> None:
+    missing = [method for method in METHODS if not callable(getattr(found, method, None))]
+    if missing:
+        kind = "" if isinstance(found, type) else f" (a {type(found).__name__})"
+        raise ValueError(
+            f"{what}{kind} is not a policy: it has no method {missing[0]!r}; expected reset(instructions) and "
+            "act(observation)"
+        )
+
+
+def _parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    try:
+        return dict(inspect.signature(target).parameters)
+    except (ValueError, TypeError):
+        # Classes written in C may have no signature.
+        return {}
+
+
+def _check_arguments(target: Callable[..., Any], name: str, path: Path) -> None:
+    for parameter in _parameters(target).values():
+        variable = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if not variable and parameter.default is parameter.empty and parameter.name not in OFFERED:
+            raise ValueError(
+                f"{name!r} of {path} needs the argument {parameter.name!r}; only {' and '.join(OFFERED)} are given, "
+                "others need a default value"
+            )
+
+
+def _files(target: Any, name: str, path: Path) -> tuple[Path, ...]:
+    named = getattr(target, "files", ())
+    if not isinstance(named, tuple | list) or not all(isinstance(file, str) for file in named):
+        # Something else of that name, a method perhaps.
+        return ()
+    files = tuple(path.parent / file for file in named)
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} does not exist; {name!r} of {path} names it in its files")
+    return files
+
+
+@contextmanager
+def _guarded(what: str, sources: Sequence[Path] | None) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A user's policy may raise anything; it is no bug of ours.
+        raise ValueError(f"{what}: {blame(error, sources)}") from error
