@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from real2sim.episodes.run_folder import file_name
-from real2sim.evaluation.policy_sources import PolicySource
+from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.simulation.loop import Job, episode_seed
 from real2sim.simulation.suite import Start, Suite

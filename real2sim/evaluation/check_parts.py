@@ -10,7 +10,7 @@ from real2sim.actions import rt1_robot
 from real2sim.episodes.keep_out import kept_out, read_keep_out
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.evaluation.findings import Finding
-from real2sim.evaluation.policy_sources import PolicySource
+from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.suite_sources import first_frame
 from real2sim.files import read_json
 from real2sim.model_folder import CONFIG_FILE, read_config, read_kind

@@ -29,7 +29,7 @@ from real2sim.worlds import PHYSICS_WORLD, ModelWorld, open_world
 if TYPE_CHECKING:
     import pandas as pd
 
-    from real2sim.evaluation.policy_sources import PolicySource
+    from real2sim.evaluation.policy_source import PolicySource
     from real2sim.evaluation.rollout_config import RolloutConfig
     from real2sim.metrics.measure import MetricsConfig
 

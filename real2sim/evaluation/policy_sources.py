@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ import numpy as np
 from real2sim.actions import rt1_robot
 from real2sim.checks import check_name
 from real2sim.evaluation.own_policies import OwnPolicy, own_policies
+from real2sim.evaluation.policy_source import PolicyMaker, PolicySource
 from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controllers, shipped_policies
+from real2sim.evaluation.training_families import distinct_families, training_folder
 from real2sim.files import read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint
 from real2sim.policies.python_policy import find_python, is_python
@@ -22,52 +23,12 @@ from real2sim.robot import Robot, read_robot
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, check_requirements
 from real2sim.simulation.loop import Job
-from real2sim.simulation.suite import Start, Suite
+from real2sim.simulation.suite import Suite
 from real2sim.wording import did_you_mean
 
-TRAINING_FILE = "training.json"
 SAVED_MODEL_FILE = "saved_model.pb"
 REPLAY = "replay:"
 ALL_SHIPPED, ALL_REPLAYS = "shipped", "replay:all"
-
-CHECKPOINT = re.compile(r"(at|steps?|checkpoint|ckpt|epoch|iter(ation)?)?[-_]?\d+(\.\d+)?[kKmM]?")
-"""Names of folders that hold one of several checkpoints of a training, such as at-50, step_2000 and 005000."""
-BETWEEN = ("checkpoints", "ckpts")
-INSIDE = ("pretrained_model", "model", "policy")
-"""Folders between a training and a checkpoint, and inside a checkpoint."""
-
-PolicyMaker = Callable[[Sequence[Job]], Policy]
-"""Gives the policy for a batch of episodes; a loaded network may be given again and again."""
-
-
-@dataclass(frozen=True)
-class PolicySource:
-    """A policy that can be loaded: what rows call it, where it comes from, and how to get it."""
-
-    name: str
-    family: str
-    """The training run it comes from; checkpoints of one run share it."""
-    kind: str
-    """``"rt1"``, ``"imitation"``, ``"replay"``, ``"random"``, ``"remote"`` or ``"python"``."""
-    fingerprint: str
-    """Changes when the weights, recordings or source do."""
-    tasks: tuple[str, ...]
-    """The suite's tasks that it can be asked for."""
-    load: Callable[[str], PolicyMaker]
-    """Loads it onto a device such as ``"cpu"``."""
-    training: Path | None = None
-    """Folder of the training run, where the family is named after it."""
-    requires: Requirements | None = None
-    """What it needs of the suite's robot, where it says so."""
-    robot: Robot | None = None
-    """The robot it was trained on, where its folder has a ``robot.json``."""
-    steps: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Steps of its episodes by task and start, where they do not last as long as the task: recordings end."""
-
-    def lasting(self, start: Start) -> Start:
-        """The start with as many steps as an episode of this policy takes."""
-        steps = self.steps.get((start.task.name, start.id))
-        return start if steps is None else replace(start, task=replace(start.task, horizon=steps))
 
 
 def find_policies(
@@ -98,32 +59,7 @@ def find_policies(
             )
         seen.add(source.name)
         check_fits(source, suite)
-    return _distinct_families(sources)
-
-
-def _distinct_families(sources: list[PolicySource]) -> list[PolicySource]:
-    """Families named after different training folders of one name get the name of the folder above as well."""
-    places: dict[str, set[Path | None]] = {}
-    for source in sources:
-        places.setdefault(source.family, set()).add(source.training)
-    return [
-        replace(source, family=f"{source.training.parent.name}/{source.family}")
-        if source.training is not None and len(places[source.family]) > 1
-        else source
-        for source in sources
-    ]
-
-
-def training_folder(folder: Path) -> Path | None:
-    """The folder of the training that ``folder`` is a checkpoint of; None if it does not look like one."""
-    place = folder.resolve()
-    if place.name in INSIDE:
-        place = place.parent
-    if (place / TRAINING_FILE).is_file():
-        return place
-    if not CHECKPOINT.fullmatch(place.name) and not (place.parent / TRAINING_FILE).is_file():
-        return None
-    return place.parent.parent if place.parent.name in BETWEEN else place.parent
+    return distinct_families(sources)
 
 
 def read_name(written: str) -> tuple[str, str, str]:
