@@ -16,8 +16,8 @@ import tyro
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.success.classifier import SuccessClassifier, judged_frames
 from real2sim.success.degradation import DegradationConfig
+from real2sim.success.fit import measure_unlikeness
 from real2sim.success.outcomes import Outcomes
-from real2sim.success.train_classifier import measure_unlikeness
 
 
 @dataclass(frozen=True)

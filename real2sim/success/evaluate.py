@@ -52,21 +52,46 @@ def evaluate_judge(config: JudgeEvaluation) -> dict[str, Any]:
     Earlier results on other kinds of episodes are kept as long as the weights are the same.
     """
     judge = SuccessClassifier.from_folder(config.judge)
-    path = config.judge / QUALITY_FILE
-    quality: dict[str, Any] = read_json(path) if path.is_file() else {}
-    if quality.get("judge_digest") != judge.digest:
-        quality = {"judge_digest": judge.digest}
+    quality: dict[str, Any] = {}
     if config.physics:
         outcomes = Outcomes(config.physics, judge.config, config.joint)
         quality["physics"] = _facts_by_goal(judge, *_on_final_frames(judge, outcomes))
         quality["physics_every_frame"] = _on_every_frame(judge, outcomes).facts()
     if config.sheets is not None:
         quality["generated"] = quality_on_sheets(judge, config.sheets)
+    return store_quality(config.judge, quality)
+
+
+def store_quality(folder: Path, measured: dict[str, Any]) -> dict[str, Any]:
+    """Add measurements to ``quality.json`` and the card of a judge's folder, and return all that are there.
+
+    Earlier ones on other kinds of episodes are kept as long as the weights are the same.
+    """
+    digest = SuccessClassifier.from_folder(folder).digest
+    path = folder / QUALITY_FILE
+    quality: dict[str, Any] = read_json(path) if path.is_file() else {}
+    if quality.get("judge_digest") != digest:
+        quality = {"judge_digest": digest}
+    quality.update(measured)
     write_text(path, json.dumps(quality, indent=2) + "\n")
-    card = config.judge / CARD_FILE
+    card = folder / CARD_FILE
     text = card.read_text(encoding="utf-8") if card.is_file() else "# Success classifier\n"
     write_text(card, text.split(CARD_SECTION)[0].rstrip() + "\n" + CARD_SECTION + "\n" + describe(quality))
     return quality
+
+
+def held_out_quality(
+    judge: SuccessClassifier, outcomes: Outcomes, episodes: np.ndarray
+) -> dict[str, Any] | None:
+    """Confusion matrix and calibration on the final frames of some episodes; None unless both outcomes are known.
+
+    Outcomes count where somebody recorded or labelled them, not where a demonstration was taken as a success.
+    """
+    chosen = episodes[outcomes.recorded[episodes]]
+    if not outcomes.success[chosen].any() or outcomes.success[chosen].all():
+        return None
+    probabilities, truth, errors, goals = _on_final_frames(judge, outcomes)
+    return _facts_by_goal(judge, probabilities[chosen], truth[chosen], errors[chosen], goals[chosen])
 
 
 def quality_on_physics(
@@ -113,13 +138,17 @@ def quality_on_sheets(judge: Judge, folder: Path) -> dict[str, Any]:
 def describe(quality: dict[str, Any]) -> str:
     """The numbers as Markdown tables."""
     titles = {
+        "held_out": "Episodes kept from the weights (the two numbers of the calibration come from them)",
+        "heldout_folders": "Other held-out episodes",
         "physics": "Held-out physics episodes, final frames",
         "physics_every_frame": "Held-out physics episodes, every frame as a final one",
         "generated": "Generated episodes labelled by eye",
     }
     parts = []
     for key, title in titles.items():
-        if key in quality:
+        if key in quality and quality[key] is None:
+            parts.append(f"### {title}\n\nNot measured: no success or no failure is known among them.\n")
+        elif key in quality:
             tables = quality[key] if "all" in quality[key] else {"all": quality[key]}
             parts.append(f"### {title}\n\n{_table(tables)}\n")
     return "\n".join(parts)

@@ -19,32 +19,48 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional
 
-from real2sim.episodes.npz import dataset_robot
 from real2sim.model_folder import write_folder
-from real2sim.success.calibration import PlattScaling, fit_platt
 from real2sim.success.card import classifier_card
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
+from real2sim.success.evaluate import held_out_quality, store_quality
+from real2sim.success.fit import calibrate, clip_weights, measure_unlikeness, random_generator
 from real2sim.success.goals import MeasuredGoals
-from real2sim.success.outcomes import Outcomes, dataset_goals, near_threshold
-from real2sim.success.unlikeness import SMALLEST_FIT, Unlikeness, fit_unlikeness
+from real2sim.success.known_outcomes import canvas_size, read_outcome_labels, split_labels
+from real2sim.success.outcomes import EARLY, EarlyNegatives, Outcomes, dataset_goals
+from real2sim.success.unlikeness import SMALLEST_FIT
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
 
 logger = logging.getLogger(__name__)
 
-FREE_SETTINGS = ("out", "snapshot_every", "max_minutes", "device")
+FREE_SETTINGS = ("out", "labels", "heldout", "snapshot_every", "max_minutes", "device")
 """Settings that may change when a training is continued."""
 
 
 @dataclass(frozen=True)
 class ClassifierTraining:
-    """Train a success classifier on episodes with known outcomes."""
+    """Train a success classifier on episodes with known outcomes, or on demonstrations."""
 
     data: tuple[Path, ...]
-    """Dataset folders (npz episodes)."""
+    """Dataset folders (npz episodes), and run folders of generated episodes, which need labels."""
     out: Path
     """Folder for log, checkpoint and, in the end, the model (``out/model``); an unfinished one is continued."""
+    labels: tuple[Path, ...] = ()
+    """CSV files with the columns ``episode`` (file name without .npz, or id in a run) and ``label``; a label stands
+    above a recorded outcome."""
+    negatives: Literal["recorded", "early"] = "recorded"
+    """Where failures come from: ``recorded`` outcomes and labels; or also ``early`` frames of successes and the ends of
+    other instructions, which takes episodes without an outcome as demonstrations and leaves a joint aside."""
+    early: float = EARLY
+    """With ``--negatives early``: frames before this share of a success are called failures."""
+    other_tasks: bool = True
+    """With ``--negatives early``: call the ends of other instructions failures; turn it off where instructions are
+    paraphrases of each other."""
+    joint: bool = True
+    """Learn thresholds where every recorded episode holds the joint position of the drawer."""
+    heldout: tuple[Path, ...] = ()
+    """Other dataset and run folders with known outcomes (recorded or in ``labels``) to measure the judge on."""
     # Goals are easier to write in Python than as flags.
     classifier: Annotated[ClassifierConfig | None, tyro.conf.Suppress] = None
     """Size of the network and its goals; by default one goal per instruction of the data."""
@@ -82,6 +98,10 @@ class ClassifierTraining:
             raise ValueError(f"calibration_share must lie between 0 and 1, got {self.calibration_share}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must lie in [0, 1), got {self.average}")
+        if not self.data:
+            raise ValueError("no dataset was given; name at least one dataset or run folder with --data")
+        if not 0 < self.early < 1:
+            raise ValueError(f"early must lie between 0 and 1, got {self.early}")
 
     @property
     def optimisation(self) -> Optimisation:
@@ -134,22 +154,36 @@ class OutcomeTraining:
     """A new judge and the episodes it learns from, for the training loop."""
 
     extra_modules: Mapping[str, nn.Module] = MappingProxyType({})
-    fixed_settings = tuple(
-        item.name for item in dataclasses.fields(ClassifierTraining) if item.name not in FREE_SETTINGS
+    fixed_settings = (
+        *(item.name for item in dataclasses.fields(ClassifierTraining) if item.name not in FREE_SETTINGS),
+        "outcomes",
     )
 
     def __init__(self, config: ClassifierTraining, measured: MeasuredGoals | None = None) -> None:
         self.config = config
-        self.network_config = config.classifier or ClassifierConfig(
-            goals=dataset_goals(config.data, measured),
-            image_size=dataset_robot(config.data[0]).canvas_size,
+        from_demonstrations = config.negatives == "early"
+        if from_demonstrations or not config.joint:
+            measured = None
+        self.joint = "joint" if measured is None else measured.joint
+        self.labels, self.heldout_labels = split_labels(
+            read_outcome_labels(config.labels), config.data, config.heldout
         )
-        joint = [] if measured is None else [measured.joint]
-        self.outcomes = Outcomes(config.data, self.network_config, *joint)
+        self.network_config = config.classifier or ClassifierConfig(
+            goals=dataset_goals(config.data, measured, self.labels, both_kinds=not from_demonstrations),
+            image_size=canvas_size(config.data),
+        )
+        self.outcomes = Outcomes(
+            config.data,
+            self.network_config,
+            self.joint,
+            self.labels,
+            EarlyNegatives(config.early, config.other_tasks) if from_demonstrations else None,
+            skip_others=config.classifier is None,
+        )
         self.training, self.calibrating = split_episodes(
             len(self.outcomes), config.calibration_share, config.seed
         )
-        self._clips = _clip_weights(self.outcomes, self.training, config.near)
+        self._clips = clip_weights(self.outcomes, self.training, config.near)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = OutcomeNetwork(self.network_config)
@@ -159,15 +193,15 @@ class OutcomeTraining:
         return self.model
 
     def settings(self) -> Mapping[str, Any]:
-        values = {name: getattr(self.config, name) for name in self.fixed_settings}
-        return {**values, "classifier": self.network_config}
+        values = {name: getattr(self.config, name) for name in self.fixed_settings if name != "outcomes"}
+        return {**values, "classifier": self.network_config, "outcomes": self.outcomes.digest}
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         config = self.config
         episodes, frames, weights = self._clips
         picked = rng.choice(len(weights), config.batch, p=weights)
         clips = self.outcomes.clips(episodes[picked], frames[picked])
-        seen = degrade(to_network(clips.frames), config.degradation, _generator(rng))
+        seen = degrade(to_network(clips.frames), config.degradation, random_generator(rng))
         device = self.model.joint.weight.device
         joint, logits = network(seen.to(device))
         reached, known, truth = (
@@ -192,86 +226,36 @@ def joint_error(joint: Tensor, truth: Tensor, travel: float) -> Tensor:
     return (error * known).sum() / known.sum().clamp(min=1)
 
 
-def calibrate(
-    judge: SuccessClassifier,
-    outcomes: Outcomes,
-    episodes: np.ndarray,
-    config: ClassifierTraining,
-    limit: int = 4000,
-) -> PlattScaling:
-    """Platt scaling fitted on degraded clips of episodes that were kept from training.
-
-    Degraded, because the judge's confidence should be right on frames that are not perfect.
-    """
-    episode, frame = outcomes.all_frames()
-    inside = np.flatnonzero(np.isin(episode, episodes))
-    inside = np.random.default_rng([config.seed, 2**33]).permutation(inside)[:limit]
-    logits, reached = [], []
-    for number, chunk in enumerate(np.array_split(inside, math.ceil(len(inside) / 64))):
-        clips = outcomes.clips(episode[chunk], frame[chunk])
-        with torch.no_grad():
-            generator = _generator(np.random.default_rng([config.seed, 2**33 + number]))
-            _, values = judge.network(degrade(to_network(clips.frames), config.degradation, generator))
-        logits.append(values.double().numpy()[clips.known])
-        reached.append(clips.reached[clips.known])
-    return fit_platt(np.concatenate(logits), np.concatenate(reached))
-
-
 def _calibrated(task: OutcomeTraining) -> SuccessClassifier:
     """A judge with the averaged weights of the last checkpoint, calibrated."""
+    config = task.config
     network = copy.deepcopy(task.model).cpu()
-    network.load_state_dict(trained_weights(task.config.out)[0])
+    network.load_state_dict(trained_weights(config.out)[0])
     raw = SuccessClassifier(task.network_config, network)
-    scaling = calibrate(raw, task.outcomes, task.calibrating, task.config)
+    scaling = calibrate(raw, task.outcomes, task.calibrating, config.degradation, config.seed)
     return SuccessClassifier(dataclasses.replace(task.network_config, calibration=scaling), network)
 
 
 def _export(task: OutcomeTraining, judge: SuccessClassifier, folder: Path) -> None:
-    """Write a calibrated judge as a model folder."""
-    config, network = task.config, judge.network
+    """Write a calibrated judge as a model folder, with its measured quality in the card."""
+    config, network, outcomes = task.config, judge.network, task.outcomes
     counts = len(task.training), len(task.calibrating)
     seconds = float(trained_weights(config.out)[1]["seconds"])
-    card = classifier_card(config, judge.config, network, counts, seconds)
+    card = classifier_card(config, judge.config, network, counts, seconds, outcomes)
     write_folder(folder, KIND, judge.config, network.state_dict(), card, half=True)
-    if len(task.outcomes) < SMALLEST_FIT:
+    recorded = int((~outcomes.generated).sum())
+    if recorded < SMALLEST_FIT:
         logger.warning(
-            "%d episodes are too few to know real frames by (%d are needed): the judge also answers on frames unlike "
-            "any it was taught",
-            len(task.outcomes),
+            "%d recorded episodes are too few to know real frames by (%d are needed): the judge also answers on frames "
+            "unlike any it was taught",
+            recorded,
             SMALLEST_FIT,
         )
     else:
-        measure_unlikeness(task.outcomes, config.degradation, config.seed).save(folder)
-
-
-def measure_unlikeness(outcomes: Outcomes, degradation: DegradationConfig, seed: int = 0) -> Unlikeness:
-    """What real episodes look like, each as if it had ended at its last frame or at a random one before it.
-
-    ``degradation`` is what the judge was taught to see through.
-    """
-    rng = np.random.default_rng([seed, 2**34])
-    episodes, last = outcomes.final_frames()
-    early = rng.integers(outcomes.lengths)
-    frames = np.where(rng.random(len(last)) < 0.5, last, early)
-
-    def soften(clips: np.ndarray) -> np.ndarray:
-        seen = degrade(to_network(clips), degradation, _generator(rng))
-        return ((seen.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).movedim(2, -1).numpy()
-
-    return fit_unlikeness(outcomes.clips(episodes, frames).frames, seed=seed, soften=soften)
-
-
-def _generator(rng: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(rng.integers(2**62)))
-
-
-def _clip_weights(
-    outcomes: Outcomes, training: np.ndarray, near: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Episodes, final frames and probabilities of the clips that training draws from."""
-    episode, frame = outcomes.all_frames()
-    inside = np.isin(episode, training)
-    episode, frame = episode[inside], frame[inside]
-    joint = outcomes.joint[outcomes.starts[episode] + frame]
-    weights = 1.0 + 2.0 * near_threshold(joint, outcomes.config.goals, near)
-    return episode, frame, weights / weights.sum()
+        measure_unlikeness(outcomes, config.degradation, config.seed).save(folder)
+    stored = SuccessClassifier.from_folder(folder)
+    quality: dict[str, Any] = {"held_out": held_out_quality(stored, outcomes, task.calibrating)}
+    if config.heldout:
+        others = Outcomes(config.heldout, judge.config, task.joint, task.heldout_labels, skip_others=True)
+        quality["heldout_folders"] = held_out_quality(stored, others, np.arange(len(others)))
+    store_quality(folder, quality)
