@@ -31,20 +31,20 @@ def trainings(data: Path, experts: Path, runs: Path) -> dict[str, Training]:
         return ImitationTraining(what, runs / name, network, seed=seed, steps=steps, **more)
 
     return {
-        "regressor": imitation("regressor", labelled, ImitationConfig(), 101, 1200, save_at=(0.25,)),
+        "regressor": imitation("regressor", labelled, ImitationConfig(), 101, 3000, save_at=(0.2,)),
         "recurrent": imitation(
-            "recurrent", labelled, ImitationConfig(recurrent=96), 102, 700, moments=20, batch=4
+            "recurrent", labelled, ImitationConfig(recurrent=96), 102, 2500, moments=20, batch=4
         ),
-        "stack": imitation("stack", labelled, ImitationConfig(frames=3, pooling="grid"), 103, 500, batch=24),
+        "stack": imitation("stack", labelled, ImitationConfig(frames=3, pooling="grid"), 103, 2500, batch=32),
         "chunks": imitation(
-            "chunks", shown, ImitationConfig(chunk=4, decoder="transformer", width=64), 104, 700, batch=32
+            "chunks", shown, ImitationConfig(chunk=4, decoder="transformer", width=64), 104, 2500, batch=32
         ),
         "diffusion": imitation(
             "diffusion",
             shown,
             ImitationConfig(chunk=4, execute=2, frames=2, head="diffusion"),
             105,
-            700,
+            3000,
             batch=32,
         ),
         "mixture": imitation(
@@ -52,14 +52,14 @@ def trainings(data: Path, experts: Path, runs: Path) -> dict[str, Training]:
             Demonstrations(data, controllers=("expert", "noisy", "scaled", "partial")),
             ImitationConfig(head="mixture"),
             106,
-            600,
+            2500,
         ),
         "drawn-mixture": imitation(
             "drawn-mixture",
             labelled,
             ImitationConfig(head="mixture", temperature=0.7, recurrent=64),
             107,
-            350,
+            1500,
             moments=20,
             batch=4,
         ),
@@ -68,7 +68,7 @@ def trainings(data: Path, experts: Path, runs: Path) -> dict[str, Training]:
             replace(labelled, episodes=120, seed=8),
             ImitationConfig(frames=2, channels=(16, 24, 32)),
             108,
-            350,
+            1200,
         ),
         "argmax": PolicyTraining(
             replace(labelled, episodes=400, seed=9),
@@ -83,7 +83,7 @@ def trainings(data: Path, experts: Path, runs: Path) -> dict[str, Training]:
             replace(labelled, label_noise=0.4, episodes=300, seed=10),
             ImitationConfig(pooling="grid", channels=(24, 32)),
             110,
-            450,
+            1500,
             batch=32,
         ),
     }

@@ -70,6 +70,17 @@ class DemonstrationSet:
         deviation = actions.std(axis=(0, 1))
         return actions.mean(axis=(0, 1)), np.where(deviation < 1e-6, 0.0, deviation)
 
+    def picture(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean picture (3 h w) and the standard deviation of each colour around it (3 1 1), of at most 1,000 frames.
+
+        A fixed camera's background becomes zero, so that what moves stands out.
+        """
+        every = max(1, sum(map(len, self.frames)) // 1000)
+        chosen = np.concatenate([frames[index % every :: every] for index, frames in enumerate(self.frames)])
+        pixels = chosen.transpose(0, 3, 1, 2).astype(np.float32)
+        mean = pixels.mean(axis=0)
+        return mean, np.maximum((pixels - mean).std(axis=(0, 2, 3)), 1.0)[:, None, None]
+
     def windows(self, rng: np.random.Generator, count: int, moments: int, frames: int, chunk: int) -> Windows:
         """``count`` random windows of ``moments`` moments; a window begins at any moment that leaves room for the rest,
         or at the first one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.heads import make_head
 
 GRID_MAPS = 8
+GROUPS = 8
 
 
 class Encoder(nn.Module):
@@ -17,20 +20,22 @@ class Encoder(nn.Module):
     def __init__(self, channels: tuple[int, ...], embedding: int) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList()
+        self.norms = nn.ModuleList()
         self.film = nn.ModuleList()
         before = 3
         for index, filters in enumerate(channels):
             kernel = 5 if index == 0 else 3
             self.convolutions.append(nn.Conv2d(before, filters, kernel, stride=2, padding=kernel // 2))
+            self.norms.append(nn.GroupNorm(math.gcd(filters, GROUPS), filters))
             self.film.append(nn.Linear(embedding, 2 * filters))
             before = filters
         self.last = nn.Conv2d(before, before, 3, padding=1)
 
     def forward(self, pictures: Tensor, instruction: Tensor) -> Tensor:
         x = pictures
-        for convolution, film in zip(self.convolutions, self.film, strict=True):
+        for convolution, norm, film in zip(self.convolutions, self.norms, self.film, strict=True):
             scale, offset = film(instruction)[..., None, None].chunk(2, dim=1)
-            x = torch.relu(convolution(x) * (1 + scale) + offset)
+            x = torch.relu(norm(convolution(x)) * (1 + scale) + offset)
         maps: Tensor = self.last(x)
         return maps
 
@@ -40,7 +45,7 @@ class Keypoints(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.sharpness = nn.Parameter(torch.zeros(channels))
+        self.sharpness = nn.Parameter(torch.full((channels,), 1.5))
 
     def forward(self, maps: Tensor) -> Tensor:
         height, width = maps.shape[2:]
@@ -84,6 +89,8 @@ class ImitationNetwork(nn.Module):
     action_std: Tensor
     state_mean: Tensor
     state_std: Tensor
+    frame_mean: Tensor
+    frame_std: Tensor
 
     def __init__(self, config: ImitationConfig) -> None:
         super().__init__()
@@ -103,7 +110,12 @@ class ImitationNetwork(nn.Module):
             )
             pooled = sum(2 * last if config.pooling == "keypoints" else GRID_MAPS * count for count in cells)
             self.picture = nn.Linear(pooled, width)
-            self.fuse = nn.Sequential(nn.ReLU(), nn.Linear(config.frames * width, width), nn.ReLU())
+            self.fuse = nn.Sequential(
+                nn.LayerNorm(config.frames * width),
+                nn.ReLU(),
+                nn.Linear(config.frames * width, width),
+                nn.ReLU(),
+            )
             self.memory = nn.GRU(width, config.recurrent, batch_first=True) if config.recurrent else None
             self.plan = nn.Sequential(
                 nn.Linear(config.recurrent or width, width), nn.ReLU(), nn.Linear(width, config.chunk * width)
@@ -112,6 +124,8 @@ class ImitationNetwork(nn.Module):
         for name, count in (("action", config.actions), ("state", config.state)):
             self.register_buffer(f"{name}_mean", torch.zeros(count))
             self.register_buffer(f"{name}_std", torch.ones(count))
+        self.register_buffer("frame_mean", torch.full((3, *config.image_size), 127.5))
+        self.register_buffer("frame_std", torch.full((3, 1, 1), 127.5))
 
     def look(self, frames: Tensor, sentences: Tensor, state: Tensor | None = None) -> Tensor:
         """What is kept of each frame: one vector (n d), or with the transformer one token per cell and one for the rest
@@ -120,7 +134,7 @@ class ImitationNetwork(nn.Module):
         ``frames`` are uint8 (n h w 3), ``sentences`` (n e), ``state`` (n m).
         """
         config = self.config
-        pictures = frames.permute(0, 3, 1, 2).float() / 127.5 - 1
+        pictures = (frames.permute(0, 3, 1, 2).float() - self.frame_mean) / self.frame_std
         maps = [
             encoder(
                 pictures[:, :, tile.top : tile.top + tile.height, tile.left : tile.left + tile.width],

@@ -145,6 +145,9 @@ class Cloning:
         mean, deviation = self.data.spread()
         self.network.action_mean.copy_(torch.from_numpy(mean))
         self.network.action_std.copy_(torch.from_numpy(deviation))
+        picture, contrast = self.data.picture()
+        self.network.frame_mean.copy_(torch.from_numpy(picture))
+        self.network.frame_std.copy_(torch.from_numpy(contrast))
         if self.data.states:
             numbers = np.concatenate(self.data.states).astype(np.float64)
             self.network.state_mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
