@@ -9,6 +9,14 @@ from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 
 from real2sim.arguments import parse as _parse
+from real2sim.convert_commands import (
+    convert_dynamicrafter,
+    convert_embeddings,
+    convert_lerobot,
+    convert_rlds,
+    convert_rt1,
+    convert_vid2world,
+)
 from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure
 from real2sim.wording import did_you_mean
 
@@ -44,6 +52,22 @@ def score(arguments: Sequence[str]) -> None:
 
     for path in score_runs(_parse(ScoreConfig, "score", arguments)):
         print(f"scores: {path}")
+
+
+def label(arguments: Sequence[str]) -> None:
+    """Label episodes by eye on a local page, blind; says how far several raters agree."""
+    from real2sim.pages.label_page import label as label_episodes
+    from real2sim.pages.label_session import LabelConfig
+
+    print(label_episodes(_parse(LabelConfig, "label", arguments)))
+
+
+def view(arguments: Sequence[str]) -> None:
+    """Look at the episodes of a run on a local page, beside reality or another policy."""
+    from real2sim.pages.view_page import ViewConfig
+    from real2sim.pages.view_page import view as view_run
+
+    view_run(_parse(ViewConfig, "view", arguments))
 
 
 def horizon(arguments: Sequence[str]) -> None:
@@ -135,20 +159,6 @@ def train_classifier(arguments: Sequence[str]) -> None:
     print(f"judge: {config.out / 'model'}" if judge else UNFINISHED.format(config.out))
 
 
-def convert_vid2world(arguments: Sequence[str]) -> None:
-    """Turn a published Vid2World checkpoint into a folder of safetensors."""
-    from real2sim.vid2world.released.convert import ConvertVid2World
-
-    print(f"world model: {_parse(ConvertVid2World, 'convert vid2world', arguments).run()}")
-
-
-def convert_dynamicrafter(arguments: Sequence[str]) -> None:
-    """Turn DynamiCrafter-512 into an untrained world model with causal weights."""
-    from real2sim.vid2world.released.convert import ConvertDynamiCrafter
-
-    print(f"untrained world model: {_parse(ConvertDynamiCrafter, 'convert dynamicrafter', arguments).run()}")
-
-
 def suite_make(arguments: Sequence[str]) -> None:
     """Make a suite from recorded episodes: starts, replays, outcomes and real rates."""
     from real2sim.evaluation.make_suite import SHEET_FILE, MakeSuite, make_suite
@@ -172,47 +182,12 @@ def suite_check(arguments: Sequence[str]) -> None:
         raise ValueError(f"{problems} of {len(findings)} checks of {config.suite} failed, see above")
 
 
-def convert_lerobot(arguments: Sequence[str]) -> None:
-    """Turn a LeRobot dataset (v2.0, v2.1, v3.0) into a dataset folder."""
-    from real2sim.episodes.lerobot.convert import ConvertLeRobot
-    from real2sim.episodes.lerobot.convert import convert_lerobot as convert
-
-    config = _parse(ConvertLeRobot, "convert lerobot", arguments)
-    print(f"{convert(config)} episodes in {config.out}")
-
-
-def convert_rlds(arguments: Sequence[str]) -> None:
-    """Turn an RLDS dataset such as those of Open X-Embodiment into a dataset folder."""
-    from real2sim.episodes.rlds.convert import ConvertRLDS
-    from real2sim.episodes.rlds.convert import convert_rlds as convert
-
-    config = _parse(ConvertRLDS, "convert rlds", arguments)
-    print(f"{convert(config)} episodes in {config.out}")
-
-
-def convert_rt1(arguments: Sequence[str]) -> None:
-    """Turn a published RT-1 checkpoint or SavedModel into a policy folder (extra [tf])."""
-    from real2sim.policies.rt1.convert import ConvertRT1
-    from real2sim.policies.rt1.convert import convert_rt1 as convert
-
-    print(f"policy: {convert(_parse(ConvertRT1, 'convert rt1', arguments))}")
-
-
 def serve_policy(arguments: Sequence[str]) -> None:
     """Serve a policy over a websocket, as openpi's policy servers do."""
     from real2sim.policies.serve import ServePolicy
     from real2sim.policies.serve import serve_policy as serve
 
     serve(_parse(ServePolicy, "serve-policy", arguments))
-
-
-def convert_embeddings(arguments: Sequence[str]) -> None:
-    """Collect the sentence embedding of each instruction from an RLDS dataset."""
-    from real2sim.policies.rt1.embeddings import ConvertEmbeddings
-    from real2sim.policies.rt1.embeddings import convert_embeddings as convert
-
-    config = _parse(ConvertEmbeddings, "convert embeddings", arguments)
-    print(f"{convert(config)} instructions in {config.out}")
 
 
 def metrics(arguments: Sequence[str]) -> None:
@@ -235,6 +210,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "demo": demo,
     "rollout": rollout,
     "score": score,
+    "label": label,
+    "view": view,
     "horizon": horizon,
     "report": report,
     "rank": rank,

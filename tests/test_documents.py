@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from real2sim import cli
+from real2sim import cli, convert_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,7 +44,8 @@ def test_a_shown_command_has_the_options_it_shows(line: str, monkeypatch: pytest
         understand(*arguments)
         raise Parsed
 
-    monkeypatch.setattr(cli, "_parse", stop)
+    for module in (cli, convert_commands):
+        monkeypatch.setattr(module, "_parse", stop)
     words = shlex.split(re.split(r"(?:^|-m )real2sim ", line, maxsplit=1)[1])
     command, rest = cli._choose(words)
     with pytest.raises((Parsed, SystemExit)) as ended:
