@@ -159,6 +159,16 @@ def train_classifier(arguments: Sequence[str]) -> None:
     print(f"judge: {config.out / 'model'}" if judge else UNFINISHED.format(config.out))
 
 
+def train_gate(arguments: Sequence[str]) -> None:
+    """Train a validity gate: which action leads from frame to frame in real video, and how far drawn video may be off."""
+    from real2sim.success.train_gate import GateTraining
+    from real2sim.success.train_gate import train_gate as train
+
+    config = _parse(GateTraining, "train gate", arguments)
+    gate = train(config)
+    print(f"gate: {config.out / 'model'}" if gate else UNFINISHED.format(config.out))
+
+
 def suite_make(arguments: Sequence[str]) -> None:
     """Make a suite from recorded episodes: starts, replays, outcomes and real rates."""
     from real2sim.evaluation.make_suite import SHEET_FILE, MakeSuite, make_suite
@@ -221,6 +231,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "train policy": train_policy,
     "train imitation": train_imitation,
     "train classifier": train_classifier,
+    "train gate": train_gate,
     "convert vid2world": convert_vid2world,
     "convert dynamicrafter": convert_dynamicrafter,
     "suite make": suite_make,

@@ -58,6 +58,19 @@ class ScoreRow(TypedDict):
     judge_digest: NotRequired[str]
 
 
+class ValidityRow(TypedDict):
+    """What a validity gate says of one episode."""
+
+    episode: Name
+    valid: bool
+    invalid_from: Annotated[int, Ge(1)] | None
+    """First frame that is unlike real video under the actions; None where none is."""
+    validity_score: Annotated[float, Ge(0)]
+    """Above 1 is invalid."""
+    gate: Name
+    gate_digest: str
+
+
 class Identity(TypedDict):
     """What gives the rows of a run their meaning."""
 
@@ -108,6 +121,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def read_scores(path: Path) -> Iterator[dict[str, Any]]:
     """The verdicts of a file of scores."""
     for _, row in _lines(path, ScoreRow):
+        yield row
+
+
+def read_validity(path: Path) -> Iterator[dict[str, Any]]:
+    """What a gate says of the episodes of a run."""
+    for _, row in _lines(path, ValidityRow):
         yield row
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.episodes.folder_lock import try_lock
-from real2sim.episodes.rows import FORMAT, read_rows, read_scores, read_settings, suite_of
+from real2sim.episodes.rows import FORMAT, read_rows, read_scores, read_settings, read_validity, suite_of
 from real2sim.episodes.sound import check_episode
 from real2sim.files import write_json, writing
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RUN_FILE = "run.json"
 ROWS = "rows-*.jsonl"
 SCORES = "scores-*.jsonl"
+VALIDITY = "validity.jsonl"
+"""What a validity gate says of each episode."""
 EPISODES = "episodes"
 PATIENCE = 10.0
 """Seconds to wait for another writer: the workers of a killed run need a moment to notice."""
@@ -206,7 +208,8 @@ def load_run(path: Path | str) -> pd.DataFrame:
     """A tidy table, one row per finished episode, with the judges' scores where there are any.
 
     Columns are `COLUMNS`; after scoring also ``success``, ``probability`` and ``judge`` (an episode scored by
-    two judges has two rows).  Rows are sorted by policy, task and start.
+    two judges has two rows).  A run that a validity gate has checked also has ``valid``, ``invalid_from`` and
+    ``validity_score``.  Rows are sorted by policy, task and start.
     """
     import pandas as pd
 
@@ -234,6 +237,10 @@ def load_run(path: Path | str) -> pd.DataFrame:
     if scores:
         table = pd.DataFrame([{"judge": judge, **row} for (_, judge), row in scores.items()])
         rows = rows.merge(table, on="episode", how="left")
+    if (folder.path / VALIDITY).is_file():
+        checked = pd.DataFrame(read_validity(folder.path / VALIDITY), columns=None)
+        if len(checked):
+            rows = rows.merge(checked, on="episode", how="left")
     return rows.sort_values(["policy", "task", "start"], kind="stable").reset_index(drop=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -64,6 +64,9 @@ class ReportConfig:
     """Whose verdicts to use where a run has been scored by several judges."""
     title: str = "Simulated against real success"
     """Heading of the page."""
+    invalid: Literal["as-judged", "missing", "failure"] = "as-judged"
+    """What episodes that a validity gate refused count as: as judged, as missing, or as failure. The page compares all
+    three either way."""
 
 
 def report_runs(config: ReportConfig) -> Report:
@@ -101,6 +104,7 @@ def report_runs(config: ReportConfig) -> Report:
         real_name=name,
         provenance=provenance(config.runs),
         notes=(*consistency, *race_notes(config.runs)),
+        invalid=config.invalid,
     )
 
 

@@ -216,11 +216,7 @@ def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame,
         )
     if "success" in simulated or not {"successes", "success_rate", "rate"} & set(simulated.columns):
         episodes, remarks = read_episodes(simulated)
-        rates = success_counts(episodes, ["set", "policy", "family", "task"])
-        worth = effective_episodes(episodes).reindex(
-            pd.MultiIndex.from_frame(rates[["set", "policy", "task"]])
-        )
-        return rates.assign(effective=worth.to_numpy(float)), episodes, remarks
+        return simulated_rates(episodes), episodes, remarks
     rates, remarks = read_rates(simulated, "simulated rates")
     keys = simulated.drop_duplicates(["policy", "task"]).astype({"policy": str, "task": str})
     extra = [column for column in ("set", "family") if column in simulated]
@@ -234,6 +230,13 @@ def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame,
     )
     empty = pd.DataFrame(columns=["set", "policy", "family", "task", "success"]).astype({"success": float})
     return rates, empty, remarks
+
+
+def simulated_rates(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Simulated rates (set, policy, family, task, successes, episodes, rate, effective) of scored episodes."""
+    rates = success_counts(episodes, ["set", "policy", "family", "task"])
+    worth = effective_episodes(episodes).reindex(pd.MultiIndex.from_frame(rates[["set", "policy", "task"]]))
+    return rates.assign(effective=worth.to_numpy(float))
 
 
 def success_counts(episodes: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

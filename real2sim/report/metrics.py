@@ -139,6 +139,7 @@ def report_metrics(report: Report) -> dict[str, Any]:
     out["verdict"] = {name: {"grade": v.grade, "text": v.text} for name, v in report.verdicts.items()}
     out["sets"] = {name: _set_metrics(report, name) for name in sets}
     out["judge"] = report.judge.to_dict("records")
+    out["validity"] = report.validity.metrics()
     out["remarks"] = list(report.remarks)
     return plain(out)
 

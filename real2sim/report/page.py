@@ -24,6 +24,7 @@ from real2sim.report.page_tables import (
     ranking_tables,
     rate_rows,
 )
+from real2sim.report.validity_section import validity_section
 
 if TYPE_CHECKING:
     from real2sim.report.result import Report
@@ -77,6 +78,7 @@ def render_page(report: Report) -> tuple[str, dict[str, bytes]]:
         powered=powered_rows(report.prediction_powered),
         powered_note=report.prediction_powered_note,
         judge_warnings=report.judge_warnings,
+        validity=validity_section(report.validity),
         remarks=remarks,
         provenance=report.provenance,
         no_strips=report.frames is None,

@@ -22,7 +22,13 @@ from real2sim.report.gaps import (
     worst_episodes,
 )
 from real2sim.report.horizon import agreement_by_horizon, read_cut_outcomes
-from real2sim.report.inputs import name_remarks, read_rates, read_real_episodes, read_simulated
+from real2sim.report.inputs import (
+    name_remarks,
+    read_rates,
+    read_real_episodes,
+    read_simulated,
+    simulated_rates,
+)
 from real2sim.report.judge_error import (
     JudgeError,
     corrected_rates,
@@ -38,6 +44,7 @@ from real2sim.report.rates import compare_rates, success_rates
 from real2sim.report.result import Report
 from real2sim.report.scopes import POOLED, numbered, scopes
 from real2sim.report.several_runs import repeated_starts, with_worth
+from real2sim.report.validity import TREATMENTS, Treatment, treat, validity
 from real2sim.report.verdict import verdict
 
 
@@ -54,6 +61,7 @@ def make_report(
     real_name: str = "real",
     provenance: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    invalid: Treatment = "as-judged",
 ) -> Report:
     """How far simulated success agrees with real success, and how much that proves.
 
@@ -73,6 +81,8 @@ def make_report(
         real_name: what plays reality, as the page shall call it, e.g. "real = MuJoCo physics".
         provenance: how the episodes were made, shown at the end of the page.
         notes: what a reader of the numbers has to know about how the episodes were chosen.
+        invalid: what episodes that a validity gate refused (column valid) count as in every number of the report:
+            "as-judged", "missing" or "failure"; the section on validity compares all three.
 
     Raises:
         ValueError: if a table lacks a column or holds impossible numbers.
@@ -80,6 +90,11 @@ def make_report(
     """
     sim, sim_episodes, remarks = read_simulated(episodes)
     remarks = [*notes, *remarks]
+    every_episode = sim_episodes
+    if invalid != "as-judged" and "valid" in sim_episodes:
+        sim_episodes = treat(sim_episodes, invalid).reset_index(drop=True)
+        sim = simulated_rates(sim_episodes)
+        remarks.append(f"Invalid episodes are {TREATMENTS[invalid]} in every number but those on validity.")
     real_table: pd.DataFrame | None = None
     real_runs: pd.DataFrame | None = None
     if real_episodes is not None:
@@ -130,6 +145,7 @@ def make_report(
         corrected=corrected,
         judge_warnings=tuple(warnings),
         remarks=tuple(remarks),
+        validity=validity(every_episode, real_table, pair_episodes(every_episode, real_runs).pairs),
         metrics={},
         provenance=dict(provenance or {}),
         episodes=sim_episodes,

@@ -15,6 +15,7 @@ from real2sim.files import write_bytes, writing
 from real2sim.report.agreement import Agreement
 from real2sim.report.gaps import LengthTrust
 from real2sim.report.ranking import Ranking
+from real2sim.report.validity import Validity
 from real2sim.report.verdict import Verdict
 
 
@@ -50,6 +51,8 @@ class Report:
     """Simulated rates corrected for the judge's errors."""
     judge_warnings: tuple[str, ...]
     remarks: tuple[str, ...]
+    validity: Validity
+    """What episodes that a validity gate refuses do to the numbers."""
     metrics: dict[str, Any]
     provenance: dict[str, str]
     episodes: pd.DataFrame = field(repr=False)
