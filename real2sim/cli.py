@@ -160,7 +160,7 @@ def train_classifier(arguments: Sequence[str]) -> None:
 
 
 def train_gate(arguments: Sequence[str]) -> None:
-    """Train a validity gate: which action leads from frame to frame in real video, and how far drawn video may be off."""
+    """Train a validity gate, which says from which frame on a video stops following its actions."""
     from real2sim.success.train_gate import GateTraining
     from real2sim.success.train_gate import train_gate as train
 

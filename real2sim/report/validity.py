@@ -54,7 +54,7 @@ class Validity:
     agreement: pd.DataFrame
     """Per set and treatment: `MEASURES` with ``_low`` and ``_high``, ``points`` and ``policies``."""
     endings: pd.DataFrame
-    """Per set: invalid and valid paired episodes, how many of each ended differently from reality, and the odds ratio."""
+    """Per set: invalid and valid paired episodes, how many of each ended differently in reality, and the odds ratio."""
 
     @property
     def measured(self) -> bool:

@@ -92,9 +92,14 @@ def _endings(table: pd.DataFrame, name: str) -> str:
         return ""
     row = rows[0]
     found = OddsRatio(row["ratio"], row["low"], row["high"], row["p"])
-    odds = "" if wording.missing(found.ratio) else f" Odds ratio {ratio_words(found)}, {wording.p_value(found.p)}."
+    odds = (
+        ""
+        if wording.missing(found.ratio)
+        else f" Odds ratio {ratio_words(found)}, {wording.p_value(found.p)}."
+    )
     return (
-        f"Of the invalid episodes with a real one of the same start {wording.count(row['invalid_differ'], row['invalid'])} "
-        f"ended differently in reality, of the valid ones {wording.count(row['valid_differ'], row['valid'])}.{odds} "
+        "Of the invalid episodes with a real one of the same start "
+        f"{wording.count(row['invalid_differ'], row['invalid'])} ended differently in reality, of the valid ones "
+        f"{wording.count(row['valid_differ'], row['valid'])}.{odds} "
         "Policies that draw random numbers also end differently by chance, alike in both groups."
     )

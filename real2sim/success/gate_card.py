@@ -42,15 +42,15 @@ Says from which frame on a generated video is unlike real video under the same a
 | --- | --- | --- |
 {rows}
 
-A frame's score is the largest of the four, on a scale from the median (0) to the 95 % quantile (1) of their logarithms, divided by
-the limit {limits.limit:.3g}; an episode is invalid from the first frame with a score above 1. The limit is the conformal quantile of
-{limits.episodes} real episodes that neither the weights nor the scales have seen: at most {100 * limits.refused:.3g} % of further
-real episodes are refused, on average.
+A frame's score is the largest of the four, on a scale from the median (0) to the 95 % quantile (1) of their
+logarithms, divided by the limit {limits.limit:.3g}; an episode is invalid from the first frame with a score above 1.
+The limit is the conformal quantile of {limits.episodes} real episodes that neither weights nor scales have seen: at
+most {100 * limits.refused:.3g} % of further real episodes are refused, on average.
 
 ## How it was trained
 
-- Data: dataset folder `{folders}`: {counts[0]} episodes for the weights, {counts[1]} others for the scales, {counts[2]} others
-  for the limit.
+- Data: dataset folder `{folders}`: {counts[0]} episodes for the weights, {counts[1]} others for the
+  scales, {counts[2]} others for the limit.
 - {training.steps} steps of {training.batch} pairs, AdamW at {training.learning_rate:g}, seed {training.seed},
   {seconds / 60:.1f} minutes on the machine it was trained on.
 - Pairs are blurred, resampled, coloured and made noisy alike, since drawn frames are softer than real ones.

@@ -124,9 +124,7 @@ def train_gate(config: GateTraining) -> ValidityGate | None:
         counts = len(task.training), len(task.scaling), len(task.limiting)
         card = gate_card(config, gate, counts, seconds)
         texts = robot_text(task.robot)
-        write_folder(
-            folder, KIND, gate.config, gate.network.state_dict(), card, half=True, texts=texts
-        )
+        write_folder(folder, KIND, gate.config, gate.network.state_dict(), card, half=True, texts=texts)
         logger.info("the gate is in %s", folder)
         # What is stored is half as precise; that is what a run will be checked with.
         return ValidityGate.from_folder(folder)
@@ -240,7 +238,7 @@ def soften(pairs: Tensor, generator: torch.Generator) -> Tensor:
     for defect, strength in defects:
         some = torch.rand(len(out), generator=generator) < SOFTEN
         if some.any():
-            out[some] = defect(out[some], *strength, generator)  # type: ignore[operator]
+            out[some] = defect(out[some], *strength, generator)  # type: ignore[operator,call-arg]
     return out.clamp_(-1, 1)
 
 
@@ -271,13 +269,13 @@ def _fitted(task: ActionRecovery) -> ValidityGate:
     network.load_state_dict(trained_weights(task.config.out)[0])
     # The limits are those of the weights as they are stored.
     network.load_state_dict({name: value.half().float() for name, value in network.state_dict().items()})
-    held = held_numbers(task.episodes.numbers(task.training), task.robot)
+    held = tuple(held_numbers(task.episodes.numbers(task.training), task.robot).tolist())
     asked = np.concatenate([requested(task.episodes.actions[i].reshape(len(task.episodes.actions[i]), -1), held)
                             for i in task.training])  # fmt: skip
     motion = np.where(_moving(task.robot), np.sqrt((asked**2).mean(axis=0)), 0.0)
     config = GateConfig(
         task.network_config,
-        tuple(held.tolist()),
+        held,
         tuple(float(value) for value in motion),
         GateLimits(refused=task.config.refused),
     )

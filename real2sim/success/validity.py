@@ -5,9 +5,9 @@ its distance from the commanded one, in the scale that the network expects.  *Er
 frames.  *Stillness*: how little the frame changed although the action asks for motion.  *Softness*: how much fine
 detail the frame has lost against the first one, which is a camera's.  Their logarithms are measured from the median
 of real episodes' largest values, in distances from there to the 95 % quantile, so that no heavy tail outweighs the
-others; the largest of the four is the frame's score.  Its limit is the conformal quantile of held-out real episodes'
-largest score (split conformal prediction, Vovk et al. 2005; Angelopoulos & Bates 2023, eq. 1), so that real video passes
-whole at a stated rate.
+others; the largest of the four is the frame's score.  Its limit is the conformal quantile of the largest score of
+held-out real episodes (split conformal prediction, Vovk et al. 2005; Angelopoulos & Bates 2023, eq. 1), so that real
+video passes whole at a stated rate.
 """
 
 from __future__ import annotations
@@ -167,7 +167,9 @@ class ValidityGate:
         Raises ValueError where frames and actions do not fit each other or the gate.
         """
         limits = self.config.limits
-        return Validity(limits.scaled(self.statistics(frames, actions)).max(axis=0, initial=0.0) / limits.limit)
+        return Validity(
+            limits.scaled(self.statistics(frames, actions)).max(axis=0, initial=0.0) / limits.limit
+        )
 
     def statistics(self, frames: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """The four numbers (4 t) of each drawn frame, as they are."""

@@ -73,7 +73,9 @@ def test_a_gate_that_finds_the_wrong_episodes_improves_the_agreement_and_one_tha
         wrong = pairs["agree"] == 0
         valid = ~wrong if knows else pd.Series(rng.random(len(pairs)) < 0.7, pairs.index)
         episodes = pairs.assign(valid=valid)
-        found = validity(episodes, suite.real.assign(rate=suite.real["successes"] / suite.real["episodes"]), episodes)
+        found = validity(
+            episodes, suite.real.assign(rate=suite.real["successes"] / suite.real["episodes"]), episodes
+        )
         by_treatment = found.agreement.set_index("treatment")
         better = by_treatment.loc["missing", "mae_points"] < by_treatment.loc["as-judged", "mae_points"] / 2
         assert better == knows
