@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from real2sim.actions import FIELDS, MOVE_ARM, WIDTH, pack
+from real2sim.actions import FIELDS, MOVE_ARM, WIDTH, pack, rt1_robot
+from real2sim.robot import Robot
 
 OWN_LAYOUT = "real2sim"
 """The action numbers of the robot's own layout, as they are."""
+NATIVE = "native"
+"""The same numbers, found by the names that the server gives them."""
 WIDOWX_TRAINED = {"world_vector": 1.75, "rotation_delta": 1.4}
 """RT-1 names WidowX actions in plus or minus these ranges (SIMPLER, widowx_bridge)."""
 WIDOWX_EXECUTED = {"world_vector": 0.05, "rotation_delta": 0.25}
@@ -73,6 +77,58 @@ class StickyGripper:
         return commanded
 
 
+def droid_actions(action: np.ndarray, *, velocities: bool) -> np.ndarray:
+    """DROID's 8 numbers as its robot is told them: seven joints, then the gripper, 0 open or 1 closed.
+
+    openpi's client for the DROID robot closes the gripper above 0.5 and clips velocities to -1..1.
+    """
+    result = np.array(action, dtype=np.float32)
+    if velocities:
+        result[..., :7] = np.clip(result[..., :7], -1, 1)
+    result[..., 7] = result[..., 7] > 0.5
+    return result
+
+
+def check_rt1_action(robot: Robot, convention: str) -> None:
+    """Raise a ValueError unless a robot has RT-1's action."""
+    if robot.action_names != rt1_robot().action_names:
+        raise ValueError(
+            f"convention {convention!r} is for robots with RT-1's action, robot {robot.name!r} has "
+            f"{', '.join(robot.action_names)}"
+        )
+
+
+def check_droid(robot: Robot, convention: str) -> None:
+    """Raise a ValueError unless a robot's action is seven joints in order and a gripper, of the kind in question.
+
+    Names that say neither position nor velocity (``joint_0``) are positions where actions are absolute.
+    """
+    kind = convention.rsplit("-", 1)[1]
+    other = "position" if kind == "velocity" else "velocity"
+    names = [name.lower() for name in robot.action_names]
+    joints = [re.search(r"joint.*?(\d+)", name) for name in names[:7]]
+    numbers = [int(found[1]) if found else -1 for found in joints]
+    absolute = robot.action_kind == "absolute"
+    said = absolute if kind == "position" else not absolute or all(kind in name for name in names[:7])
+    if (
+        len(names) != 8
+        or "gripper" not in names[7]
+        or numbers not in (list(range(7)), list(range(1, 8)))
+        or any(other in name for name in names[:7])
+        or not said
+        or any(number.unit == "deg" for number in robot.action[:7])
+    ):
+        plural = "positions" if kind == "position" else "velocities"
+        raise ValueError(
+            f"convention {convention!r} is for robots whose action is 7 joint {plural} in radians "
+            f"and a gripper, robot {robot.name!r} has {', '.join(robot.action_names)} ({robot.action_kind})"
+        )
+
+
+def check_nothing(robot: Robot, convention: str) -> None:
+    """Any robot will do."""
+
+
 @dataclass(frozen=True)
 class Convention:
     """An action convention: what the numbers of an action mean."""
@@ -81,6 +137,8 @@ class Convention:
     """Numbers per action; None for as many as the robot has."""
     begin: Callable[[], Callable[[np.ndarray], np.ndarray]]
     """Begins an episode: gives a function from each action (width,) to the robot's."""
+    check: Callable[[Robot, str], None] = check_rt1_action
+    """Raises a ValueError for a robot that it is not for; given the convention's name as well."""
 
 
 def find_convention(name: str) -> Convention:
@@ -107,12 +165,19 @@ def _sticky() -> Callable[[np.ndarray], np.ndarray]:
 
 
 CONVENTIONS: Mapping[str, Convention] = {
-    OWN_LAYOUT: Convention(None, lambda: lambda action: action),
+    OWN_LAYOUT: Convention(None, lambda: lambda action: action, check_nothing),
+    NATIVE: Convention(None, lambda: lambda action: action, check_nothing),
     "rt1-widowx": Convention(WIDTH, lambda: widowx_actions),
     "xyz-rpy-opening": Convention(
         7, lambda: lambda action: _hand(action, closedness_from_opening(action[6:]))
     ),
     "xyz-rpy-opening-sticky": Convention(7, _sticky),
     "xyz-rpy-closedness": Convention(7, lambda: lambda action: _hand(action, action[6:])),
+    "droid-joint-velocity": Convention(
+        8, lambda: lambda action: droid_actions(action, velocities=True), check_droid
+    ),
+    "droid-joint-position": Convention(
+        8, lambda: lambda action: droid_actions(action, velocities=False), check_droid
+    ),
 }
 """By the names that policy servers use (docs/actions.md)."""

@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from real2sim.actions import rt1_robot
-from real2sim.checks import check_finite, check_whole
 from real2sim.policies.chunks import ChunkBuffer
-from real2sim.policies.conventions import OWN_LAYOUT, find_convention
-from real2sim.policies.policy import Observation, check_frames
-from real2sim.policies.servers.policy_wire import (
-    IMAGE_KEY,
-    MOST_BYTES,
-    OBSERVATION,
-    PROMPT_KEY,
-    STATE_KEY,
-    pack_message,
-    unpack_message,
-)
+from real2sim.policies.policy import Observation, check_frames, observe
+from real2sim.policies.remote_options import RemoteOptions, read_address
+from real2sim.policies.remote_plan import RemotePlan, make_plan
+from real2sim.policies.servers.policy_wire import MOST_BYTES, pack_message, unpack_message
 from real2sim.robot import Robot
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
-
-READERS: dict[str, Callable[[str], Any]] = {
-    "execute": lambda text: None if text == "all" else check_whole("execute", int(text), 1),
-    "image_key": str,
-    "prompt_key": str,
-    "convention": str,
-    "answer_within": lambda text: check_finite("answer_within", float(text), 0, 86_400),
-    "patience": lambda text: check_finite("patience", float(text), 0, 86_400),
-}
-"""How the options of `RemotePolicy` are written in an address."""
-WAITING = ("answer_within", "patience")
-"""Options that do not change what a policy does."""
 
 
 @dataclass
@@ -50,64 +30,38 @@ class _Lane:
     instruction: str
     seed: int | None
     connection: ClientConnection | None = None
-    seen: list[dict[str, np.ndarray]] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """Steps at which the server was asked."""
+    session: str = field(default_factory=lambda: uuid.uuid4().hex)
     convert: Callable[[np.ndarray], np.ndarray] | None = None
 
 
 class RemotePolicy:
     """Asks a policy server for actions, one connection per lane.
 
-    Each frame sends ``{image_key: frame uint8 (h w 3), "prompt": instruction}`` and reads ``actions`` (m n) or (n,).
-    The frame is the first camera's; a robot with several sends each as ``observation/<camera>``, one with a state
-    sends it as ``observation/state``.  ``convention`` says what the numbers of an action mean
-    (`real2sim.policies.conventions`); without it the server's greeting does, and one that says nothing must answer in
-    the layout of ``robot`` (RT-1's by default).  Of m actions the first ``execute`` are executed (all, if it is None;
-    by default those of one frame) before the server is asked again.  A server whose greeting says ``"stateful":
-    True`` (as `serve-policy` does) is shown every frame and begins an episode when ``"reset"`` is true, with
-    ``"seed"`` if there is one.
+    What is sent for each frame and what the answer means follow from the server's greeting, the robot and
+    `RemoteOptions`, given by name or behind the address (``ws://127.0.0.1:8000#preset=droid,execute=8``).  Without any
+    of these the frame of the first camera goes as ``observation/image``, each of several as ``observation/<camera>``,
+    a state as ``observation/state``, the instruction as ``prompt``, and ``actions`` (m n) or (n,) must be in the
+    layout of ``robot`` (RT-1's by default).  A server whose greeting says ``"stateful": True`` (as `serve-policy` does)
+    is shown every frame and begins an episode when ``"reset"`` is true, with ``"seed"`` if there is one.
 
-    Options can follow the address: ``ws://127.0.0.1:8000#execute=8,image_key=observation/exterior_image_1_left``.
-
-    A connection that fails is made anew for ``patience`` seconds, and the episode's frames are shown again to a
-    stateful server; an answer that does not come ``answer_within`` seconds is asked for once more.  Then a
+    A connection that fails is made anew for ``patience`` seconds, and what a server remembers of the episode is shown
+    to it again; an answer that does not come ``answer_within`` seconds is asked for once more.  Then a
     ConnectionError says what happened.  A malformed answer is a ValueError at once.
     """
 
-    def __init__(
-        self,
-        address: str,
-        robot: Robot | None = None,
-        *,
-        execute: int | Literal["frame"] | None = "frame",
-        image_key: str = IMAGE_KEY,
-        prompt_key: str = PROMPT_KEY,
-        convention: str | None = None,
-        answer_within: float = 60.0,
-        patience: float = 30.0,
-    ) -> None:
+    def __init__(self, address: str, robot: Robot | None = None, **options: Any) -> None:
         self.address, written = read_address(address)
-        given = {
-            "execute": execute,
-            "image_key": image_key,
-            "prompt_key": prompt_key,
-            "convention": convention,
-            "answer_within": answer_within,
-            "patience": patience,
-        } | written
+        self.options = RemoteOptions(**(options | written))
         self._robot = robot or rt1_robot()
-        per_frame = self._robot.actions_per_frame
-        self._execute: int | None = per_frame if given["execute"] == "frame" else given["execute"]
-        self._image_key, self._prompt_key = given["image_key"], given["prompt_key"]
-        self._convention: str | None = given["convention"]
-        self._answer_within, self._patience = given["answer_within"], given["patience"]
-        if self._execute is not None and self._execute < 1:
-            raise ValueError(f"execute must be at least 1, got {self._execute}")
-        if self._convention is not None:
-            find_convention(self._convention)
+        per_frame, execute = self._robot.actions_per_frame, self.options.execute
+        self._execute = per_frame if execute == "frame" else execute
         self._lanes: list[_Lane] = []
         self._chunks = ChunkBuffer(0, per_frame, self._execute)
         self._seeds: list[int] | None = None
-        self._greeting: dict[str, Any] = {}
+        self._plan: RemotePlan | None = None
 
     def seed(self, seeds: Sequence[int]) -> None:
         """One seed per lane for the episodes that the next `reset` begins; stateful servers are told."""
@@ -141,61 +95,53 @@ class RemotePolicy:
         for lane in self._lanes:
             _disconnect(lane)
 
+    def given(self, observation: Observation) -> dict[str, Any]:
+        """What the server is sent for the first lane of an observation; it is connected to for its greeting."""
+        if not self._lanes:
+            self.reset(observation.instructions)
+        lane = self._lanes[0]
+        if lane.connection is None:
+            self._patiently(lane, f"policy server {self.address}", self._connect)
+        assert self._plan is not None
+        return self._plan.mapping.message(observation.lane(0), lane.instruction)
+
     def _act(self, index: int, lane: _Lane, observation: Observation) -> np.ndarray:
         """The lane's next actions (K n)."""
-        lane.seen.append(self._seen(index, observation))
-        if index in self._chunks.needs() or self._stateful:
+        lane.seen.append(kept(self._robot, observation, index))
+        stateful = self._plan is not None and self._plan.stateful
+        if index in self._chunks.needs() or stateful:
             where = f"policy server {self.address}, lane {index}, step {len(lane.seen) - 1}"
-            chunk = self._ask_patiently(lane, where)
+            chunk = self._patiently(lane, where, self._ask_all)
             try:
                 self._chunks.put(index, chunk)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
+        assert self._plan is not None
         if lane.convert is None:
-            lane.convert = find_convention(self._meaning).begin()
-        return np.stack([lane.convert(action) for action in self._chunks.take(index)])
-
-    def _seen(self, index: int, observation: Observation) -> dict[str, np.ndarray]:
-        """What the server is shown of one lane."""
-        frames = {name: images[index].copy() for name, images in observation.images.items()}
-        shown = {self._image_key: next(iter(frames.values()))}
-        if len(frames) > 1:
-            shown |= {OBSERVATION + name: frame for name, frame in frames.items()}
-        if observation.state is not None:
-            shown[STATE_KEY] = observation.state[index].copy()
-        return shown
+            lane.convert = self._plan.begin()
+        actions = np.stack([lane.convert(action) for action in self._chunks.take(index)])
+        if self.options.outside == "clip":
+            actions = np.clip(actions, self._robot.low, self._robot.high)
+        return actions
 
     @property
     def takes_seeds(self) -> bool:
         """Whether the server is told the episodes' seeds, as far as its greeting is known."""
-        return self._stateful
+        return self._plan is not None and self._plan.stateful
 
-    @property
-    def _stateful(self) -> bool:
-        return bool(self._greeting.get("stateful", False))
-
-    @property
-    def _meaning(self) -> str:
-        return self._convention or str(self._greeting.get("convention", "real2sim"))
-
-    def _ask_patiently(self, lane: _Lane, where: str) -> np.ndarray:
-        """The server's actions (n w) for the newest frame, over a new connection if the old one is lost."""
+    def _patiently(self, lane: _Lane, where: str, ask: Callable[[_Lane], Any]) -> Any:
+        """What ``ask`` gives for a lane; with a new connection each time, until patience is over."""
         from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
         began, slow = None, 0
         while True:
             try:
-                fresh = lane.connection is None
-                if lane.connection is None:
-                    lane.connection = self._connect()
-                for position in range(0 if fresh and self._stateful else len(lane.seen) - 1, len(lane.seen)):
-                    answer = self._ask(lane.connection, lane, position)
-                return self._actions(answer, where)
+                return ask(lane)
             except (ConnectionClosed, InvalidHandshake, OSError) as error:
                 _disconnect(lane)
                 slow += isinstance(error, TimeoutError)
                 began = began or time.monotonic()
-                if slow > 1 or time.monotonic() - began > self._patience:
+                if slow > 1 or time.monotonic() - began > self.options.patience:
                     raise ConnectionError(
                         f"{where}: {str(error) or type(error).__name__}; finished episodes are kept, "
                         "start the server and give the same command again"
@@ -204,23 +150,43 @@ class RemotePolicy:
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
 
-    def _ask(self, connection: ClientConnection, lane: _Lane, position: int) -> bytes:
-        observation: dict[str, Any] = {**lane.seen[position], self._prompt_key: lane.instruction}
-        if self._stateful:
-            observation["reset"] = position == 0
+    def _ask_all(self, lane: _Lane) -> np.ndarray:
+        """The server's actions (m w) for the newest frame; a new connection is first shown what the old one saw."""
+        fresh = lane.connection is None
+        if fresh:
+            self._connect(lane)
+        plan, newest = self._plan, len(lane.seen) - 1
+        assert plan is not None
+        again = plan.stateful or plan.session
+        earlier = [place for place in lane.asked if place < newest] if fresh and again else []
+        for position in [*earlier, newest]:
+            answer = self._ask(plan, lane, position)
+        if not lane.asked or lane.asked[-1] != newest:
+            lane.asked.append(newest)
+        return self._actions(plan, answer)
+
+    def _ask(self, plan: RemotePlan, lane: _Lane, position: int) -> bytes:
+        assert lane.connection is not None
+        message = plan.mapping.message(lane.seen[position], lane.instruction)
+        if plan.stateful:
+            message["reset"] = position == 0
             if lane.seed is not None:
-                observation["seed"] = lane.seed
-        connection.send(pack_message(observation))
+                message["seed"] = lane.seed
+        if plan.session:
+            message["session_id"] = lane.session
+        if plan.counts:
+            message["steps"] = self._robot.actions_per_frame
+        lane.connection.send(pack_message(message))
         try:
-            answer = connection.recv(timeout=self._answer_within)
+            answer = lane.connection.recv(timeout=self.options.answer_within)
         except TimeoutError:
-            raise TimeoutError(f"no answer within {self._answer_within:g} seconds") from None
+            raise TimeoutError(f"no answer within {self.options.answer_within:g} seconds") from None
         if isinstance(answer, str):
-            # openpi's servers send their traceback as text; its last line says what happened.
-            raise ValueError(f"the server failed with {(answer.strip().splitlines() or ['no words'])[-1]}")
+            raise ValueError(f"the server failed with {_last_line(answer)}")
         return answer
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self, lane: _Lane) -> None:
+        """Open a lane's connection, and make the plan from what the server says in its greeting."""
         try:
             from websockets.exceptions import InvalidURI
             from websockets.sync.client import connect
@@ -231,75 +197,53 @@ class RemotePolicy:
         try:
             # Newer versions of websockets connect on entering; the lane closes what it got.
             opening = connect(self.address, compression=None, max_size=MOST_BYTES, open_timeout=5)
-            connection: ClientConnection = ExitStack().enter_context(opening)
+            lane.connection = ExitStack().enter_context(opening)
         except InvalidURI as error:
             raise ValueError(f"{self.address!r} is not an address such as ws://127.0.0.1:8000") from error
-        greeting = connection.recv(timeout=self._answer_within)
+        try:
+            greeting = lane.connection.recv(timeout=self.options.answer_within)
+        except TimeoutError:
+            raise TimeoutError(f"no greeting within {self.options.answer_within:g} seconds") from None
         if isinstance(greeting, str):
-            raise ValueError("the greeting is text; is this a policy server?")
-        self._greeting = unpack_message(greeting)
-        self._check_layout()
-        return connection
+            raise ValueError(f"the greeting is text ({_last_line(greeting)}); is this a policy server?")
+        self._plan = make_plan(self._robot, self.options, unpack_message(greeting))
 
-    def _check_layout(self) -> None:
-        """Whether the server's actions are for this robot, as far as its greeting says."""
-        names, robot = self._robot.action_names, self._robot
-        if self._meaning != OWN_LAYOUT:
-            if names != rt1_robot().action_names:
-                raise ValueError(
-                    f"convention {self._meaning!r} of the server is for robots with RT-1's action, robot "
-                    f"{robot.name!r} has {', '.join(names)}"
-                )
-            return
-        theirs = self._greeting.get("action_names")
-        if theirs is not None and tuple(map(str, theirs)) != names:
-            raise ValueError(
-                f"the server answers with the action numbers {', '.join(map(str, theirs))}, robot {robot.name!r} "
-                f"has {', '.join(names)}"
-            )
-
-    def _actions(self, answer: bytes, where: str) -> np.ndarray:
-        """Actions (n w) float32 of a server's answer."""
+    def _actions(self, plan: RemotePlan, answer: bytes) -> np.ndarray:
+        """Actions (m w) float32 of a server's answer."""
         message = unpack_message(answer)
         if "actions" not in message:
             raise ValueError(f"the answer has no 'actions' but {', '.join(map(str, message)) or 'nothing'}")
-        width = find_convention(self._meaning).width or self._robot.action_width
-        actions = np.atleast_2d(np.asarray(message["actions"]))
-        if (
-            actions.ndim != 2
-            or actions.shape[1] != width
-            or not len(actions)
-            or actions.dtype.kind not in "fiu"
-        ):
-            raise ValueError(
-                f"actions have shape {actions.shape} and type {actions.dtype}, expected numbers (n, {width}) "
-                f"in the convention {self._meaning!r}; docs/actions.md lists the others"
-            )
-        return actions.astype(np.float32)
+        return check_chunk(message["actions"], plan.width, plan.name)
 
 
-def read_address(written: str) -> tuple[str, dict[str, Any]]:
-    """The address proper, and the options that follow it after ``#``."""
-    address, _, tail = written.partition("#")
-    options: dict[str, Any] = {}
-    for option in filter(None, tail.split(",")):
-        name, _, value = option.partition("=")
-        try:
-            options[name] = READERS[name](value)
-        except (KeyError, ValueError) as error:
-            reason = f" ({error})" if isinstance(error, ValueError) else ""
-            raise ValueError(
-                f"{written!r}: {option!r} is no option of a policy server{reason}; there are {', '.join(READERS)}, "
-                "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
-            ) from None
-    try:
-        parts = urlsplit(address)
-        known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError(f"{written!r} is not an address such as ws://127.0.0.1:8000")
-    return address, options
+def check_chunk(answered: Any, width: int, convention: str) -> np.ndarray:
+    """Actions (m width) float32 of what a server answered, (m width) or (width,); finite numbers or a ValueError."""
+    actions = np.atleast_2d(np.asarray(answered))
+    if actions.ndim != 2 or actions.shape[1] != width or not len(actions) or actions.dtype.kind not in "fiu":
+        raise ValueError(
+            f"actions have shape {actions.shape} and type {actions.dtype}, expected numbers (n, {width}) "
+            f"in the convention {convention!r}; docs/actions.md lists the others"
+        )
+    with np.errstate(over="ignore"):
+        actions = actions.astype(np.float32)
+    if not np.isfinite(actions).all():
+        row, column = (int(place) for place in np.argwhere(~np.isfinite(actions))[0])
+        raise ValueError(
+            f"number {column} of action {row} in the answer is {actions[row, column]}, expected a number"
+        )
+    return actions
+
+
+def kept(robot: Robot, observation: Observation, index: int) -> Observation:
+    """One lane of an observation, as a copy."""
+    one = observation.lane(index)
+    state = None if one.state is None else one.state.copy()
+    return observe(robot, one.frames.copy(), one.instructions, state)
+
+
+def _last_line(text: str) -> str:
+    """What happened, of the traceback that openpi's servers send as text."""
+    return (text.strip().splitlines() or ["no words"])[-1][:300]
 
 
 def _disconnect(lane: _Lane) -> None:

@@ -192,6 +192,13 @@ def suite_check(arguments: Sequence[str]) -> None:
         raise ValueError(f"{problems} of {len(findings)} checks of {config.suite} failed, see above")
 
 
+def check_policy(arguments: Sequence[str]) -> None:
+    """Show what a policy is given and what it answers beside recorded actions, before any rollout."""
+    from real2sim.evaluation.check_policy import CheckPolicy
+
+    print(_parse(CheckPolicy, "check-policy", arguments).run())
+
+
 def serve_policy(arguments: Sequence[str]) -> None:
     """Serve a policy over a websocket, as openpi's policy servers do."""
     from real2sim.policies.serve import ServePolicy
@@ -241,6 +248,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "convert rt1": convert_rt1,
     "convert embeddings": convert_embeddings,
     "metrics": metrics,
+    "check-policy": check_policy,
     "serve-policy": serve_policy,
 }
 

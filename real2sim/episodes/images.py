@@ -29,3 +29,23 @@ def resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     smaller = size[0] <= picture.shape[0] and size[1] <= picture.shape[1]
     method = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
     return np.asarray(Image.fromarray(picture).resize(size[::-1], method))
+
+
+def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture uint8 (h w 3) inside (height, width): aspect kept, bilinear, centred between black bars.
+
+    What openpi's clients call resizing with padding: sides are cut to whole pixels, the odd pixel of a bar lies at the
+    bottom or the right.
+    """
+    height, width = picture.shape[:2]
+    if (height, width) == size:
+        return picture
+    from PIL import Image
+
+    scale = max(height / size[0], width / size[1])
+    inner = (max(1, int(height / scale)), max(1, int(width / scale)))
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    result = np.zeros((*size, 3), np.uint8)
+    smaller = np.asarray(Image.fromarray(picture).resize(inner[::-1], Image.Resampling.BILINEAR))
+    result[top : top + inner[0], left : left + inner[1]] = smaller
+    return result

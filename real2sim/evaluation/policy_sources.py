@@ -28,6 +28,8 @@ from real2sim.wording import did_you_mean
 
 SAVED_MODEL_FILE = "saved_model.pb"
 REPLAY = "replay:"
+SERVERS = ("ws://", "wss://", "zmq://")
+"""How the addresses of policy servers begin."""
 ALL_SHIPPED, ALL_REPLAYS = "shipped", "replay:all"
 
 
@@ -37,7 +39,7 @@ def find_policies(
     """The policies that ``names`` stand for, in that order.
 
     A name is one of the suite's shipped policies, ``shipped`` (all of them), a folder with a trained policy,
-    ``random``, ``replay:<controller>``, ``replay:all``, ``ws://host:port`` (a policy server, see `RemotePolicy`),
+    ``random``, ``replay:<controller>``, ``replay:all``, ``ws://`` or ``zmq://host:port`` (a policy server),
     a folder with RT-1's SavedModel and its ``embeddings.npz``, ``module.py:Class`` (a policy in Python, whose file is
     imported), or a key of ``own``.
 
@@ -68,7 +70,7 @@ def read_name(written: str) -> tuple[str, str, str]:
     Raises:
         ValueError: if there is a colon or an equals sign and nothing where it says that something is.
     """
-    if written.startswith(("ws://", "wss://")) or "=" not in written:
+    if written.startswith(SERVERS) or "=" not in written:
         return "", "", written
     label, _, place = written.partition("=")
     family, colon, name = label.rpartition(":")
@@ -102,7 +104,7 @@ def _find(name: str, suite: Suite, own: Mapping[str, OwnPolicy]) -> list[PolicyS
     if name.startswith(REPLAY):
         return _replays(name, suite)
     family, label, place = read_name(name)
-    if place.startswith(("ws://", "wss://")):
+    if place.startswith(SERVERS):
         return [_named(_remote(label, place, suite.robot, everywhere), family)]
     if is_python(place):
         return [_named(_python(label, place, suite, everywhere), family)]
@@ -207,10 +209,11 @@ def _published(name: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:
 
 def _remote(name: str, written: str, robot: Robot, tasks: tuple[str, ...]) -> PolicySource:
     """A policy server; how long it is waited for does not make it another policy."""
-    from real2sim.policies.remote import WAITING, RemotePolicy, read_address
+    from real2sim.policies.remote_options import WAITING, read_address
+    from real2sim.policies.remote_policy import remote_policy
 
     def load(device: str) -> PolicyMaker:
-        policy = RemotePolicy(written, robot)
+        policy = remote_policy(written, robot)
         return lambda jobs: policy
 
     address, options = read_address(written)

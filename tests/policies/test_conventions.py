@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from real2sim.actions import FIELDS, WIDTH, pack
+from real2sim.actions import FIELDS, WIDTH, pack, rt1_robot
 from real2sim.policies.conventions import (
     CONVENTIONS,
     StickyGripper,
@@ -14,6 +15,7 @@ from real2sim.policies.conventions import (
     find_convention,
     widowx_actions,
 )
+from real2sim.robot import ActionNumber, Robot
 
 
 def test_gripper_closes_at_plus_one() -> None:
@@ -57,8 +59,49 @@ def test_a_sticky_gripper_holds_a_large_change_and_passes_small_ones() -> None:
 def test_every_named_convention_gives_our_numbers_and_stands_in_the_documents(name: str) -> None:
     convention = find_convention(name)
     action = convention.begin()(np.full(convention.width or WIDTH, 0.25, np.float32))
-    assert action.shape == (13,)
+    assert action.shape == (8 if name.startswith("droid") else 13,)
     assert f"`{name}`" in (Path(__file__).parents[2] / "docs/actions.md").read_text()
+
+
+def droid(name: str, kind: Literal["absolute", "delta"], first: int = 0) -> Robot:
+    joints = [ActionNumber(f"{name}{place}") for place in range(first, first + 7)]
+    return Robot("panda", (*joints, ActionNumber("gripper_position", 0, 1)), kind)
+
+
+def test_a_droid_gripper_is_open_or_closed_and_velocities_are_clipped() -> None:
+    said = np.array([0.2, -3, 3, 0, 0, 0, 0, 0.51], np.float32)
+    moved = find_convention("droid-joint-velocity").begin()(said)
+    np.testing.assert_allclose(moved, [0.2, -1, 1, 0, 0, 0, 0, 1])
+    told = find_convention("droid-joint-position").begin()(said - [0, 0, 0, 0, 0, 0, 0, 0.02])
+    np.testing.assert_allclose(told, [0.2, -3, 3, 0, 0, 0, 0, 0])
+
+
+def test_droid_s_numbers_go_to_robots_with_these_joints_and_to_no_others() -> None:
+    velocity, position = (find_convention(f"droid-joint-{kind}") for kind in ("velocity", "position"))
+    for fits, name in (
+        (droid("joint_velocity.", "delta"), "droid-joint-velocity"),
+        (droid("joint_", "delta"), "droid-joint-velocity"),
+        (droid("joint_position.", "absolute"), "droid-joint-position"),
+        (droid("panda_joint", "absolute", 1), "droid-joint-position"),
+    ):
+        find_convention(name).check(fits, name)
+    wrong = (
+        (velocity, droid("joint_position.", "delta")),
+        (velocity, droid("joint_", "absolute")),
+        (position, droid("joint_velocity.", "absolute")),
+        (position, droid("joint_position.", "delta")),
+        (position, droid("joint_", "absolute", 3)),
+        (position, rt1_robot()),
+    )
+    for convention, robot in wrong:
+        with pytest.raises(
+            ValueError, match=r"is for robots whose action is 7 joint \w+s in radians and a gripper"
+        ):
+            convention.check(
+                robot, "droid-joint-velocity" if convention is velocity else "droid-joint-position"
+            )
+    with pytest.raises(ValueError, match="is for robots with RT-1's action"):
+        find_convention("xyz-rpy-opening").check(droid("joint_", "delta"), "xyz-rpy-opening")
 
 
 def test_an_unknown_convention_lists_the_known_ones() -> None:

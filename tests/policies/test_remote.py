@@ -13,7 +13,8 @@ from websockets.sync.server import ServerConnection, serve
 from real2sim.actions import pack, rt1_robot
 from real2sim.policies.policy import Policy
 from real2sim.policies.random_policy import RandomPolicy
-from real2sim.policies.remote import RemotePolicy, read_address
+from real2sim.policies.remote import RemotePolicy
+from real2sim.policies.remote_options import read_address
 from real2sim.policies.serve import GREETING, PolicyLane
 from real2sim.policies.servers.policy_wire import pack_message, policy_server, unpack_message
 from real2sim.simulation.observation import Observation, observe_frames

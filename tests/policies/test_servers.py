@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,8 +20,11 @@ from websockets.sync.server import ServerConnection
 
 from real2sim.policies.conventions import CONVENTIONS
 from real2sim.policies.remote import RemotePolicy
+from real2sim.policies.remote_options import RemoteOptions
+from real2sim.policies.remote_plan import make_plan as remote_plan
 from real2sim.policies.servers.policy_wire import IMAGE_KEY, policy_server, unpack_message
-from real2sim.simulation.observation import observe_frames
+from real2sim.robot import ActionNumber, Camera, Robot, StateNumber
+from real2sim.simulation.observation import observe, observe_frames
 
 SERVERS = Path(__file__).parents[2] / "policies/servers"
 SCRIPTS = ("lerobot_server", "openvla_server", "octo_server")
@@ -128,8 +133,10 @@ class LeRobot(torch.nn.Module):
         self.config = feature(
             input_features={
                 "observation.images.top": feature(shape=(3, 24, 32)),
+                "observation.images.hand": feature(shape=(3, 12, 16)),
                 "observation.state": feature(shape=(6,)),
-            }
+            },
+            output_features={"action": feature(shape=(6,))},
         )
         self.queue: deque[torch.Tensor] = deque()
         self.seen: list[dict[str, Any]] = []
@@ -140,35 +147,173 @@ class LeRobot(torch.nn.Module):
     def select_action(self, batch: dict[str, Any]) -> torch.Tensor:
         self.seen.append(batch)
         if not self.queue:
-            look = batch["observation.images.top"].mean() * self.weight
-            self.queue.extend((look + torch.randn(1, 7)).detach() for _ in range(2))
+            look = batch["observation.images.top"].mean() * self.weight + batch["observation.state"]
+            self.queue.extend((look + torch.randn(1, 6)).detach() for _ in range(2))
         return self.queue.popleft()
 
 
-def test_lanes_of_a_lerobot_policy_share_weights_but_not_queues(server: Any) -> None:
-    module = server("lerobot_server")
-    policy = LeRobot()
-    lanes = [
-        module.LeRobotLane(
-            policy, (lambda batch: batch, lambda action: action), "observation.images.top", True
-        )
-        for _ in range(2)
+CAMERAS = {"top": "observation.images.top", "hand": "observation.images.hand"}
+SIX = Robot(
+    name="six",
+    action=tuple(ActionNumber(f"joint_{place}.pos", -300, 300, "deg") for place in range(6)),
+    action_kind="absolute",
+    control_hz=30,
+    actions_per_frame=2,
+    cameras=(Camera("top", 48, 64), Camera("hand", 24, 32)),
+    state=tuple(StateNumber(f"joint_{place}.pos", "deg") for place in range(6)),
+    state_from="action",
+)
+
+
+def lerobot_lanes(module: Any, count: int, policy: LeRobot, **settings: Any) -> list[Any]:
+    """Lanes whose processors halve the state and double the action, as normalisation does."""
+
+    def before(batch: dict[str, Any]) -> dict[str, Any]:
+        return {**batch, "observation.state": batch["observation.state"] / 2}
+
+    return [
+        module.LeRobotLane(policy, (before, lambda action: action * 2), CAMERAS, **settings)
+        for _ in range(count)
     ]
+
+
+def lerobot_sees(frame: np.ndarray, state: float = 0.0, **more: Any) -> dict[str, Any]:
+    """An observation as our client sends it."""
+    numbers, hand = np.full(6, state, np.float32), frame[::2, ::2]
+    shown = {
+        IMAGE_KEY: frame,
+        "observation/top": frame,
+        "observation/hand": hand,
+        "observation/state": numbers,
+    }
+    return shown | more
+
+
+def test_lanes_of_a_lerobot_policy_share_weights_but_not_queues(server: Any) -> None:
+    policy = LeRobot()
+    lanes = lerobot_lanes(server("lerobot_server"), 2, policy)
     assert lanes[0]._policy.weight is policy.weight
     alone, mixed = [], []
     lanes[0].reset("open drawer", 3)
-    alone = [lanes[0].act({IMAGE_KEY: frame}) for frame in (FRAME, FRAME // 2, FRAME // 3)]
+    alone = [lanes[0].act(lerobot_sees(frame)) for frame in (FRAME, FRAME // 2, FRAME // 3)]
     lanes[0].reset("open drawer", 3)
     lanes[1].reset("close drawer", 4)
     for frame in (FRAME, FRAME // 2, FRAME // 3):
-        mixed.append(lanes[0].act({IMAGE_KEY: frame}))
-        lanes[1].act({IMAGE_KEY: FRAME // 5})
+        mixed.append(lanes[0].act(lerobot_sees(frame)))
+        lanes[1].act(lerobot_sees(FRAME // 5))
     np.testing.assert_array_equal(mixed, alone)
-    batch = lanes[0]._policy.seen[0]
+
+
+def test_a_lerobot_policy_is_shown_its_cameras_and_state_through_its_own_processors(server: Any) -> None:
+    policy = LeRobot()
+    (lane,) = lerobot_lanes(server("lerobot_server"), 1, policy)
+    lane.reset("open drawer", 3)
+    first = lane.act(lerobot_sees(FRAME, 40.0))
+    batch = lane._policy.seen[0]
     assert batch["task"] == ["open drawer"]
     assert batch["observation.images.top"].shape == (1, 3, 24, 32)
+    assert batch["observation.images.hand"].shape == (1, 3, 12, 16)
     assert float(batch["observation.images.top"].mean()) == pytest.approx(FRAME.mean() / 255, abs=0.01)
-    assert batch["observation.state"].tolist() == [[0.0] * 6]
+    assert batch["observation.state"].tolist() == [[20.0] * 6]
+    assert 30 < float(first.mean()) < 50
+    for missing, reason in (
+        ("observation/hand", "has no 'observation/hand', which the policy looks at"),
+        ("observation/state", "observation/state has 0 numbers, the policy reads 6"),
+    ):
+        seen = {key: value for key, value in lerobot_sees(FRAME).items() if key != missing}
+        with pytest.raises(ValueError, match=reason):
+            lane.act(seen)
+    (blank,) = lerobot_lanes(server("lerobot_server"), 1, policy, blank=("observation.state",))
+    blank.reset("open drawer", 3)
+    blank.act(lerobot_sees(FRAME, 40.0))
+    assert blank._policy.seen[0]["observation.state"].tolist() == [[0.0] * 6]
+
+
+def test_a_lerobot_policy_is_asked_for_every_action_of_a_frame(server: Any) -> None:
+    (lane,) = lerobot_lanes(server("lerobot_server"), 1, LeRobot())
+    lane.reset("open drawer", 3)
+    together = lane.act(lerobot_sees(FRAME, steps=4))
+    lane.reset("open drawer", 3)
+    np.testing.assert_array_equal(together, np.concatenate([lane.act(lerobot_sees(FRAME)) for _ in range(4)]))
+
+
+def dataset_with(folder: Path, action: Any, state: Any) -> str:
+    """The part of a LeRobot dataset that names numbers."""
+    features = {"action": {"names": action}, "observation.state": {"names": state}}
+    (folder / "meta").mkdir(parents=True)
+    (folder / "meta/info.json").write_text(json.dumps({"features": features}))
+    return str(folder)
+
+
+def test_a_lerobot_server_says_what_it_needs_and_what_its_numbers_are_called(
+    server: Any, tmp_path: Path
+) -> None:
+    module, config = server("lerobot_server"), LeRobot().config
+    assert module.needs(config, CAMERAS, (), None) == {
+        "stateful": True, "steps": True, "cameras": ["top", "hand"], "state_width": 6,
+    }  # fmt: skip
+    names = list(SIX.action_names)
+    shapes = (
+        names,
+        {"motors": names},
+        {"axes": names},
+        [names],
+        {name: place for place, name in enumerate(names)},
+    )
+    for number, shape in enumerate(shapes):
+        folder = dataset_with(tmp_path / str(number), shape, ["state"])
+        said = module.needs(config, CAMERAS, (), folder)
+        assert said["action_names"] == names
+        assert said["state_names"] == [f"observation.state.{place}" for place in range(6)]
+    said = module.needs(config, CAMERAS, ("observation.state",), folder)
+    assert "state_names" not in said
+    assert "state_width" not in said
+
+
+def test_a_lerobot_policy_acts_for_the_suite_s_robot_by_name_or_is_refused(
+    server: Any, tmp_path: Path
+) -> None:
+    module, policy = server("lerobot_server"), LeRobot()
+    turned = list(reversed(SIX.action_names))
+    said = module.needs(policy.config, CAMERAS, (), dataset_with(tmp_path, turned, turned))
+    greeting = said | {"convention": "native"}
+    state = np.linspace(10, 60, 6, dtype=np.float32)[None]
+    seen = observe(
+        SIX, SIX.canvas({"top": FRAME[None], "hand": FRAME[None, ::2, ::2]}), ["open drawer"], state
+    )
+    with policy_server(lambda: lerobot_lanes(module, 1, policy)[0], greeting) as running:
+        address = "ws://{}:{}".format(*running.socket.getsockname()[:2])
+        remote = RemotePolicy(address, SIX)
+        remote.seed([7])
+        remote.reset(["open drawer"])
+        actions = remote.act(seen)
+        remote.close()
+        # The policy answers near its state, in its own order: what comes back is near ours, in ours.
+        assert actions.shape == (1, 2, 6)
+        np.testing.assert_allclose(actions[0], np.broadcast_to(state, (2, 6)), atol=12)
+        for robot, reason in (
+            (replace(SIX, cameras=SIX.cameras[:1]), "looks at camera 'hand', robot 'six' has top"),
+            (
+                replace(SIX, state=(), state_from=None),
+                "reads the robot's state, robot 'six' gives policies none",
+            ),
+            (replace(SIX, state=SIX.state[:5]), "reads the state number 'joint_5.pos', robot 'six' has"),
+            (
+                replace(SIX, action=(*SIX.action[:5], ActionNumber("gripper.pos")), state=SIX.state[:5]),
+                "answers with the action numbers",
+            ),
+        ):
+            remote = RemotePolicy(address, robot)
+            remote.reset(["open drawer"])
+            with pytest.raises(ValueError, match=reason):
+                remote.act(
+                    observe(robot, np.zeros((1, *robot.canvas_size, 3), np.uint8), ["open drawer"], state)
+                )
+            remote.close()
+    with pytest.raises(ValueError, match=r"finds action numbers by name, .* gives no 'action_names'"):
+        remote_plan(
+            SIX, RemoteOptions(), module.needs(policy.config, CAMERAS, (), None) | {"convention": "native"}
+        )
 
 
 def test_a_rollout_reaches_a_lane_of_a_script_through_the_wire(server: Any) -> None:
@@ -220,7 +365,7 @@ def test_a_script_stands_alone_listens_here_only_and_names_a_convention(script: 
     assert "real2sim" not in text
     assert '"--host", default="127.0.0.1"' in text
     assert any(f'"--convention", default="{name}"' in text for name in CONVENTIONS)
-    assert len(text.splitlines()) < 150
+    assert len(text.splitlines()) < 200
 
 
 def test_the_wire_stands_alone() -> None:

@@ -1,0 +1,132 @@
+"""The address of a policy server and the options that can follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from real2sim.checks import check_finite, check_whole
+from real2sim.policies.conventions import find_convention
+from real2sim.policies.observation_mapping import read_images, read_size, read_state
+from real2sim.policies.openpi import find_preset
+
+WAITING = ("answer_within", "patience")
+"""Options that do not change what a policy does."""
+SCHEMES = ("ws", "wss", "zmq")
+
+
+@dataclass(frozen=True)
+class RemoteOptions:
+    """How a policy server is asked, and what its numbers mean."""
+
+    execute: int | Literal["frame"] | None = "frame"
+    """How many actions of an answer are executed before the server is asked again; ``"frame"`` for those of one
+    frame, None for all."""
+    preset: str | None = None
+    """``droid``, ``libero`` or ``aloha``: names, sizes and actions of openpi's policies for that robot."""
+    images: str | None = None
+    """Cameras and the names under which they are shown: ``front:KEY;wrist:KEY``."""
+    state: str | None = None
+    """Names and places of state numbers: ``KEY:0-6;KEY:7``, or ``KEY`` for all."""
+    action: str | None = None
+    """GR00T: names of action parts and their places in the robot's action: ``single_arm:0-4;gripper:5``."""
+    image_key: str | None = None
+    """Name of the first camera's frame."""
+    prompt_key: str | None = None
+    """Name of the instruction."""
+    size: str | None = None
+    """Height and width that frames are fitted into with black bars: ``224`` or ``180x320``; ``as-is`` for none."""
+    layout: str | None = None
+    """``hwc`` or ``chw``: where the colours of a frame stand."""
+    convention: str | None = None
+    """What the numbers of an action mean (docs/actions.md)."""
+    action_names: str | None = None
+    """Names of the server's action numbers, in its order: ``shoulder_pan.pos;shoulder_lift.pos;...``."""
+    outside: Literal["error", "clip"] = "error"
+    """What becomes of numbers outside the robot's bounds: ``clip`` sets them to the bound."""
+    answer_within: float = 60.0
+    """Seconds to wait for an answer; then it is asked for once more, for a first call may compile."""
+    patience: float = 30.0
+    """Seconds to look for a server that is lost."""
+
+    def __post_init__(self) -> None:
+        if self.execute is not None and self.execute != "frame":
+            check_whole("execute", self.execute, 1)
+        for name in WAITING:
+            check_finite(name, getattr(self, name), 0, 86_400)
+        for name, check in CHECKS.items():
+            if getattr(self, name) is not None:
+                check(getattr(self, name))
+        if self.image_key is not None and (self.images is not None or self.preset is not None):
+            raise ValueError(
+                "image_key names the first camera alone; with preset or images give images=CAMERA:KEY"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the server's action numbers, where they are given."""
+        return None if self.action_names is None else tuple(self.action_names.split(";"))
+
+
+def _one_of(name: str, *allowed: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"{name} is {text!r}; expected {' or '.join(allowed)}")
+        return text
+
+    return check
+
+
+CHECKS: dict[str, Callable[[str], Any]] = {
+    "preset": find_preset,
+    "images": read_images,
+    "state": read_state,
+    "action": read_state,
+    "size": read_size,
+    "layout": _one_of("layout", "hwc", "chw"),
+    "convention": find_convention,
+    "outside": _one_of("outside", "error", "clip"),
+}
+READERS: dict[str, Callable[[str], Any]] = {
+    "execute": lambda text: None if text == "all" else check_whole("execute", int(text), 1),
+    "preset": str,
+    "images": str,
+    "state": str,
+    "action": str,
+    "image_key": str,
+    "prompt_key": str,
+    "size": str,
+    "layout": str,
+    "convention": str,
+    "action_names": str,
+    "outside": str,
+    "answer_within": lambda text: check_finite("answer_within", float(text), 0, 86_400),
+    "patience": lambda text: check_finite("patience", float(text), 0, 86_400),
+}
+"""How the options are written in an address."""
+
+
+def read_address(written: str) -> tuple[str, dict[str, Any]]:
+    """The address proper, and the options that follow it after ``#``."""
+    address, _, tail = written.partition("#")
+    options: dict[str, Any] = {}
+    for option in filter(None, tail.split(",")):
+        name, _, value = option.partition("=")
+        try:
+            options[name] = READERS[name](value)
+        except (KeyError, ValueError) as error:
+            reason = f" ({error})" if isinstance(error, ValueError) else ""
+            raise ValueError(
+                f"{written!r}: {option!r} is no option of a policy server{reason}; there are {', '.join(READERS)}, "
+                "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
+            ) from None
+    try:
+        parts = urlsplit(address)
+        known = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        raise ValueError(f"{written!r} is not an address such as ws://127.0.0.1:8000")
+    return address, options
