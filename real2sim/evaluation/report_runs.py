@@ -11,6 +11,7 @@ import tyro
 from real2sim.episodes.run_folder import RunFolder, load_run
 from real2sim.evaluation.consistency import read_limit, run_distances, set_apart
 from real2sim.evaluation.horizon import HORIZON_FILE
+from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
 from real2sim.evaluation.real_tables import real_tables
 from real2sim.evaluation.score_runs import JUDGE_FOLDER
@@ -97,13 +98,13 @@ def report_runs(config: ReportConfig) -> Report:
         episodes,
         rates,
         real_episodes=trials,
-        judge_labels=judge_labels(suite, digests),
+        judge_labels=[*judge_labels(suite, digests), *labelled_in_runs(config.runs, episodes)],
         outcomes_along_the_way=cut_outcomes(config.runs, episodes),
         out=config.out,
         title=config.title,
         real_name=name,
         provenance=provenance(config.runs),
-        notes=(*consistency, *race_notes(config.runs)),
+        notes=(*unproven_judges(config.runs, episodes), *consistency, *race_notes(config.runs)),
         invalid=config.invalid,
     )
 

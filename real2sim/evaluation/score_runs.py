@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from real2sim.episodes.run_folder import RunFolder
+from real2sim.episodes.run_folder import RunFolder, file_name
 from real2sim.simulation.suite import load_suite
+
+logger = logging.getLogger(__name__)
 
 JUDGE_FOLDER = "judge"
 GATE_FOLDER = "gate"
@@ -21,8 +24,11 @@ class ScoreConfig:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders."""
-    judge: Path | None = None
-    """Model folder of a judge, or a CSV file with human labels; by default the judge of the run's suite."""
+    judge: str | None = None
+    """Model folder of a judge, a CSV file with human labels, or ``openai:URL#model=NAME``, a vision-language model
+    behind a server; by default the judge of the run's suite."""
+    labels: tuple[Path, ...] = ()
+    """CSV files with labels of the runs' episodes, to compare the judge with; the report shows how often it errs."""
     gate: Path | None = None
     """Model folder of a validity gate, which says from which frame on each episode is unlike real video; by default the
     gate of the run's suite, if it has one."""
@@ -30,12 +36,9 @@ class ScoreConfig:
 
 def score_runs(config: ScoreConfig) -> list[Path]:
     """Score each run and return the score files."""
-    from real2sim.success.judge import open_judge
-    from real2sim.success.score import score
-
     if not config.runs:
         raise ValueError("no run folder was given; name at least one")
-    files = [score(run, open_judge(config.judge or suite_judge(run), folders=[run])) for run in config.runs]
+    files = [_score(run, config) for run in config.runs]
     for run in config.runs:
         folder = config.gate or suite_gate(run)
         if folder is not None:
@@ -44,6 +47,37 @@ def score_runs(config: ScoreConfig) -> list[Path]:
 
             files.append(check_run(run, ValidityGate.from_folder(folder)))
     return files
+
+
+def _score(run: Path, config: ScoreConfig) -> Path:
+    from real2sim.success import compared
+    from real2sim.success.judge import open_judge
+    from real2sim.success.labels import episode_labels
+    from real2sim.success.score import score
+    from real2sim.success.vlm_judge import VLMJudge
+
+    labels = episode_labels(config.labels, [run]) if config.labels else {}
+    judge = open_judge(config.judge or suite_judge(run), folders=[run])
+    asks = isinstance(judge, VLMJudge)
+    if isinstance(judge, VLMJudge):
+        judge.keep_answers(answers_file(run, judge.name))
+    scores = score(run, judge, batch=16 if asks else 64)
+    if isinstance(judge, VLMJudge):
+        for line in judge.costs.lines():
+            logger.info("%s", line)
+    facts = compared.compare_with_labels(run, scores, judge, labels) if labels else None
+    if facts is not None:
+        logger.info("%s", compared.comparison_line(judge.name, facts))
+    if facts is not None or asks:
+        compared.write_comparison(run, judge, compared.VISION_LANGUAGE_MODEL if asks else "judge", facts)
+        if said := compared.unproven(run, judge.name, {judge.digest}):
+            logger.warning("%s", said)
+    return scores
+
+
+def answers_file(run: Path, judge: str) -> Path:
+    """Where the answers of a vision-language model about a run are kept."""
+    return run / f"answers-{file_name(judge)}.jsonl"
 
 
 def suite_judge(run: Path) -> Path:

@@ -15,6 +15,8 @@ def _classifier(path: Path, device: str) -> Judge:
     return SuccessClassifier.from_folder(path, device=device)
 
 
+VLM = "openai:"
+"""Begin of the address of a vision-language model."""
 LABELS = ".csv"
 """Ending of a file with people's labels."""
 JUDGES: Mapping[str, Callable[[Path, str], Judge]] = {"success_classifier": _classifier}
@@ -24,15 +26,22 @@ JUDGES: Mapping[str, Callable[[Path, str], Judge]] = {"success_classifier": _cla
 def open_judge(path: Path | str, device: str = "cpu", folders: Sequence[Path] = ()) -> Judge:
     """The judge at a path: a model folder with a trained classifier, or a ``.csv`` with people's labels.
 
+    A text ``openai:URL#model=NAME`` is a vision-language model behind a server (`real2sim.success.vlm_judge`).
     ``folders`` are the runs that it is opened for; they hold the keys of blind labels.
     """
+    if isinstance(path, str) and path.startswith(VLM):
+        from real2sim.success.vlm_judge import VLMJudge
+
+        return VLMJudge.from_address(path)
     path = Path(path)
     if path.suffix == LABELS:
         from real2sim.success.labels import HumanLabels
 
         return HumanLabels.from_csv(path, folders=folders)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path} is no judge; expected a model folder or a {LABELS} file with labels")
+        raise FileNotFoundError(
+            f"{path} is no judge; expected a model folder, a {LABELS} file with labels or {VLM}URL#model=NAME"
+        )
     kind = read_kind(path)
     if kind not in JUDGES:
         kinds = ", ".join(map(repr, JUDGES))

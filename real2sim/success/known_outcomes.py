@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,6 @@ from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.run_folder import RUN_FILE, RunFolder
 from real2sim.success.goals import normal_instruction
-from real2sim.success.labels import read_labels
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,23 +48,6 @@ class Episode:
                 f"{len(images)} frames"
             )
         return images, np.asarray(positions, np.float32)
-
-
-def read_outcome_labels(paths: Sequence[Path]) -> dict[str, str]:
-    """Episode id -> success, failure or unclear, from label files; where two raters differ it is unclear."""
-    labels: dict[str, str] = {}
-    differing: set[str] = set()
-    for path in paths:
-        for row in read_labels(Path(path)):
-            episode, label = row["episode"], row["label"]
-            if label and labels.setdefault(episode, label) != label:
-                differing.add(episode)
-    if differing:
-        logger.warning(
-            "%d of %d labelled episodes have different labels in different files; they count as unclear",
-            len(differing), len(labels),
-        )  # fmt: skip
-    return {episode: "unclear" if episode in differing else label for episode, label in labels.items()}
 
 
 def find_episodes(folders: Sequence[Path | str], labels: Mapping[str, str] | None = None) -> list[Episode]:

@@ -26,7 +26,8 @@ from real2sim.success.degradation import DegradationConfig, degrade
 from real2sim.success.evaluate import held_out_quality, store_quality
 from real2sim.success.fit import calibrate, clip_weights, measure_unlikeness, random_generator
 from real2sim.success.goals import MeasuredGoals
-from real2sim.success.known_outcomes import canvas_size, read_outcome_labels, split_labels
+from real2sim.success.known_outcomes import canvas_size, split_labels
+from real2sim.success.labels import episode_labels
 from real2sim.success.outcomes import EARLY, EarlyNegatives, Outcomes, dataset_goals
 from real2sim.success.unlikeness import SMALLEST_FIT
 from real2sim.training.loop import run_training, trained_weights
@@ -166,7 +167,7 @@ class OutcomeTraining:
             measured = None
         self.joint = "joint" if measured is None else measured.joint
         self.labels, self.heldout_labels = split_labels(
-            read_outcome_labels(config.labels), config.data, config.heldout
+            episode_labels(config.labels, [*config.data, *config.heldout]), config.data, config.heldout
         )
         self.network_config = config.classifier or ClassifierConfig(
             goals=dataset_goals(config.data, measured, self.labels, both_kinds=not from_demonstrations),

@@ -14,9 +14,9 @@ from real2sim.success.goals import Goal
 from real2sim.success.known_outcomes import (
     canvas_size,
     find_episodes,
-    read_outcome_labels,
     split_labels,
 )
+from real2sim.success.labels import episode_labels
 from real2sim.success.outcomes import EarlyNegatives, Outcomes, dataset_goals
 
 
@@ -71,16 +71,8 @@ def test_a_label_stands_above_what_was_recorded_and_an_unclear_one_makes_the_out
     data = write(tmp_path / "data", "a", 1, "push right", success=False)
     write(data, "b", 1, "push right", success=True)
     write(data, "c", 1, "push right")
-    labels = read_outcome_labels([csv(tmp_path / "labels.csv", {"a": "success", "b": "unclear", "c": ""})])
+    labels = episode_labels([csv(tmp_path / "labels.csv", {"a": "success", "b": "unclear", "c": ""})])
     assert [episode.known for episode in find_episodes([data], labels)] == [True, None, None]
-
-
-def test_raters_who_differ_make_an_episode_unclear(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    one = csv(tmp_path / "one.csv", {"a": "success", "b": "failure", "c": "success"})
-    two = csv(tmp_path / "two.csv", {"a": "failure", "b": "failure"})
-    labels = read_outcome_labels([one, two])
-    assert labels == {"a": "unclear", "b": "failure", "c": "success"}
-    assert "1 of 3 labelled episodes have different labels" in caplog.text
 
 
 def test_labels_of_episodes_that_are_nowhere_or_in_two_places_are_refused(tmp_path: Path) -> None:
