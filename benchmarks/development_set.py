@@ -89,7 +89,7 @@ def play(asked: DevelopmentSet, name: str) -> pd.DataFrame:
     )
     episodes = rollout(config, {name: load_member(folder)}, progress=False)
     if asked.world != PHYSICS_WORLD:
-        score_runs(ScoreConfig((run,), asked.judge))
+        score_runs(ScoreConfig((run,), None if asked.judge is None else str(asked.judge)))
         from real2sim.evaluation.report_runs import scored_episodes
 
         episodes = scored_episodes((run,))
