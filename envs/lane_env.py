@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,9 @@ from gymnasium.vector.utils import batch_space
 
 from real2sim.checks import check_seed, check_whole
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
+from real2sim.envs.time_limit import SpecWithLimit
+from real2sim.envs.verdicts import Reward, Verdicts
+from real2sim.simulation.action_checks import without_ending
 from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Start, Suite
@@ -26,7 +28,7 @@ OPTIONS = ("task", "start", "episode_seed", "reset_mask")
 LANE_ATTRIBUTES = ("task", "task_description", "_max_episode_steps")
 
 
-class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
+class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
     """A vector environment whose lanes are simulated as one batch.
 
     ``reset(seed=, options=)`` takes one seed for lanes seed, seed + 1, ... or a list, and as options
@@ -39,6 +41,10 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
 
     Nothing restarts by itself (``AutoresetMode.DISABLED``): a lane that has ended stands still, keeps its
     flags and gives reward 0 until it is reset; stepping when all have ended is an error.
+
+    ``horizon`` cuts episodes after so many steps instead of at their task's horizon, ``reward`` is described in
+    `real2sim.envs.verdicts.Verdicts`, and ``terminate=False`` lets no action end an episode: the numbers that ask for
+    it are replaced by those that go on.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's convention
@@ -57,27 +63,31 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         render_mode: str | None = None,
         normalized_actions: bool = False,
         max_episode_steps: int | None = None,
+        horizon: int | None = None,
+        reward: Reward = "success",
+        terminate: bool = True,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is not supported; use None or 'rgb_array'")
         check_whole("num_envs", num_envs, 1, 100_000)
+        self._suite = suite
+        self._task = None if task is None else suite.task(task).name
+        self._horizon = None if horizon is None else check_whole("horizon", horizon, 1, MOST_STEPS)
         self.limit_steps(max_episode_steps)
         self.num_envs = num_envs
         self.render_mode = render_mode
-        self._robot, self._normalized = suite.robot, normalized_actions
-        self.robot = suite.robot
+        self._robot = self.robot = suite.robot
+        self.normalized_actions = normalized_actions
         self.metadata = {**self.metadata, "render_fps": self._robot.frame_hz}
         self.single_observation_space = observation_space(self._robot)
         self.single_action_space = action_space(self._robot, normalized_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._suite, self._judge = suite, judge
-        self._task = None if task is None else suite.task(task).name
+        self._verdicts, self._terminate = Verdicts(judge, reward, num_envs), terminate
         self._lanes = Lanes(world, suite, num_envs, policy="given to step")
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._starts: list[Start | None] = [None] * num_envs
         self._seeds = [0] * num_envs
-        self._seen: list[list[np.ndarray]] = [[] for _ in range(num_envs)]
         self._terminated = np.zeros(num_envs, dtype=bool)
         self._truncated = np.zeros(num_envs, dtype=bool)
 
@@ -96,9 +106,10 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
         begun = [(lane, *self._choose(lane, options)) for lane in lanes]
         for lane, start, episode_seed in begun:
             self._starts[lane], self._seeds[lane] = start, episode_seed
-            self._seen[lane] = [start.frame.copy()]
             self._terminated[lane] = self._truncated[lane] = False
-        self._lanes.begin(lanes, [start for _, start, _ in begun], [seed for _, _, seed in begun])
+        starts = [start for _, start, _ in begun]
+        self._lanes.begin(lanes, starts, [seed for _, _, seed in begun])
+        self._verdicts.begin(lanes, starts)
         infos: dict[str, Any] = {}
         for lane in lanes:
             infos = self._add_info(infos, self._description(lane), lane)
@@ -111,26 +122,39 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
             raise ResetNeeded("call reset before step")
         if not self._lanes.running.any():
             raise ResetNeeded("every episode has ended; call reset before the next step")
-        result = self._lanes.step(from_normalized(self._robot, actions) if self._normalized else actions)
+        if self.normalized_actions:
+            actions = from_normalized(self._robot, actions)
+        result = self._lanes.step(actions if self._terminate else without_ending(actions, self._robot))
         self._terminated |= result.terminated
         self._truncated |= result.truncated
-        rewards = np.zeros(self.num_envs)
+        rewards, verdicts = self._verdicts.after(result)
         infos: dict[str, Any] = {}
-        for lane in range(self.num_envs):
-            info = self._description(lane)
-            if result.stepped[lane]:
-                self._seen[lane].append(result.frames[lane].copy())
-            if result.terminated[lane] or result.truncated[lane]:
-                known = None if result.success is None else bool(result.success[lane])
-                info |= self._verdict(lane, known)
-                rewards[lane] = float(info.get("success", False))
-            infos = self._add_info(infos, info, lane)
+        for lane, verdict in enumerate(verdicts):
+            infos = self._add_info(infos, self._description(lane) | verdict, lane)
         seen = observed(self._robot, self._lanes.observe())
         return seen, rewards, self._terminated.copy(), self._truncated.copy(), infos
 
     def limit_steps(self, steps: int | None) -> None:
-        """Cut episodes that begin from now on after so many steps, or, for None, at their task's horizon."""
-        self._limit = None if steps is None else check_whole("max_episode_steps", steps, 1, MOST_STEPS)
+        """Cut episodes that begin from now on after so many steps, or, for None, at their task's horizon.
+
+        Where the environment has a ``horizon`` of its own, that stays.
+        """
+        limit = None if steps is None else check_whole("max_episode_steps", steps, 1, MOST_STEPS)
+        if self._horizon is not None:
+            # The limit of a registered id is its task's horizon; nobody asked for it.
+            if limit not in (None, self._horizon, *(task.horizon for task in self._suite.tasks)):
+                raise ValueError(
+                    f"horizon is {self._horizon} and max_episode_steps {limit}; give one of them"
+                )
+            limit = self._horizon
+        self._limit = limit
+
+    @property
+    def step_limit(self) -> int | None:
+        """Steps after which every episode is cut; None where tasks differ in that."""
+        tasks = self._suite.tasks if self._task is None else (self._suite.task(self._task),)
+        limits = {self._limit or task.horizon for task in tasks}
+        return limits.pop() if len(limits) == 1 else None
 
     def call(self, name: str, *arguments: Any, **options: Any) -> tuple[Any, ...]:
         """An attribute of every lane, as Gymnasium's other vector environments give it: ``task_description``,
@@ -233,17 +257,3 @@ class LaneVectorEnv(VectorEnv):  # type: ignore[type-arg]
             "episode_seed": self._seeds[lane],
             "steps": int(self._lanes.steps[lane]),
         }
-
-    def _verdict(self, lane: int, known: bool | None) -> dict[str, Any]:
-        if known is not None:
-            return {"success": known, "is_success": known, "success_probability": float(known)}
-        if self._judge is None:
-            return {}
-        start = self._starts[lane]
-        assert start is not None
-        frames = np.stack(self._seen[lane])
-        probability = float(self._judge.judge([start.id], [frames], [start.instruction])[0])
-        if math.isnan(probability):
-            return {"success": False, "is_success": False, "no_verdict": True}
-        success = probability >= 0.5
-        return {"success": success, "is_success": success, "success_probability": probability}

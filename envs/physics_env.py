@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from real2sim.envs.lane_env import LaneVectorEnv
 from real2sim.envs.scalar_env import LaneEnv
+from real2sim.envs.verdicts import Reward
+from real2sim.envs.world_model_env import find_judge
+from real2sim.simulation.contracts import Judge
 from real2sim.simulation.suite import load_suite
 from real2sim.worlds import PHYSICS_WORLD, open_world
 
@@ -17,11 +23,27 @@ class PhysicsVectorEnv(LaneVectorEnv):
         suite: str = "drawer",
         task: str | None = None,
         render_mode: str | None = None,
+        normalized_actions: bool = False,
         max_episode_steps: int | None = None,
+        horizon: int | None = None,
+        reward: Reward = "success",
+        terminate: bool = True,
+        judge: str | Path | Judge | None = None,
     ) -> None:
         found = load_suite(suite)
-        world = open_world(PHYSICS_WORLD, found)
-        super().__init__(world, found, num_envs, task, None, render_mode, max_episode_steps=max_episode_steps)
+        super().__init__(
+            open_world(PHYSICS_WORLD, found),
+            found,
+            num_envs,
+            task,
+            find_judge(judge, found),
+            render_mode,
+            normalized_actions,
+            max_episode_steps,
+            horizon,
+            reward,
+            terminate,
+        )
 
 
 class PhysicsEnv(LaneEnv):
@@ -31,9 +53,12 @@ class PhysicsEnv(LaneEnv):
     same suite, so that a policy can be tried in both.  The reward at the end is 1 where physics says that the task is
     done.  The drawer suite needs the extra ``[physics]``: ``close_drawer`` is done where the drawer joint stands above
     -0.03 m, ``open_drawer`` where it stands below -0.12 m (0 is closed, -0.16 m fully open).
+
+    *Arguments*: as of `WorldModelEnv`; a ``judge``, none by default, changes no outcome, but its probability is then
+    what ``reward="progress"`` and ``success_probability`` go by.
     """
 
     def __init__(
-        self, suite: str = "drawer", task: str | None = None, render_mode: str | None = None
+        self, suite: str = "drawer", task: str | None = None, render_mode: str | None = None, **more: Any
     ) -> None:
-        super().__init__(PhysicsVectorEnv(1, suite, task, render_mode))
+        super().__init__(PhysicsVectorEnv(1, suite, task, render_mode, **more))

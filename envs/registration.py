@@ -42,7 +42,9 @@ def register_envs() -> None:
     _register("real2sim/WorldModel-v0", WORLD_MODEL, {}, None)
     if "real2sim/KeyboardMouse-v0" not in gymnasium_ids.registry:
         gymnasium_ids.register(
-            id="real2sim/KeyboardMouse-v0", entry_point="real2sim.envs.keyboard_mouse_env:KeyboardMouseEnv"
+            id="real2sim/KeyboardMouse-v0",
+            entry_point="real2sim.envs.keyboard_mouse_env:KeyboardMouseEnv",
+            additional_wrappers=ScalarWrappers([WrapperSpec("JudgedTimeLimit", TIME_LIMIT, {})]),
         )
     global _registered
     if not _registered and hasattr(os, "register_at_fork"):

@@ -10,10 +10,11 @@ import numpy as np
 
 from real2sim.checks import check_seed
 from real2sim.envs.lane_env import LaneVectorEnv
+from real2sim.envs.time_limit import SpecWithLimit
 from real2sim.simulation.action_checks import as_numbers
 
 
-class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
+class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
     """A `LaneVectorEnv` with one lane, without the batch dimension."""
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 3}  # noqa: RUF012 - Gymnasium's convention
@@ -42,6 +43,11 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
         self._lanes.limit_steps(steps)
 
     @property
+    def step_limit(self) -> int | None:
+        """Steps after which every episode is cut; None where tasks differ in that."""
+        return self._lanes.step_limit
+
+    @property
     def _max_episode_steps(self) -> int:
         """Steps after which an episode is cut; the name that LeRobot asks for."""
         return int(self._lanes.lane_attribute(0, "_max_episode_steps"))
@@ -59,7 +65,7 @@ class LaneEnv(gymnasium.Env):  # type: ignore[type-arg]
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Next observation, reward, terminated, truncated and info, for an action (n,), or (K n) where the robot
         takes K actions per frame."""
-        action, expected = as_numbers(action, "step"), self.action_space.shape
+        action, expected = as_numbers(action, "step"), self._lanes.single_action_space.shape
         if action.shape != expected:
             raise ValueError(f"the action has shape {action.shape}, expected {expected}")
         seen, rewards, terminated, truncated, infos = self._lanes.step(action[None])

@@ -1,10 +1,13 @@
-"""A time limit of Gymnasium's becomes the environment's own horizon, so that the episode that it cuts is judged."""
+"""Time limits: Gymnasium's becomes the environment's own horizon, so that the episode that it cuts is judged, and the
+environment's own becomes the one that ``spec`` tells."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.wrappers import TimeLimit
 
@@ -20,4 +23,30 @@ class JudgedTimeLimit(gymnasium.Wrapper, RecordConstructorArgs):  # type: ignore
             if isinstance(inner, TimeLimit):
                 environment: Any = inner.unwrapped
                 environment.limit_steps(inner._max_episode_steps)
+                # A horizon that was given stands above the limit of the registered id.
+                inner._max_episode_steps = environment.step_limit or inner._max_episode_steps
             inner = inner.env
+
+
+class SpecWithLimit:
+    """Gives an environment whose class has ``step_limit`` a ``spec`` that says it."""
+
+    _spec: EnvSpec | None = None
+
+    @property
+    def step_limit(self) -> int | None:
+        """Steps after which every episode is cut; None where tasks differ in that."""
+        raise NotImplementedError
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How Gymnasium makes the environment; ``max_episode_steps`` is the horizon."""
+        if self._spec is None:
+            return None
+        spec = copy.copy(self._spec)
+        spec.max_episode_steps = self.step_limit
+        return spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = spec

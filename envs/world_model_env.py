@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from real2sim.checks import check_device
 from real2sim.envs.lane_env import LaneVectorEnv
 from real2sim.envs.scalar_env import LaneEnv
+from real2sim.envs.verdicts import Reward
 from real2sim.simulation.contracts import Judge
 from real2sim.simulation.suite import Suite, load_suite
 from real2sim.vid2world.load import MODEL, SamplingOverrides
@@ -28,19 +30,32 @@ class WorldModelVectorEnv(LaneVectorEnv):
         suite: str = "drawer",
         task: str | None = None,
         world_model: str | Path = MODEL,
-        judge: str | Path | None = JUDGE,
+        judge: str | Path | Judge | None = JUDGE,
         device: str = "cpu",
         render_mode: str | None = None,
         sampling: SamplingOverrides | None = None,
         normalized_actions: bool = False,
         max_episode_steps: int | None = None,
+        horizon: int | None = None,
+        reward: Reward = "success",
+        terminate: bool = True,
     ) -> None:
         check_device(device)
+        if reward == "progress" and judge is None:
+            raise ValueError("reward='progress' is the judge's; give a judge, or leave reward out")
         found = load_suite(suite)
-        world = open_world(str(world_model), found, device, sampling)
-        opened = _open_judge(judge, found, device)
         super().__init__(
-            world, found, num_envs, task, opened, render_mode, normalized_actions, max_episode_steps
+            open_world(str(world_model), found, device, sampling),
+            found,
+            num_envs,
+            task,
+            find_judge(judge, found, device),
+            render_mode,
+            normalized_actions,
+            max_episode_steps,
+            horizon,
+            reward,
+            terminate,
         )
 
 
@@ -62,22 +77,26 @@ class WorldModelEnv(LaneEnv):
     to 0.06 m per axis and step; the other fields are ignored.  One step lasts 1/3 s.
 
     *End*: ``terminated`` when the action asks to end the episode (after the step has been drawn), if the robot's can;
-    for RT-1 when the largest of terminate_episode's three numbers is the first one and above 0;
-    ``truncated`` at the task's horizon (20 steps in the drawer suite), or after ``max_episode_steps`` of
-    `gymnasium.make`; either way the episode is judged.
+    for RT-1 when the largest of terminate_episode's three numbers is the first one and above 0, which uniform random
+    actions do in a third of all steps; with ``terminate=False`` no action does.  ``truncated`` at the task's horizon
+    (20 steps in the drawer suite), or after ``horizon`` or ``max_episode_steps`` of `gymnasium.make`; either way the
+    episode is judged.
 
-    *Reward*: 0 until the episode ends, then 1 if the judge calls the episode a success, else 0.  The last
-    ``info`` holds ``success``, ``is_success`` (the same) and ``success_probability``.  Every ``info`` holds
-    ``instruction``, ``task``, ``start``, ``episode_seed`` and ``steps``.
+    *Reward*: 0 until the episode ends, then 1 if the judge calls the episode a success, else 0; with
+    ``reward="progress"`` the change of its probability of success by each step (`real2sim.envs.verdicts.Verdicts`).
+    The last ``info`` holds ``success``, ``is_success`` (the same) and ``success_probability``.  Every ``info`` of a
+    step holds ``is_success``, which is False before the end, and every ``info`` ``instruction``, ``task``, ``start``,
+    ``episode_seed`` and ``steps``.
 
     *Reset options*: ``task``, ``start`` (id of a start frame) and ``episode_seed`` (source of the world's
     noise).  What is not given is drawn from the environment's seed.  The same seed, options and actions give
     the same frames.
 
     *Arguments*: ``suite`` (shipped name or folder), ``task`` (None: any task of the suite), ``world_model``
-    (the suite's own, or a folder), ``judge`` (the suite's own, a folder, or None for no verdict and no
-    reward), ``device``, ``render_mode`` (None or "rgb_array"), ``sampling`` (a `real2sim.SamplingOverrides`: steps,
-    number format, compilation, where the model is not to draw as its folder says).
+    (the suite's own, or a folder), ``judge`` (the suite's own, a folder, anything that judges as
+    `real2sim.simulation.contracts.Judge` says, or None for no verdict and no reward), ``device``, ``render_mode``
+    (None or "rgb_array"), ``sampling`` (a `real2sim.SamplingOverrides`: steps, number format, compilation, where the
+    model is not to draw as its folder says), ``normalized_actions``, ``horizon``, ``reward``, ``terminate``.
     """
 
     def __init__(
@@ -85,24 +104,21 @@ class WorldModelEnv(LaneEnv):
         suite: str = "drawer",
         task: str | None = None,
         world_model: str | Path = MODEL,
-        judge: str | Path | None = JUDGE,
-        device: str = "cpu",
-        render_mode: str | None = None,
-        sampling: SamplingOverrides | None = None,
-        normalized_actions: bool = False,
+        judge: str | Path | Judge | None = JUDGE,
+        **more: Any,
     ) -> None:
-        lanes = WorldModelVectorEnv(
-            1, suite, task, world_model, judge, device, render_mode, sampling, normalized_actions
-        )
-        super().__init__(lanes)
+        super().__init__(WorldModelVectorEnv(1, suite, task, world_model, judge, **more))
 
 
-def _open_judge(judge: str | Path | None, suite: Suite, device: str) -> Judge | None:
-    if judge is None:
-        return None
+def find_judge(judge: str | Path | Judge | None, suite: Suite, device: str = "cpu") -> Judge | None:
+    """The judge that an argument stands for: ``"judge"`` is the suite's own, other names are opened."""
+    if judge is None or isinstance(judge, Judge):
+        return judge
     from real2sim.success.judge import open_judge
 
-    folder = suite.folder / JUDGE if judge == JUDGE else Path(judge).expanduser()
+    if judge != JUDGE:
+        return open_judge(Path(judge).expanduser() if Path(judge).expanduser().exists() else judge, device)
+    folder = suite.folder / JUDGE
     if not folder.is_dir():
         raise FileNotFoundError(
             f"there is no judge in {folder}; train one with `real2sim train classifier`, or "

@@ -8,6 +8,7 @@ import numpy as np
 
 from real2sim.policies.policy import Observation, check_frames
 from real2sim.robot import Robot
+from real2sim.simulation.action_checks import without_ending
 
 
 class RandomPolicy:
@@ -53,12 +54,7 @@ class RandomPolicy:
         actions = np.array(drawn, dtype=np.float32).reshape(-1, *shape)
         if robot.binary.any():
             actions = self._pressed(actions)
-        if robot.terminate is not None:
-            places = [robot.action_names.index(name) for name in robot.terminate]
-            # The second place of a one-hot choice goes on (RT-1's moves the arm); a single number ends above 0.5.
-            goes_on = np.eye(len(places), dtype=np.float32)[1] if len(places) > 1 else np.zeros(1, np.float32)
-            actions[..., places] = np.clip(goes_on, robot.low[places], robot.high[places])
-        return robot.recorded(actions)
+        return robot.recorded(without_ending(actions, robot))
 
     def _pressed(self, actions: np.ndarray) -> np.ndarray:
         """Actions (lanes K n) whose binary numbers, uniform from 0 to 1, are rounded; the largest of a group is 1."""

@@ -67,6 +67,21 @@ def check_actions(
     return found
 
 
+def without_ending(actions: Any, robot: Robot) -> np.ndarray:
+    """Actions (... n) whose numbers that may end the episode are replaced by some that go on.
+
+    The second place of a one-hot choice goes on (RT-1's moves the arm); a single number ends above 0.5.  Actions of
+    another width are left to `check_actions`.
+    """
+    found = np.array(as_numbers(actions, "actions"))
+    if robot.terminate is None or not found.ndim or found.shape[-1] != robot.action_width:
+        return found
+    places = [robot.action_names.index(name) for name in robot.terminate]
+    goes_on = np.eye(len(places), dtype=np.float32)[1] if len(places) > 1 else np.zeros(1, np.float32)
+    found[..., places] = np.clip(goes_on, robot.low[places], robot.high[places])
+    return found
+
+
 def _check_binary(actions: np.ndarray, robot: Robot, who: str, step: int) -> None:
     """Raise a ValueError unless binary numbers of actions (b K n) are 0 or 1 and one-hot groups hold one 1."""
     wrong = robot.binary & (actions != 0) & (actions != 1)

@@ -282,5 +282,5 @@ def test_a_wrong_render_mode_or_missing_judge_is_one_sentence(tiny_suite: Path) 
 
     with pytest.raises(ValueError, match="render_mode 'human' is not supported"):
         WorldModelEnv(str(tiny_suite), render_mode="human")
-    with pytest.raises(FileNotFoundError, match="there is no judge in nowhere"):
+    with pytest.raises(FileNotFoundError, match="nowhere is no judge"):
         WorldModelEnv(str(tiny_suite), judge="nowhere")
