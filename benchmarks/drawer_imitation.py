@@ -5,10 +5,9 @@ Seven kinds, none of them with RT-1's network, all taught on frames as the camer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.policy_family import PolicyFamily
 from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.train import ImitationTraining
 from real2sim.policies.rt1.demonstrations import Demonstrations
@@ -17,18 +16,7 @@ GOOD = ("expert", "scaled", "slow", "partial")
 """Controllers that know the task; their successes are what chunks are learned from."""
 
 
-@dataclass(frozen=True)
-class ImitationFamily:
-    """A family: how it is trained and which of its checkpoints ship under which name."""
-
-    name: str
-    training: ImitationTraining
-    shipped: Mapping[str, str]
-    """Name -> folder within the training folder."""
-    description: str
-
-
-def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
+def imitation_families(data: Path, runs: Path) -> list[PolicyFamily]:
     """All families; ``data`` is the dataset of mixed quality with expert labels on which the world model is trained."""
 
     def shown(seed: int) -> Demonstrations:
@@ -39,13 +27,14 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
         seed: int,
         steps: int,
         description: str,
+        failures: str,
         network: ImitationConfig,
         *,
         batch: int = 48,
         moments: int = 1,
         early: tuple[str, float] | None = None,
         taught: Demonstrations | None = None,
-    ) -> ImitationFamily:
+    ) -> PolicyFamily:
         taught = taught or Demonstrations(data, labels="expert", episodes=900, seed=seed)
         training = ImitationTraining(
             taught,
@@ -58,30 +47,33 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
             save_at=(early[1],) if early else (),
         )
         shipped = {early[0]: f"at-{100 * early[1]:g}"} if early else {}
-        return ImitationFamily(name, training, {**shipped, name: "policy"}, description)
+        return PolicyFamily(name, training, {**shipped, name: "policy"}, description, failures)
 
     return [
         family(
             "regressor",
             31,
-            1500,
+            4000,
             "a convolutional network that answers the median action, clean expert labels",
+            "",
             ImitationConfig(channels=(24, 48, 64)),
-            early=("regressor-early", 0.2),
+            early=("regressor-early", 0.1),
         ),
         family(
             "stack",
             32,
-            1200,
+            3000,
             "three frames at once, clean expert labels",
+            "",
             ImitationConfig(frames=3, pooling="grid"),
             batch=32,
         ),
         family(
             "recurrent",
             33,
-            1000,
+            3000,
             "a gated recurrent unit over the whole episode, clean expert labels",
+            "",
             ImitationConfig(recurrent=96),
             batch=4,
             moments=20,
@@ -91,6 +83,7 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
             34,
             1500,
             "a transformer that answers four actions at once, the actions of successful episodes",
+            "",
             ImitationConfig(chunk=4, decoder="transformer", width=64),
             batch=32,
             taught=shown(34),
@@ -100,6 +93,7 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
             35,
             1500,
             "denoises four actions and plays two, sees two frames, the actions of successful episodes",
+            "",
             ImitationConfig(chunk=4, execute=2, frames=2, head="diffusion"),
             batch=32,
             taught=shown(35),
@@ -109,6 +103,7 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
             36,
             1200,
             "a mixture of Gaussians of which the likeliest is taken, the actions of successful episodes",
+            "",
             ImitationConfig(head="mixture", pooling="grid"),
             taught=shown(36),
         ),
@@ -117,6 +112,7 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
             37,
             800,
             "half the steps of the expert, from 200 episodes",
+            "",
             ImitationConfig(pooling="grid"),
             taught=Demonstrations(data, labels="expert", episodes=200, action_scale=0.5, seed=37),
         ),
@@ -125,6 +121,7 @@ def imitation_families(data: Path, runs: Path) -> list[ImitationFamily]:
             38,
             700,
             "an expert whose labels are noisy, from 150 episodes",
+            "",
             ImitationConfig(frames=2),
             taught=Demonstrations(data, labels="expert", episodes=150, label_noise=0.6, seed=38),
         ),
