@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from real2sim.policies.augmentation import Augmentation, augment
 from real2sim.policies.imitation.config import ImitationConfig, Tile
 from real2sim.policies.imitation.demonstrations import DemonstrationSet, load_demonstrations
 from real2sim.policies.imitation.network import ImitationNetwork
@@ -21,6 +20,7 @@ from real2sim.policies.imitation.policy import save_imitation
 from real2sim.policies.rt1.demonstrations import Demonstrations
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.robot import Camera, Robot, read_robot
+from real2sim.training.augmentation import Augmentation, augment
 from real2sim.training.loop import run_training
 from real2sim.training.optimisation import Optimisation
 

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
-from real2sim.policies.augmentation import Augmentation
-from real2sim.policies.augmentation import augment as augmented
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1, save_rt1
 from real2sim.robot import read_robot
+from real2sim.training.augmentation import Augmentation
+from real2sim.training.augmentation import augment as augmented
 from real2sim.training.loop import run_training
 from real2sim.training.optimisation import Optimisation
 

@@ -21,6 +21,7 @@ from real2sim.cli import main
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.rlds.convert import ConvertRLDS, convert_rlds
 from real2sim.model_folder import config_to_dict
+from real2sim.training.augmentation import Augmentation
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.released.checkpoint import (
     CAPTION,
@@ -223,7 +224,8 @@ def test_conditions_are_withheld_as_often_as_asked(start: Path, data: Path, tmp_
     assert 0.1 < 1 - action_mask.mean().item() < 0.3
     assert levels.unique().numel() > 30
     assert (context[:, : TINY.text.tokens] == 0).all()
-    grey = subject._context(torch.zeros(1, 3, *TINY.picture_size), torch.Generator())[:, TINY.text.tokens :]
+    nothing = subject._conditions(torch.zeros(1, 3, *TINY.picture_size), torch.Generator())
+    grey = subject._context(*nothing)[:, TINY.text.tokens :]
     shown = [not torch.allclose(tokens, grey[0], atol=1e-5) for tokens in context[:, TINY.text.tokens :]]
     assert 3 < sum(shown) < 17
 
@@ -250,6 +252,40 @@ def test_only_the_unet_changes_and_the_result_draws_frames(start: Path, whole: P
     state = model.reset(np.zeros((1, 24, 32, 3), np.uint8), [0])
     frame, _ = model.step(state, np.zeros((1, 13), np.float32))
     assert frame.shape == (1, 24, 32, 3)
+
+
+def test_the_published_training_changes_the_resampler_too(start: Path, data: Path, tmp_path: Path) -> None:
+    how = {
+        "train_resampler": True,
+        "augmentation": Augmentation(shift=2, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.05),
+        "optimisation": replace(QUICK, clip=0.5),
+    }
+    folder = train_released(training(start, data, tmp_path / "run", **how))
+    assert folder is not None
+    for part in COMPONENTS:
+        before, after = (load_file(place / f"{part}.safetensors") for place in (start, folder))
+        assert before.keys() == after.keys()
+        changed = [name for name in before if not torch.equal(before[name], after[name])]
+        assert bool(changed) == (part in ("unet", "resampler"))
+    card = (folder / "README.md").read_text()
+    assert "U-Net and resampler were trained" in card
+    assert (
+        "shift 2, brightness 0.1, contrast 0.1, saturation 0.1, hue 0.05; largest norm of the gradient 0.5"
+        in card
+    )
+    Vid2World.from_pretrained(folder)
+
+
+def test_the_resampler_gets_the_context_that_frames_are_drawn_with(
+    start: Path, data: Path, tmp_path: Path
+) -> None:
+    fixed = training(start, data, tmp_path / "fixed", dropout=Dropout(0, 0, 0))
+    trained = replace(fixed, train_resampler=True)
+    losses = []
+    for config in (fixed, trained):
+        subject = LatentTraining(config)
+        losses.append(subject.loss(subject.trained, 0, np.random.default_rng(0))["loss"])
+    torch.testing.assert_close(losses[0], losses[1])
 
 
 KILLED = """

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from real2sim.files import atomic_folder, write_text
 from real2sim.model_folder import CARD_FILE
 from real2sim.robot import read_robot, robot_text
+from real2sim.training.augmentation import Augmentation, augment
 from real2sim.training.checkpoint import read_settings
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.vid2world.levels import latent_scales, signal_levels
@@ -31,7 +32,6 @@ from real2sim.vid2world.released.model import Vid2World
 from real2sim.vid2world.training.diffusion_forcing import add_noise, velocity
 from real2sim.vid2world.training.windows import EpisodeWindows, WindowOptimisation, open_episodes
 
-WEIGHTS = "unet.safetensors"
 START_CARD = "START.md"
 """Card of the folder that a training began from, kept beside the new one for its source and licence."""
 
@@ -67,6 +67,10 @@ class TrainReleased:
     split: str = "train"
     """Episodes of an RLDS dataset, in TensorFlow Datasets' own words."""
     dropout: Dropout = Dropout()
+    train_resampler: bool = False
+    """Train the resampler of image tokens with the U-Net, as the published training does; by default it stays."""
+    augmentation: Augmentation = Augmentation()
+    """Changes to the frames of a window, the same for all of them; by default none."""
     optimisation: WindowOptimisation = WindowOptimisation(
         steps=100_000,
         windows=1,
@@ -100,7 +104,7 @@ def train_released(config: TrainReleased) -> Path | None:
 
 
 class LatentTraining:
-    """A converted model whose U-Net learns, all else frozen, and its episodes, for the training loop."""
+    """A converted model whose U-Net learns, with its resampler if asked, and its episodes, for the training loop."""
 
     fixed_settings = ("model",)
     extra_modules: Mapping[str, nn.Module] = MappingProxyType({})
@@ -116,7 +120,10 @@ class LatentTraining:
         if robot is not None:
             check_model_robot(config.released, robot, f"dataset {config.data}", trained=False)
         self.model = Vid2World.from_pretrained(config.released, dtype=torch.float32)
-        self.model.unet.requires_grad_(True).train()
+        self.trained: nn.Module = self.model.unet
+        if config.train_resampler:
+            self.trained = UNetAndResampler(self.model.unet, self.model.resampler)
+        self.trained.requires_grad_(True).train()
         model_config, frames = self.model.config, config.optimisation.frames
         unet = model_config.unet
         if frames > unet.window:
@@ -125,24 +132,24 @@ class LatentTraining:
         width = unet.action_dim or 0
         self.windows = EpisodeWindows(episodes, frames, model_config.image_size, width, robot)
 
-    @property
-    def trained(self) -> nn.Module:
-        return self.model.unet
-
     def settings(self) -> Mapping[str, Any]:
-        names = ("released", "data", "split", "dropout", "optimisation")
+        names = ("released", "data", "split", "dropout", "train_resampler", "augmentation", "optimisation")
         return {"model": self.model.config, **{name: getattr(self.config, name) for name in names}}
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation, dropout = self.config.optimisation, self.config.dropout
         device = self.model.empty_caption.device
         frames, actions = self.windows.draw(optimisation.windows, rng)
+        frames = augment(frames, rng, self.config.augmentation)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # The dropout inside the U-Net asks the global generator.
         torch.manual_seed(int(rng.integers(2**62)))
         lanes, times = frames.shape[:2]
         pictures, latents = self._encoded(torch.from_numpy(frames).to(device), generator)
-        context = self._context(pictures, generator)
+        caption, image = self._conditions(pictures, generator)
+        context: Tensor | tuple[Tensor, Tensor] = (caption, image)
+        if not self.config.train_resampler:
+            context = self._context(caption, image)
         levels = torch.randint(1000, (lanes, times), generator=generator).to(device)
         noise = torch.randn(latents.shape, generator=generator).to(device)
         action_mask = (torch.rand((lanes, times), generator=generator) >= dropout.action).float().to(device)
@@ -172,14 +179,36 @@ class LatentTraining:
         return torch.stack(pictures), torch.stack(latents).transpose(1, 2)
 
     @torch.no_grad()
-    def _context(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        """Caption and image tokens (b tokens d) of first pictures (b 3 H W), some withheld."""
+    def _conditions(self, pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Caption tokens (b n d) and image features (b m e) of first pictures (b 3 H W), some withheld."""
         model, dropout = self.model, self.config.dropout
         chance = torch.rand((2, len(pictures)), generator=generator).to(pictures.device)
         shown, said = (chance >= chance.new_tensor([[dropout.image], [dropout.text]])).float()
         prepared = prepare_image(pictures * shown[:, None, None, None], model.config.image.image)
-        image = model.resampler(model.image_encoder(prepared))
-        return torch.cat([model.empty_caption * said[:, None, None], image], dim=1)
+        return model.empty_caption * said[:, None, None], model.image_encoder(prepared)
+
+    @torch.no_grad()
+    def _context(self, caption: Tensor, image: Tensor) -> Tensor:
+        """Caption and image tokens (b tokens d) of a resampler that is not trained."""
+        return torch.cat([caption, self.model.resampler(image)], dim=1)
+
+
+class UNetAndResampler(nn.Module):
+    """The U-Net with the resampler before it: what is trained together, as one module for several processes."""
+
+    def __init__(self, unet: nn.Module, resampler: nn.Module) -> None:
+        super().__init__()
+        self.unet, self.resampler = unet, resampler
+
+    def forward(
+        self, x: Tensor, levels: Tensor, conditions: tuple[Tensor, Tensor], *rest: Tensor, **how: Any
+    ) -> Tensor:
+        """As the U-Net's; ``conditions`` are caption tokens (b n d) and image features (b m e)."""
+        caption, image = conditions
+        predicted: Tensor = self.unet(
+            x, levels, torch.cat([caption, self.resampler(image)], dim=1), *rest, **how
+        )
+        return predicted
 
 
 def shifted(actions: Tensor) -> Tensor:
@@ -201,18 +230,31 @@ def noised(latents: Tensor, noise: Tensor, levels: Tensor) -> tuple[Tensor, Tens
 
 
 def export_released(out: Path, folder: Path) -> None:
-    """Write the folder of a training's last checkpoint: the start's files with new weights of the U-Net.
+    """Write the folder of a training's last checkpoint: the start's files with new weights of what was trained.
 
     Weights are stored in the number format of the start's.
     """
     settings = read_settings(out)
     start = Path(settings["released"])
     weights, state = trained_weights(out)
-    with safe_open(start / WEIGHTS, framework="pt") as stored:
-        dtype = stored.get_tensor(next(iter(weights))).dtype
+    parts = {"unet": weights}
+    if settings["train_resampler"]:
+        parts = {
+            part: {
+                name.removeprefix(f"{part}."): value
+                for name, value in weights.items()
+                if name.startswith(f"{part}.")
+            }
+            for part in ("unet", "resampler")
+        }
     with atomic_folder(folder) as fresh:
-        shutil.copytree(start, fresh, ignore=shutil.ignore_patterns(WEIGHTS, CARD_FILE), dirs_exist_ok=True)
-        save_file({name: value.to(dtype).contiguous() for name, value in weights.items()}, fresh / WEIGHTS)
+        left = shutil.ignore_patterns(*(f"{part}.safetensors" for part in parts), CARD_FILE)
+        shutil.copytree(start, fresh, ignore=left, dirs_exist_ok=True)
+        for part, tensors in parts.items():
+            file = f"{part}.safetensors"
+            with safe_open(start / file, framework="pt") as stored:
+                dtype = stored.get_tensor(next(iter(tensors))).dtype
+            save_file({name: value.to(dtype).contiguous() for name, value in tensors.items()}, fresh / file)
         (fresh / CARD_FILE).write_text(_card(settings, int(state["step"])), encoding="utf-8")
         shutil.copy(start / CARD_FILE, fresh / START_CARD)
         for name, text in robot_text(read_robot(Path(settings["data"]))).items():
@@ -222,15 +264,22 @@ def export_released(out: Path, folder: Path) -> None:
 def _card(settings: Mapping[str, Any], step: int) -> str:
     optimisation, data = settings["optimisation"], Path(settings["data"]).resolve()
     withheld = ", ".join(f"{name} {share}" for name, share in settings["dropout"].items())
+    changes = (
+        ", ".join(f"{name} {share}" for name, share in settings["augmentation"].items() if share) or "none"
+    )
+    learnt, kept = "The U-Net was trained", "autoencoder, image encoder and resampler are"
+    if settings["train_resampler"]:
+        learnt, kept = "U-Net and resampler were trained", "autoencoder and image encoder are"
     return f"""# World model, trained further
 
-Written by `real2sim train world-model --released` after {step} steps. The U-Net was trained; autoencoder, image
-encoder and resampler are those of the start, whose card is `{START_CARD}` with source and licence.
+Written by `real2sim train world-model --released` after {step} steps. {learnt}; {kept}
+those of the start, whose card is `{START_CARD}` with source and licence.
 
 - Start: `{Path(settings["released"]).name}`
 - Data: `{data.parent.name}/{data.name}`, windows of {optimisation["frames"]} frames
 - Learning rate {optimisation["learning_rate"]}, decay of averaged weights {optimisation["ema"]}
 - Share of conditions withheld: {withheld}
+- Changes to frames: {changes}; largest norm of the gradient {optimisation["clip"]}
 
 How good its predictions are was not measured: `real2sim metrics` compares them with recorded episodes.
 """

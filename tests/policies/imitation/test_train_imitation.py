@@ -12,7 +12,6 @@ from real2sim.actions import FIELDS
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import dataset_files
 from real2sim.evaluation.policy_sources import find_policies
-from real2sim.policies.augmentation import Augmentation
 from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.demonstrations import load_demonstrations
 from real2sim.policies.imitation.policy import ImitationPolicy
@@ -21,6 +20,7 @@ from real2sim.policies.policy import observe_frames
 from real2sim.policies.rt1.demonstrations import Demonstrations
 from real2sim.robot import ActionNumber, Camera, Robot, StateNumber
 from real2sim.simulation.suite import load_suite
+from real2sim.training.augmentation import Augmentation
 
 TINY = ImitationConfig.tiny()
 
