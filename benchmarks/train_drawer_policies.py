@@ -27,6 +27,7 @@ from real2sim.files import read_json, write_text
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from real2sim.policies.rt1.train import PolicyTraining
 from real2sim.policies.trained import load_policy
+from real2sim.simulation.contracts import StochasticPolicy
 from real2sim.simulation.observation import observe_frames
 
 SCREENING_FILE, TIME_FILE = "screening.json", "cpu_seconds.txt"
@@ -67,7 +68,8 @@ def screen(folder: Path, episodes: int) -> dict[str, list[int]]:
         successes = 0
         for index, start in enumerate(draw_starts(task, episodes, [SCREENING_SEED, number])):
             frame = physics.reset(start)
-            policy.seed([index])
+            if isinstance(policy, StochasticPolicy):
+                policy.seed([index])
             policy.reset([instruction])
             for _ in range(HORIZON):
                 frame = physics.step(policy.act(observe_frames(frame[None]))[0])

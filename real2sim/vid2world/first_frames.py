@@ -18,9 +18,10 @@ def after_past(
     model: WorldModel, frames: np.ndarray, seeds: Sequence[int], past: np.ndarray, past_actions: np.ndarray
 ) -> WorldState:
     """Lanes whose first frame is the oldest past one, as if the following ones had been drawn."""
-    if model.config.state is not None or model.config.draws_from != "frames":
+    if model.config.state is not None:
         raise ValueError(
-            "this world model knows the robot's state; it begins from one frame and the state there"
+            "this world model draws from past frames and predicts the robot's state; it begins from one frame "
+            "and the state there, give no frames before it"
         )
     expected = (len(frames), past.shape[1], model.action_width)
     if past.shape[0] != len(frames) or past.shape[2:] != frames.shape[1:] or past_actions.shape != expected:

@@ -141,11 +141,12 @@ class WorldModel(StateConditioning):
         (b numbers) there if the model knows of them.
 
         ``past`` uint8 (b p h w 3) are the frames before, oldest first, and ``past_actions`` (b p n) what led from each
-        to the next; only models without a robot state begin from them.
+        to the next. A model that draws from states needs none of them: it begins at the newest frame and its state.
         """
         if not len(frames):
             raise ValueError("there are no start frames; a world model needs at least one lane")
-        if past is not None and past_actions is not None and past.shape[1]:
+        remembers = self.config.draws_from == "frames"
+        if remembers and past is not None and past_actions is not None and past.shape[1]:
             return after_past(self, frames, seeds, past, past_actions)
         expected = (self.config.height, self.config.width, 3)
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
@@ -159,7 +160,7 @@ class WorldModel(StateConditioning):
         no_action = torch.zeros(len(frames), 1, self.action_width, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
         cache = None
-        if self.config.draws_from == "frames":
+        if remembers:
             cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
         robot = start_states(self.config.state, states, len(frames), self.device)
         return WorldState(

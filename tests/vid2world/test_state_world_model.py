@@ -116,6 +116,21 @@ def test_without_a_state_at_the_start_it_says_what_is_missing(model: WorldModel)
         WorldModel(WorldModelConfig.tiny()).reset(frames, range(3), states)
 
 
+def test_frames_before_the_start_change_nothing_where_the_state_says_all_and_are_refused_elsewhere(
+    model: WorldModel,
+) -> None:
+    frames, states, actions = lanes()
+    past, past_actions = np.repeat(frames[:, None], 2, axis=1), np.zeros((3, 2, 13), np.float32)
+    if model.config.draws_from == "frames":
+        with pytest.raises(ValueError, match="give no frames before it"):
+            model.reset(frames, range(3), states, past=past, past_actions=past_actions)
+        return
+    state = model.reset(frames, range(3), states, past=past, past_actions=past_actions)
+    np.testing.assert_array_equal(
+        model.step(state, actions[0])[0], roll(model, frames, states, actions[:1])[0]
+    )
+
+
 @pytest.mark.parametrize("draws_from", ["state", "frames"])
 def test_where_the_gate_is_shut_the_start_frame_is_copied_exactly_for_a_thousand_steps(
     draws_from: str,
