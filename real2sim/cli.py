@@ -77,6 +77,15 @@ def horizon(arguments: Sequence[str]) -> None:
     print(horizon_lines(outcomes_along_the_way(_parse(HorizonConfig, "horizon", arguments))))
 
 
+def validate(arguments: Sequence[str]) -> None:
+    """Say how far a world model can be believed, from held-out recordings, before any policy is evaluated."""
+    from real2sim.evaluation.validate import ValidateConfig, validation_lines
+    from real2sim.evaluation.validate import validate as run_validation
+
+    config = _parse(ValidateConfig, "validate", arguments)
+    print(validation_lines(run_validation(config), config.out))
+
+
 def report(arguments: Sequence[str]) -> None:
     """Say how far simulated success agrees with real success, and how much that proves."""
     from real2sim.evaluation.demo import agreement_lines, rate_table
@@ -230,6 +239,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "label": label,
     "view": view,
     "horizon": horizon,
+    "validate": validate,
     "report": report,
     "rank": rank,
     "plan": plan,

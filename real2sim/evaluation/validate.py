@@ -1,0 +1,383 @@
+"""Is a world model good enough, before any policy is evaluated?  Held-out recordings are drawn again and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from real2sim.checks import check_seed, check_whole
+from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
+from real2sim.episodes.states import state_names
+from real2sim.evaluation.score_runs import GATE_FOLDER, JUDGE_FOLDER
+from real2sim.files import write_bytes, write_json
+from real2sim.metrics.policy_consistency import RecordedEpisodes, draw_again, measure_consistency
+from real2sim.metrics.prediction import episode_seeds
+from real2sim.model_folder import CONFIG_FILE
+from real2sim.robot import Robot
+from real2sim.simulation.contracts import Judge, World
+from real2sim.simulation.suite import Start, Suite, Task, load_suite
+from real2sim.vid2world.load import MODEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from real2sim.report.gaps import LengthTrust
+    from real2sim.report.validation import Outcomes, Validation
+
+PAGE_FILE, NUMBERS_FILE = "validation.html", "validation.json"
+FEWEST = 2
+"""Episodes without which there are no intervals."""
+SHOWN_PAIRS = 4
+"""Replays that the page shows beside the recording, those that end otherwise first."""
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Find out how far a world model can be believed, from held-out recordings, before any policy is evaluated."""
+
+    world: Annotated[Path, tyro.conf.Positional]
+    """Folder of a world model; or a suite (its folder, or the name of a shipped one), whose judge and gate are used, too."""
+    data: Path
+    """Dataset folder with recorded episodes that no training has seen."""
+    out: Path = Path("validation")
+    """Folder for validation.html and validation.json."""
+    judge: Path | None = None
+    """Model folder of a judge, for the agreement of outcomes; by default the suite's, if a suite is given."""
+    gate: Path | None = None
+    """Model folder of a validity gate, for action following; by default the suite's, if it has one."""
+    policies: tuple[Path, ...] = ()
+    """Policy folders whose actions on recorded and on drawn frames are compared."""
+    episodes: int = 200
+    """Most episodes that are drawn again, the first by name."""
+    batch: int = 16
+    """Episodes that are drawn together."""
+    seed: int = 0
+    """Seed of the drawing."""
+    device: str = "cpu"
+    """Where models run."""
+
+    def __post_init__(self) -> None:
+        check_whole("episodes", self.episodes, low=FEWEST)
+        check_whole("batch", self.batch)
+        check_seed("seed", self.seed)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A recorded episode and the video that the world model drew from its first frame and its actions."""
+
+    name: str
+    instruction: str
+    recorded: np.ndarray
+    """uint8 (t+1 h w 3)."""
+    actions: np.ndarray
+    """float32 (t n) or (t K n)."""
+    success: bool | None
+    """What was recorded of the outcome."""
+    drawn: np.ndarray
+    """uint8 (t+1 h w 3), the recorded first frame first."""
+
+
+def validate(config: ValidateConfig) -> Validation:
+    """Draw the recordings again, measure, and write the page and the numbers."""
+    from real2sim.report.validation import Validation
+    from real2sim.report.validation_page import validation_page
+
+    folder, suite = find_world(config.world)
+    robot = dataset_robot(config.data)
+    judge_folder, gate_folder = _suite_parts(config, suite)
+    judge = None
+    if judge_folder is not None:
+        from real2sim.success.judge import open_judge
+
+        judge = open_judge(judge_folder, config.device)
+    world = _open(folder, robot, config)
+    replays = draw_replays(world, robot, config)
+    why: dict[str, str] = {}
+    outcomes = _outcomes(replays, judge, why)
+    horizon = None if judge is None else _horizon(replays, judge, outcomes is not None)
+    following = _following(replays, gate_folder, config, why)
+    found = Validation(
+        world=str(config.world),
+        data=str(config.data),
+        episodes=len(replays),
+        longest=max(len(replay.actions) for replay in replays),
+        error=frame_error(replays),
+        outcomes=outcomes,
+        horizon=horizon,
+        following=following,
+        consistency=_consistency(world, robot, config, why),
+        why=why,
+    )
+    write_json(config.out / NUMBERS_FILE, found.metrics())
+    pairs = [(_caption(replay, outcomes), replay.recorded, replay.drawn) for replay in _shown(replays, outcomes)]
+    write_bytes(config.out / PAGE_FILE, validation_page(found, pairs).encode())
+    return found
+
+
+def find_world(place: Path) -> tuple[Path, Suite | None]:
+    """Folder of the world model, and the suite if one was named."""
+    if (place / CONFIG_FILE).is_file():
+        return place, None
+    try:
+        suite = load_suite(str(place))
+    except ValueError as error:
+        raise FileNotFoundError(
+            f"{place} is neither the folder of a world model (no {CONFIG_FILE}) nor a suite; train a world model with "
+            "`real2sim train world-model`"
+        ) from error
+    return suite.folder / MODEL, suite
+
+
+def _suite_parts(config: ValidateConfig, suite: Suite | None) -> tuple[Path | None, Path | None]:
+    def part(given: Path | None, name: str) -> Path | None:
+        if given is not None or suite is None:
+            return given
+        folder = suite.folder / name
+        return folder if folder.is_dir() else None
+
+    return part(config.judge, JUDGE_FOLDER), part(config.gate, GATE_FOLDER)
+
+
+def _open(folder: Path, robot: Robot, config: ValidateConfig) -> World:
+    from real2sim.vid2world.load import load_model
+    from real2sim.vid2world.model_robot import check_model_robot
+    from real2sim.worlds import ModelWorld
+
+    check_model_robot(folder, robot, f"dataset {config.data}")
+    return ModelWorld(load_model(folder, config.device), robot)
+
+
+def draw_replays(world: World, robot: Robot, config: ValidateConfig) -> list[Replay]:
+    """The recordings drawn again, each to its own length."""
+    found: list[tuple[Path, dict[str, np.ndarray], Start]] = []
+    for path in dataset_files(config.data):
+        episode = read_npz(path, ["image", "action"], ["instruction", "success", "state"])
+        if len(episode["image"]) < 2:
+            continue
+        told = str(episode.get("instruction", ""))
+        measured = {}
+        if "state" in episode:
+            measured = dict(zip(state_names(path), map(float, episode["state"][0]), strict=True))
+        start = Start(Task(told or "task", told or "task"), path.stem, episode["image"][0], measured=measured)
+        found.append((path, episode, start))
+        if len(found) == config.episodes:
+            break
+    if len(found) < FEWEST:
+        raise ValueError(
+            f"{config.data} holds {len(found)} episodes of two frames or more, expected at least {FEWEST}; hold some "
+            "recordings back from training"
+        )
+    # Lanes of about the same length, so that few frames are drawn in vain.
+    found.sort(key=lambda item: len(item[1]["image"]))
+    seeds = episode_seeds(config.seed, len(found))
+    replays = []
+    for first in tqdm(range(0, len(found), config.batch), desc="replays", unit="batch"):
+        group = found[first : first + config.batch]
+        actions = [episode["action"][: len(episode["image"]) - 1].astype(np.float32) for _, episode, _ in group]
+        drawn = _drawn(world, robot, [start for *_, start in group], actions, seeds[first : first + len(group)])
+        for (path, episode, _), executed, video in zip(group, actions, drawn, strict=True):
+            success = bool(episode["success"]) if "success" in episode else None
+            replays.append(
+                Replay(path.stem, str(episode.get("instruction", "")), episode["image"], executed, success, video)
+            )
+    return replays
+
+
+def _drawn(
+    world: World, robot: Robot, starts: list[Start], actions: list[np.ndarray], seeds: list[int]
+) -> list[np.ndarray]:
+    """Videos (t+1 h w 3) of lanes whose actions may end at different steps."""
+    longest = max(map(len, actions))
+    padded = np.stack([np.concatenate([own, np.repeat(own[-1:], longest - len(own), axis=0)]) for own in actions])
+    numbers, frames = robot.per_frame(padded), [np.stack([start.frame for start in starts])]
+    state = world.reset(starts, seeds)
+    for step in range(longest):
+        drawn, state = world.step(state, numbers[:, step])
+        frames.append(drawn)
+    videos = np.stack(frames, axis=1)
+    return [video[: len(own) + 1] for video, own in zip(videos, actions, strict=True)]
+
+
+def frame_error(replays: Sequence[Replay]) -> pd.DataFrame:
+    """Per step: mean PSNR of drawn frames and of the repeated start frame, and the interval of their difference."""
+    import pandas as pd
+    from scipy.stats import t
+
+    from real2sim.metrics.frames import squared_error
+
+    def decibels(recorded: np.ndarray, other: np.ndarray) -> np.ndarray:
+        # Half a grey level is what rounding costs; equal frames are no better than that.
+        return 10 * np.log10(255.0**2 / (squared_error(recorded[None], other[None])[0] + 1 / 12))
+
+    rows = []
+    for replay in replays:
+        recorded = replay.recorded[1 : len(replay.drawn)]
+        still = np.repeat(replay.recorded[:1], len(recorded), axis=0)
+        drawn = decibels(recorded, replay.drawn[1:])
+        for step, values in enumerate(zip(drawn, decibels(recorded, still), strict=True), start=1):
+            rows.append((step, *values))
+    table = pd.DataFrame(rows, columns=["step", "drawn", "still"])
+    table["gain"] = table["drawn"] - table["still"]
+    out = table.groupby("step").agg(
+        episodes=("drawn", "size"), drawn=("drawn", "mean"), still=("still", "mean"), gain=("gain", "mean"),
+        spread=("gain", "std"),
+    ).reset_index()  # fmt: skip
+    half = t.ppf(0.975, np.maximum(out["episodes"] - 1, 1)) * out["spread"] / np.sqrt(out["episodes"])
+    out["low"], out["high"] = out["gain"] - half, out["gain"] + half
+    return out.drop(columns=["spread", "gain"])
+
+
+def _judged(judge: Judge, replays: Sequence[Replay], videos: Sequence[np.ndarray], chunk: int = 64) -> np.ndarray:
+    """Verdicts (n) as 0, 1 or NaN; the judge sees episodes of one length at a time or of several, as it likes."""
+    found = []
+    for first in range(0, len(replays), chunk):
+        some = replays[first : first + chunk]
+        probability = judge.judge(
+            [replay.name for replay in some],
+            list(videos[first : first + chunk]),
+            [replay.instruction for replay in some],
+        )
+        found.append(np.where(np.isnan(probability), np.nan, probability >= 0.5))
+    return np.concatenate(found)
+
+
+def _outcomes(replays: list[Replay], judge: Judge | None, why: dict[str, str]) -> Outcomes | None:
+    import pandas as pd
+
+    from real2sim.report.validation import Outcomes
+
+    known = [replay for replay in replays if replay.success is not None]
+    if not known:
+        why["outcomes"] = "the recordings do not say whether they succeeded (no array success)"
+        return None
+    if judge is None:
+        why["outcomes"] = "no judge was given (--judge)"
+        return None
+    table = pd.DataFrame(
+        {
+            "episode": [replay.name for replay in known],
+            "instruction": [replay.instruction for replay in known],
+            "steps": [len(replay.actions) for replay in known],
+            "recorded": [float(bool(replay.success)) for replay in known],
+            "success": _judged(judge, known, [replay.drawn for replay in known]),
+            "on_recorded": _judged(judge, known, [replay.recorded[: len(replay.drawn)] for replay in known]),
+        }
+    )
+    if not table["success"].notna().any():
+        why["outcomes"] = "the judge has no verdict on any drawn episode"
+        return None
+    return Outcomes(table)
+
+
+def _horizon(replays: list[Replay], judge: Judge, known: bool) -> LengthTrust:
+    """Agreement of the judge's verdicts on drawn and on recorded frames up to several lengths."""
+    import pandas as pd
+
+    from real2sim.report.horizon import agreement_by_horizon
+
+    longest = max(len(replay.actions) for replay in replays)
+    rows = []
+    for length in sorted({max(1, round(longest * part / 10)) for part in range(1, 11)}):
+        some = [replay for replay in replays if len(replay.actions) >= length]
+        drawn = _judged(judge, some, [replay.drawn[: length + 1] for replay in some])
+        recorded = _judged(judge, some, [replay.recorded[: length + 1] for replay in some])
+        for replay, ours, theirs in zip(some, drawn, recorded, strict=True):
+            ended = length == len(replay.actions) and replay.success is not None
+            truth = float(bool(replay.success)) if ended else theirs
+            if not np.isnan([ours, truth]).any():
+                rows.append(("replay", replay.instruction, length, ours, truth))
+    table = pd.DataFrame(rows, columns=["policy", "task", "steps", "success", "real_success"])
+    return agreement_by_horizon(table)
+
+
+def _following(
+    replays: list[Replay], folder: Path | None, config: ValidateConfig, why: dict[str, str]
+) -> dict[str, Any] | None:
+    if folder is None:
+        why["following"] = "no validity gate was given (--gate; `real2sim train gate` makes one)"
+        return None
+    from real2sim.success.gate_runs import check_robot
+    from real2sim.success.validity import ValidityGate
+
+    gate = ValidityGate.from_folder(folder, device=config.device)
+    check_robot(gate, config.data)
+    found: dict[str, Any] = {"refused_by_design": gate.config.limits.refused}
+    for name in ("drawn", "recorded"):
+        checks, errors = [], []
+        for replay in replays:
+            frames = replay.drawn if name == "drawn" else replay.recorded[: len(replay.drawn)]
+            checks.append(gate.check(frames, replay.actions))
+            errors.append(gate.statistics(frames, replay.actions)[0])
+        starts = [check.invalid_from for check in checks if check.invalid_from is not None]
+        found[name] = {
+            "episodes": len(checks),
+            "valid": sum(check.valid for check in checks),
+            "error": float(np.median(np.concatenate(errors))),
+            "invalid_from": float(np.median(starts)) if starts else None,
+        }
+    return found
+
+
+def _consistency(
+    world: World, robot: Robot, config: ValidateConfig, why: dict[str, str]
+) -> pd.DataFrame | None:
+    import pandas as pd
+
+    if not config.policies:
+        why["consistency"] = "no policies were given (--policies)"
+        return None
+    if robot.state_from is not None:
+        why["consistency"] = "policies of this robot are given a state, which is not measured on drawn frames"
+        return None
+    from real2sim.policies.trained import load_policy
+
+    try:
+        recorded = RecordedEpisodes.from_folder(config.data, count=min(config.episodes, 24))
+        redrawn = draw_again(world, recorded, seed=config.seed)
+    except ValueError as error:
+        why["consistency"] = str(error)
+        return None
+    rows = []
+    for folder in config.policies:
+        policy = load_policy(folder, config.device)
+        found = asdict(
+            measure_consistency(folder.name, policy, robot, recorded, redrawn, recorded.instructions, "all")
+        )
+        after = {f"after_{depth}": value for depth, value in found.pop("at_depth").items()}
+        rows.append({**{key: found[key] for key in ("policy", "distance", "shift", "moments")}, **after})
+    return pd.DataFrame(rows)
+
+
+def _shown(replays: list[Replay], outcomes: Outcomes | None) -> list[Replay]:
+    """Replays for the page: those that end otherwise first."""
+    wrong: set[str] = set()
+    if outcomes is not None:
+        table = outcomes.replays.dropna(subset=["success"])
+        wrong = set(table["episode"][table["success"] != table["recorded"]])
+    return sorted(replays, key=lambda replay: (replay.name not in wrong, replay.name))[:SHOWN_PAIRS]
+
+
+def _caption(replay: Replay, outcomes: Outcomes | None) -> str:
+    words = f"{replay.name}, {replay.instruction!r}"
+    if outcomes is None:
+        return words
+    row = outcomes.replays.set_index("episode")
+    if replay.name not in row.index:
+        return words
+    drawn = row.loc[replay.name, "success"]
+    said = "no verdict" if np.isnan(drawn) else "success" if drawn else "failure"
+    return f"{words}: recorded {'success' if replay.success else 'failure'}, drawn {said}"
+
+
+def validation_lines(found: Validation, out: Path) -> str:
+    """What the command prints at its end."""
+    _, headline, words = found.verdict
+    missing = [f"not measured, {part}: {reason}" for part, reason in found.why.items()]
+    return "\n".join([headline, words, *missing, f"page: {out / PAGE_FILE}, numbers: {out / NUMBERS_FILE}"])
