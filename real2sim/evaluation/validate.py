@@ -42,7 +42,7 @@ class ValidateConfig:
     """Find out how far a world model can be believed, from held-out recordings, before any policy is evaluated."""
 
     world: Annotated[Path, tyro.conf.Positional]
-    """Folder of a world model; or a suite (its folder, or the name of a shipped one), whose judge and gate are used, too."""
+    """Folder of a world model; or a suite (its folder, or a shipped one's name), whose judge and gate are then used."""
     data: Path
     """Dataset folder with recorded episodes that no training has seen."""
     out: Path = Path("validation")
@@ -116,7 +116,9 @@ def validate(config: ValidateConfig) -> Validation:
         why=why,
     )
     write_json(config.out / NUMBERS_FILE, found.metrics())
-    pairs = [(_caption(replay, outcomes), replay.recorded, replay.drawn) for replay in _shown(replays, outcomes)]
+    pairs = [
+        (_caption(replay, outcomes), replay.recorded, replay.drawn) for replay in _shown(replays, outcomes)
+    ]
     write_bytes(config.out / PAGE_FILE, validation_page(found, pairs).encode())
     return found
 
@@ -180,12 +182,18 @@ def draw_replays(world: World, robot: Robot, config: ValidateConfig) -> list[Rep
     replays = []
     for first in tqdm(range(0, len(found), config.batch), desc="replays", unit="batch"):
         group = found[first : first + config.batch]
-        actions = [episode["action"][: len(episode["image"]) - 1].astype(np.float32) for _, episode, _ in group]
-        drawn = _drawn(world, robot, [start for *_, start in group], actions, seeds[first : first + len(group)])
+        actions = [
+            episode["action"][: len(episode["image"]) - 1].astype(np.float32) for _, episode, _ in group
+        ]
+        drawn = _drawn(
+            world, robot, [start for *_, start in group], actions, seeds[first : first + len(group)]
+        )
         for (path, episode, _), executed, video in zip(group, actions, drawn, strict=True):
             success = bool(episode["success"]) if "success" in episode else None
             replays.append(
-                Replay(path.stem, str(episode.get("instruction", "")), episode["image"], executed, success, video)
+                Replay(
+                    path.stem, str(episode.get("instruction", "")), episode["image"], executed, success, video
+                )
             )
     return replays
 
@@ -195,7 +203,9 @@ def _drawn(
 ) -> list[np.ndarray]:
     """Videos (t+1 h w 3) of lanes whose actions may end at different steps."""
     longest = max(map(len, actions))
-    padded = np.stack([np.concatenate([own, np.repeat(own[-1:], longest - len(own), axis=0)]) for own in actions])
+    padded = np.stack(
+        [np.concatenate([own, np.repeat(own[-1:], longest - len(own), axis=0)]) for own in actions]
+    )
     numbers, frames = robot.per_frame(padded), [np.stack([start.frame for start in starts])]
     state = world.reset(starts, seeds)
     for step in range(longest):
@@ -234,7 +244,9 @@ def frame_error(replays: Sequence[Replay]) -> pd.DataFrame:
     return out.drop(columns=["spread", "gain"])
 
 
-def _judged(judge: Judge, replays: Sequence[Replay], videos: Sequence[np.ndarray], chunk: int = 64) -> np.ndarray:
+def _judged(
+    judge: Judge, replays: Sequence[Replay], videos: Sequence[np.ndarray], chunk: int = 64
+) -> np.ndarray:
     """Verdicts (n) as 0, 1 or NaN; the judge sees episodes of one length at a time or of several, as it likes."""
     found = []
     for first in range(0, len(replays), chunk):

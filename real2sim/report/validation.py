@@ -1,4 +1,4 @@
-"""What a world model is worth before any policy is evaluated in it: the rules of the verdict, from replays of recordings."""
+"""What a world model is worth before any policy is evaluated in it: the verdict on replays of recordings, and its rules."""
 
 from __future__ import annotations
 
@@ -26,14 +26,20 @@ class Outcomes:
     """Verdicts on replayed episodes against what was recorded."""
 
     replays: pd.DataFrame
-    """One row per replay with a known outcome: ``episode``, ``instruction``, ``steps``, ``success`` (the judge's
-    verdict on the drawn video, 0/1 or missing), ``recorded`` (0/1) and ``on_recorded`` (the verdict on the recording)."""
+    """One row per replay with a known outcome: ``episode``, ``instruction``, ``steps``, ``success`` (the judge's verdict
+    on the drawn video, 0/1 or missing), ``recorded`` (0/1) and ``on_recorded`` (its verdict on the recording)."""
 
     def _share(self, column: str) -> dict[str, float]:
         known = self.replays[self.replays[column].notna()]
         same, n = int((known[column] == known["recorded"]).sum()), len(known)
         low, high = wilson(np.array(same), np.array(n))
-        return {"same": same, "n": n, "rate": same / n if n else math.nan, "low": float(low), "high": float(high)}
+        return {
+            "same": same,
+            "n": n,
+            "rate": same / n if n else math.nan,
+            "low": float(low),
+            "high": float(high),
+        }
 
     @property
     def agreement(self) -> dict[str, float]:
@@ -109,7 +115,11 @@ class Validation:
                 f"{said}, but only {counts['successes']} recorded successes and {counts['failures']} failures have a "
                 f"verdict, fewer than {FEWEST_OF_EACH} of one kind. {frames}{self._following()}"
             )
-            return "unknown", "Too few outcomes of both kinds to say whether this world model is good enough.", words
+            return (
+                "unknown",
+                "Too few outcomes of both kinds to say whether this world model is good enough.",
+                words,
+            )
         until = "" if self.horizon is None else f" {self.horizon.statement}"
         words = f"{said}.{until} {frames}{self._following()}{self._policies()}"
         if share["low"] >= GOOD:
@@ -121,7 +131,9 @@ class Validation:
     def _frames(self) -> str:
         until = self.beats_still
         if until is None:
-            return "Drawn frames are not shown to be closer to the recording than the start frame, repeated, is."
+            return (
+                "Drawn frames are not shown to be closer to the recording than the start frame, repeated, is."
+            )
         if until >= self.longest:
             return f"Drawn frames beat the repeated start frame at every step up to {self.longest}."
         return f"Drawn frames beat the repeated start frame up to step {until} of {self.longest}."

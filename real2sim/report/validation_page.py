@@ -1,4 +1,4 @@
-"""The page of `real2sim validate`: verdict, outcomes, horizon, frames, action following, consistency, in one HTML file."""
+"""The page of `real2sim validate`, one HTML file."""
 
 from __future__ import annotations
 
