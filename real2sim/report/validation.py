@@ -1,4 +1,4 @@
-"""What a world model is worth before any policy is evaluated in it: the verdict on replays of recordings, and its rules."""
+"""What a world model is worth before any policy is evaluated: the verdict on replays of recordings, and its rules."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Outcomes:
     """Verdicts on replayed episodes against what was recorded."""
 
     replays: pd.DataFrame
-    """One row per replay with a known outcome: ``episode``, ``instruction``, ``steps``, ``success`` (the judge's verdict
-    on the drawn video, 0/1 or missing), ``recorded`` (0/1) and ``on_recorded`` (its verdict on the recording)."""
+    """One row per replay with a known outcome: ``episode``, ``instruction``, ``steps``, ``recorded`` (0/1), and the
+    judge's verdicts (0/1 or missing) ``success`` on the drawn video and ``on_recorded`` on the recording."""
 
     def _share(self, column: str) -> dict[str, float]:
         known = self.replays[self.replays[column].notna()]

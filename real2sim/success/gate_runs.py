@@ -13,6 +13,7 @@ from real2sim.episodes.rows import read_validity
 from real2sim.episodes.run_folder import RUN_FILE, VALIDITY, RunFolder
 from real2sim.files import write_text
 from real2sim.robot import read_robot
+from real2sim.robot_match import check_same_robot
 from real2sim.success.validity import ValidityGate
 
 logger = logging.getLogger(__name__)
@@ -63,16 +64,7 @@ def check_robot(gate: ValidityGate, folder: Path) -> None:
     robot = read_robot(folder)
     if robot is None or gate.robot is None:
         return
-    for what, ours, theirs in (
-        ("action numbers", gate.robot.action_names, robot.action_names),
-        ("actions per frame", gate.robot.actions_per_frame, robot.actions_per_frame),
-        ("cameras", gate.robot.cameras, robot.cameras),
-    ):
-        if ours != theirs:
-            raise ValueError(
-                f"the gate was trained on robot {gate.robot.name!r}, whose {what} are {ours}; those of {folder} "
-                f"({robot.name!r}) are {theirs}; train one on its own data with `real2sim train gate`"
-            )
+    check_same_robot(gate.robot, f"gate {gate.name!r}", robot, str(folder))
 
 
 def _row(folder: RunFolder, episode: str, gate: ValidityGate, digest: str) -> dict[str, Any]:

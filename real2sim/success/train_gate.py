@@ -22,6 +22,7 @@ from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.model_folder import write_folder
 from real2sim.robot import Robot, robot_text
+from real2sim.robot_match import check_same_robot
 from real2sim.success.classifier import to_network
 from real2sim.success.degradation import blur, colour, noise, patch_noise, resample
 from real2sim.success.gate_card import gate_card
@@ -137,10 +138,7 @@ class RealEpisodes:
     def __init__(self, folders: Sequence[Path]) -> None:
         robots = [dataset_robot(folder) for folder in folders]
         for folder, robot in zip(folders, robots, strict=True):
-            if (robot.action, robot.canvas_size) != (robots[0].action, robots[0].canvas_size):
-                raise ValueError(
-                    f"{folder} has episodes of another robot or size than {folders[0]}; a gate is for one robot"
-                )
+            check_same_robot(robots[0], str(folders[0]), robot, str(folder))
         self.robot = robots[0]
         paths = [path for folder in folders for path in for_training(dataset_files(folder))]
         self.frames, self.actions = [], []

@@ -161,3 +161,13 @@ def test_without_outcomes_the_grade_is_unknown() -> None:
     assert found.verdict[0] == "unknown"
     assert "not measured: no judge was given" in found.verdict[2]
     assert found.metrics()["outcomes"] is None
+
+
+def test_the_cost_of_a_world_model_is_counted() -> None:
+    from benchmarks.world_model_cost import configuration, count
+
+    parameters, passes, operations = count(configuration(32, 32, 6), frames=1)
+    more = count(configuration(32, 64, 6), frames=1)[2]
+    assert parameters > 100_000
+    assert passes >= 1
+    assert more[0] == pytest.approx(2 * operations[0], rel=0.1)

@@ -261,9 +261,7 @@ def test_rows_of_another_gate_are_replaced(gate: ValidityGate, tmp_path: Path) -
 def test_a_gate_of_another_robot_is_refused(gate: ValidityGate, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", gate)
     dataclasses.replace(MOVER, cameras=(Camera("side", 16, 16),)).save(run.path)
-    with pytest.raises(
-        ValueError, match=r"whose cameras are .*top.*; those of .*side.*; train one on its own data"
-    ):
+    with pytest.raises(ValueError, match=r"gate .* do not fit: cameras are .*top.* in the one, .*side"):
         check_run(run.path, gate, progress=False)
 
 
