@@ -23,7 +23,7 @@ def gate_card(
     named = (
         "distance of recovered from commanded action, in expected errors",
         f"its mean over {WINDOW} frames",
-        "inverse change of the frame when motion is asked for",
+        "inverse change of three frames in a row when motion is asked for at each",
         "detail of the first frame divided by the frame's",
     )
     rows = "\n".join(

@@ -2,7 +2,7 @@
 
 Four numbers per drawn frame.  *Error*: an inverse-dynamics network recovers the action from two consecutive frames;
 its distance from the commanded one, in the scale that the network expects.  *Errors*: its mean over the last four
-frames.  *Stillness*: how little the frame changed although the action asks for motion.  *Softness*: how much fine
+frames.  *Stillness*: how little the last three frames changed although every action asks for motion.  *Softness*: how much fine
 detail the frame has lost against the first one, which is a camera's.  Their logarithms are measured from the median
 of real episodes' largest values, in distances from there to the 95 % quantile, so that no heavy tail outweighs the
 others; the largest of the four is the frame's score.  Its limit is the conformal quantile of the largest score of
@@ -42,6 +42,8 @@ from real2sim.success.inverse_dynamics import (
 from real2sim.success.unlikeness import detail
 
 KIND = "validity_gate"
+STILL = 3
+"""Frames in a row that motion must be asked for: one request, such as closing a gripper, may be invisible."""
 WINDOW = 4
 """Frames over which errors are averaged: a small error that lasts counts, too."""
 LEAST_CHANGE = 1e-5
@@ -234,10 +236,16 @@ def requested(actions: np.ndarray, held: Sequence[bool]) -> np.ndarray:
 
 
 def stillness(frames: np.ndarray, asks: np.ndarray) -> np.ndarray:
-    """Inverse change (t) of frames uint8 (t+1 h w 3) where motion was asked for, 0 elsewhere."""
+    """Inverse (t) of the largest change of a frame uint8 (t+1 h w 3) and the two before it, where motion was asked for
+    at all three; 0 elsewhere."""
     values = frames.astype(np.float32) / 255
     change = np.abs(np.diff(values, axis=0)).mean(axis=(1, 2, 3), dtype=np.float64)
-    return np.where(asks, 1 / np.maximum(change, LEAST_CHANGE), 0.0)
+    found = np.zeros(len(change))
+    for last in range(STILL - 1, len(change)):
+        recent = slice(last - STILL + 1, last + 1)
+        if asks[recent].all():
+            found[last] = 1 / max(change[recent].max(), LEAST_CHANGE)
+    return found
 
 
 def softness(frames: np.ndarray) -> np.ndarray:

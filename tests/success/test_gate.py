@@ -197,10 +197,12 @@ def test_motion_is_asked_for_by_a_step_of_a_target_and_by_the_size_of_a_displace
 
 def test_the_numbers_of_a_frame_are_what_they_say() -> None:
     np.testing.assert_allclose(trailing_mean(np.array([4.0, 0.0, 2.0]), 2), [2, 2, 1])
-    frames = np.zeros((3, 8, 8, 3), np.uint8)
+    frames = np.zeros((6, 8, 8, 3), np.uint8)
     frames[1:, ::2] = 51
-    np.testing.assert_allclose(stillness(frames, np.array([True, True])), [10, 1e5], rtol=1e-5)
-    np.testing.assert_array_equal(stillness(frames, np.array([False, False])), [0, 0])
+    asked = np.array([True] * 5)
+    np.testing.assert_allclose(stillness(frames, asked), [0, 0, 10, 1e5, 1e5], rtol=1e-5)
+    asked[3] = False
+    np.testing.assert_allclose(stillness(frames, asked), [0, 0, 10, 0, 0], rtol=1e-5)
     sharp = np.zeros((2, 8, 8, 3), np.uint8)
     sharp[0, ::2], sharp[1, ::2] = 200, 50
     assert softness(sharp)[0] == pytest.approx(4, rel=1e-3)
