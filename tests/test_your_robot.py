@@ -82,3 +82,16 @@ def test_every_command_of_the_recipe_runs(
         {"quarter": 0.2, "half": 0.45, "full": 0.75, "replay:recorded": np.nan}, nan_ok=True
     )
     assert "Accepted share of each policy" in Path("reports/lift/report.html").read_text()
+
+
+def test_the_readme_shows_lines_of_the_recipes() -> None:
+    root = RECIPE.parents[1]
+    known = {
+        line
+        for name in ("your_robot.md", "paper_experiment.md")
+        for line in (root / "docs" / name).read_text(encoding="utf-8").splitlines()
+    }
+    section = (root / "README.md").read_text(encoding="utf-8").split("## Two recipes")[1].split("\n## ")[0]
+    shown = [line for line in section.splitlines() if line.startswith("real2sim ")]
+    assert len(shown) >= 12
+    assert not set(shown) - known
