@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from real2sim.report.gaps import LengthTrust
     from real2sim.report.validation import Outcomes, Validation
 
+LABELS = ".csv"
 PAGE_FILE, NUMBERS_FILE = "validation.html", "validation.json"
 FEWEST = 2
 """Episodes without which there are no intervals."""
@@ -93,6 +94,11 @@ def validate(config: ValidateConfig) -> Validation:
     robot = dataset_robot(config.data)
     judge_folder, gate_folder = _suite_parts(config, suite)
     judge = None
+    if judge_folder is not None and judge_folder.suffix == LABELS:
+        raise ValueError(
+            f"{judge_folder} holds labels of episodes, which do not look at the video that is drawn; give a judge that "
+            "does (`real2sim train classifier`)"
+        )
     if judge_folder is not None:
         from real2sim.success.judge import open_judge
 
