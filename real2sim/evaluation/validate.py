@@ -48,8 +48,9 @@ class ValidateConfig:
     """Dataset folder with recorded episodes that no training has seen."""
     out: Path = Path("validation")
     """Folder for validation.html and validation.json."""
-    judge: Path | None = None
-    """Model folder of a judge, for the agreement of outcomes; by default the suite's, if a suite is given."""
+    judge: str | None = None
+    """Model folder of a judge, or ``openai:URL#model=NAME``, for the agreement of outcomes; by default the suite's, if a
+    suite is given."""
     gate: Path | None = None
     """Model folder of a validity gate, for action following; by default the suite's, if it has one."""
     policies: tuple[Path, ...] = ()
@@ -94,7 +95,7 @@ def validate(config: ValidateConfig) -> Validation:
     robot = dataset_robot(config.data)
     judge_folder, gate_folder = _suite_parts(config, suite)
     judge = None
-    if judge_folder is not None and judge_folder.suffix == LABELS:
+    if judge_folder is not None and judge_folder.endswith(LABELS):
         raise ValueError(
             f"{judge_folder} holds labels of episodes, which do not look at the video that is drawn; give a judge that "
             "does (`real2sim train classifier`)"
@@ -143,14 +144,15 @@ def find_world(place: Path) -> tuple[Path, Suite | None]:
     return suite.folder / MODEL, suite
 
 
-def _suite_parts(config: ValidateConfig, suite: Suite | None) -> tuple[Path | None, Path | None]:
-    def part(given: Path | None, name: str) -> Path | None:
-        if given is not None or suite is None:
-            return given
-        folder = suite.folder / name
-        return folder if folder.is_dir() else None
-
-    return part(config.judge, JUDGE_FOLDER), part(config.gate, GATE_FOLDER)
+def _suite_parts(config: ValidateConfig, suite: Suite | None) -> tuple[str | None, Path | None]:
+    """The judge and the gate: those that were given, else those of the suite."""
+    judge, gate = config.judge, config.gate
+    if suite is not None:
+        own = suite.folder / JUDGE_FOLDER
+        judge = judge or (str(own) if own.is_dir() else None)
+        own = suite.folder / GATE_FOLDER
+        gate = gate or (own if own.is_dir() else None)
+    return judge, gate
 
 
 def _open(folder: Path, robot: Robot, config: ValidateConfig) -> World:

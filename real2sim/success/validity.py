@@ -1,13 +1,13 @@
 """The validity gate: does a generated video follow the actions, move and keep its sharpness, as real video does?
 
-Four numbers per drawn frame.  *Error*: an inverse-dynamics network recovers the action from two consecutive frames;
-its distance from the commanded one, in the scale that the network expects.  *Errors*: its mean over the last four
-frames.  *Stillness*: how little the last three frames changed although every action asks for motion.  *Softness*: how
-much fine detail the frame has lost against the first one, which is a camera's.  Their logarithms are measured from
-the median of real episodes' largest values, in distances from there to the 95 % quantile, so that no heavy tail outweighs the
-others; the largest of the four is the frame's score.  Its limit is the conformal quantile of the largest score of
-held-out real episodes (split conformal prediction, Vovk et al. 2005; Angelopoulos & Bates 2023, eq. 1), so that real
-video passes whole at a stated rate.
+Four numbers per drawn frame.  *Error*: an inverse-dynamics network recovers the action from two consecutive
+frames; its distance from the commanded one, in the scale that the network expects.  *Errors*: its mean over
+the last four frames.  *Stillness*: how little the last three frames changed although every action asks for
+motion.  *Softness*: how much fine detail the frame has lost against the first one, which is a camera's. Their
+logarithms are measured from the median of real episodes' largest values, in distances from there to the 95 %
+quantile, so that no heavy tail outweighs the others; the largest of the four is the frame's score. Its limit
+is the conformal quantile of the largest score of held-out real episodes (split conformal prediction, Vovk et
+al. 2005; Angelopoulos & Bates 2023, eq. 1), so that real video passes whole at a stated rate.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_mistakes_are_one_sentence(tiny_suite: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("episode,label\n00,success\n")
     with pytest.raises(ValueError, match="holds labels of episodes, which do not look at the video"):
-        validate(ValidateConfig(tiny_suite, data, tmp_path / "a", judge=labels))
+        validate(ValidateConfig(tiny_suite, data, tmp_path / "a", judge=str(labels)))
     with pytest.raises(FileNotFoundError, match="neither the folder of a world model"):
         validate(ValidateConfig(tmp_path / "nothing", data, tmp_path / "a"))
     robot = Robot("other", rt1_robot().action[:2], cameras=rt1_robot(image_size=(16, 16)).cameras)
