@@ -49,8 +49,8 @@ class ValidateConfig:
     out: Path = Path("validation")
     """Folder for validation.html and validation.json."""
     judge: str | None = None
-    """Model folder of a judge, or ``openai:URL#model=NAME``, for the agreement of outcomes; by default the suite's, if a
-    suite is given."""
+    """Model folder of a judge, or ``openai:URL#model=NAME``, for the agreement of outcomes; by default the suite's, if
+    a suite is given."""
     gate: Path | None = None
     """Model folder of a validity gate, for action following; by default the suite's, if it has one."""
     policies: tuple[Path, ...] = ()
