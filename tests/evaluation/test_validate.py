@@ -170,8 +170,8 @@ def test_without_outcomes_the_grade_is_unknown() -> None:
 def test_the_cost_of_a_world_model_is_counted() -> None:
     from benchmarks.world_model_cost import configuration, count
 
-    parameters, passes, operations = count(configuration(32, 32, 6), frames=1)
-    more = count(configuration(32, 64, 6), frames=1)[2]
+    parameters, passes, operations = count(configuration(32, 32, 6, 1), frames=1)
+    more = count(configuration(32, 64, 6, 1), frames=1)[2]
     assert parameters > 100_000
     assert passes >= 1
     assert more[0] == pytest.approx(2 * operations[0], rel=0.1)
