@@ -20,7 +20,7 @@ from real2sim.vid2world.world_model_config import WorldModelConfig
 
 
 def configuration(height: int, width: int, numbers: int, per_frame: int) -> WorldModelConfig:
-    """The default configuration of `real2sim train world-model` for a robot with canvases and actions of these sizes."""
+    """The default configuration of `real2sim train world-model` for a robot of these sizes."""
     robot = Robot(
         "counted",
         tuple(ActionNumber(f"joint {number}", -1, 1) for number in range(numbers)),

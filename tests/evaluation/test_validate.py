@@ -13,7 +13,8 @@ import pytest
 from real2sim.actions import pack, rt1_robot
 from real2sim.cli import main
 from real2sim.episodes.arrays import write_arrays
-from real2sim.evaluation.validate import Replay, ValidateConfig, frame_error, validate
+from real2sim.evaluation.replays import Replay, frame_error
+from real2sim.evaluation.validate import ValidateConfig, validate
 from real2sim.report.gaps import LengthTrust
 from real2sim.report.validation import Outcomes, Validation
 from real2sim.robot import Robot
