@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from real2sim import cli, convert_commands
+from real2sim import cli, convert_commands, train_commands
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -44,7 +44,7 @@ def test_a_shown_command_has_the_options_it_shows(line: str, monkeypatch: pytest
         understand(*arguments)
         raise Parsed
 
-    for module in (cli, convert_commands):
+    for module in (cli, convert_commands, train_commands):
         monkeypatch.setattr(module, "_parse", stop)
     words = shlex.split(re.split(r"(?:^|-m )real2sim ", line, maxsplit=1)[1])
     command, rest = cli._choose(words)

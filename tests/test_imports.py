@@ -25,7 +25,7 @@ GROUND = (
 )
 PARTS = (
     *("report", "episodes", "training", "simulation", "policies", "vid2world", "success", "metrics"),
-    *("drawer", "worlds", "envs", "evaluation", "pages", "convert_commands", "cli"),
+    *("drawer", "worlds", "envs", "evaluation", "pages", "convert_commands", "train_commands", "cli"),
 )
 ORDER = [*GROUND, *PARTS]
 """Files and packages of ``real2sim``, as CONTRIBUTING.md lists them; ``real2sim`` itself stands above all."""
