@@ -65,6 +65,16 @@ class LaneState:
                 f"{LARGEST_ACTION:g}; check the policy"
             )
 
+    def check_drawn(self, pictures: Tensor) -> None:
+        """Raises ValueError if what was drawn after this state (b ...) is not finite: pixels would hide it."""
+        sound = torch.isfinite(pictures).flatten(1).all(dim=1)
+        if not bool(sound.all()):
+            lane = int((~sound).nonzero()[0])
+            raise ValueError(
+                f"the world model drew a frame that is not finite, in lane {lane} at frame {self.frames[lane]}; its "
+                "weights or its number format do not fit (float16 overflows: try bfloat16 or float32)"
+            )
+
 
 @dataclass(frozen=True)
 class WorldState(LaneState):

@@ -184,6 +184,7 @@ class WorldModel(StateConditioning):
         scaled_actions = self.scaled(given)[:, None]
         robot = None if self.state_head is None else self.state_head(state.robot, given)
         latents, cache = self.draw(state, scaled_actions, robot)
+        state.check_drawn(latents)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
         following = tuple(frame + 1 for frame in state.frames)
         return frames, replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,12 @@ def test_settings_of_denoising_are_refused_by_a_model_that_does_not_denoise() ->
     with pytest.raises(ValueError, match="--steps is for world models that denoise"):
         SamplingOverrides(steps=4).applied(made(model_config("state")))
     assert SamplingOverrides(steps=4).applied(made(model_config("frames"))).config.steps == 4
+
+
+def test_a_frame_that_is_not_finite_is_an_error_and_not_a_picture(model: WorldModel) -> None:
+    frames, states, actions = lanes()
+    state = model.reset(frames, range(3), states)
+    broken = state.condition.clone()
+    broken[1] = float("nan")
+    with pytest.raises(ValueError, match="not finite, in lane 1 at frame 1"):
+        model.step(replace(state, condition=broken), actions[0])

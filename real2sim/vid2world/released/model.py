@@ -209,6 +209,7 @@ class Vid2World(nn.Module):
         history = sampler.as_history(state.latents, torch.stack(noises, dim=2))
         latent = sampler.draw_frame(history, scene, past, noise)
         pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float()
+        state.check_drawn(pictures)
         if self.config.clamp_history:
             pictures = pictures.clamp(-1, 1)
         encoded = self._encode(pictures, state.seeds, state.frames)[:, :, None]
@@ -247,6 +248,7 @@ class Vid2World(nn.Module):
         )
         drawn = latents[:, :, 1:].transpose(1, 2).flatten(0, 1)
         pictures = self.autoencoder.decode(drawn.to(self.dtype)).float()
+        state.check_drawn(pictures.unflatten(0, (len(frames), -1)))
         video = pixels_to_frames(pictures, self.config.image_size)
         return video.unflatten(0, (len(frames), -1)).cpu().numpy()
 
