@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -140,14 +140,6 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if path.is_dir():
         path = path / WEIGHTS_FILE
     load_tensors(module, read_tensors(path), str(path))
-
-
-def check_shapes(make: Callable[[], nn.Module], tensors: Mapping[str, Tensor], where: str) -> None:
-    """Compare the module that ``make`` gives with tensors before any memory is asked for, as `load_tensors` does."""
-    import torch
-
-    with torch.device("meta"):
-        _check_shapes(make(), tensors, where)
 
 
 def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

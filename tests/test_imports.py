@@ -17,6 +17,7 @@ GROUND = (
     "strict",
     "failures",
     "model_folder",
+    "model_building",
     "robot_parts",
     "robot",
     "robot_match",

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real2sim.model_folder import WEIGHTS_FILE, load_tensors, read_config, read_tensors, write_folder
+from real2sim.model_building import build_module
+from real2sim.model_folder import WEIGHTS_FILE, read_config, read_tensors, write_folder
 from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.network import ImitationNetwork
 from real2sim.policies.policy import Observation, check_frames
@@ -48,10 +49,10 @@ class ImitationPolicy:
     def from_folder(cls, folder: str | Path, device: str = "cpu") -> ImitationPolicy:
         """The policy in a model folder, as `save_imitation` wrote it."""
         folder = Path(folder)
-        network = ImitationNetwork(read_config(folder, KIND, ImitationConfig))
+        config = read_config(folder, KIND, ImitationConfig)
         tensors = read_tensors(folder / WEIGHTS_FILE)
         table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
-        load_tensors(network, tensors, str(folder / WEIGHTS_FILE))
+        network = build_module(lambda: ImitationNetwork(config), tensors, str(folder / WEIGHTS_FILE))
         return cls(network, table, device)
 
     def seed(self, seeds: Sequence[int]) -> None:

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.actions import rt1_robot
+from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
-    check_shapes,
-    load_tensors,
     read_config,
     read_tensors,
     write_folder,
@@ -130,9 +129,7 @@ class RT1Policy:
         config = read_config(folder, KIND, RT1Config)
         tensors = read_tensors(folder / WEIGHTS_FILE)
         table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
-        check_shapes(lambda: RT1(config), tensors, str(folder / WEIGHTS_FILE))
-        network = RT1(config)
-        load_tensors(network, tensors, str(folder / WEIGHTS_FILE))
+        network = build_module(lambda: RT1(config), tensors, str(folder / WEIGHTS_FILE))
         return cls(network, table, temperature, device)
 
     @property

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.checks import check_finite, check_sizes
+from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
-    check_shapes,
     config_to_dict,
-    load_tensors,
     read_config,
     read_tensors,
 )
@@ -171,11 +170,7 @@ class SuccessClassifier:
         config = read_config(Path(folder), KIND, ClassifierConfig)
         path = Path(folder) / WEIGHTS_FILE
         tensors = read_tensors(path)
-        check_shapes(lambda: OutcomeNetwork(config), tensors, str(path))
-        # Initial weights are drawn and replaced at once; the caller's random numbers must not notice.
-        with torch.random.fork_rng(devices=[]):
-            network = OutcomeNetwork(config)
-        load_tensors(network, tensors, str(path))
+        network = build_module(lambda: OutcomeNetwork(config), tensors, str(path))
         return cls(config, network.to(device), name, read_unlikeness(Path(folder)))
 
     @property

@@ -23,11 +23,10 @@ import numpy as np
 import torch
 
 from real2sim.checks import check_finite, check_whole
+from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
-    check_shapes,
     config_to_dict,
-    load_tensors,
     read_config,
     read_tensors,
 )
@@ -147,11 +146,7 @@ class ValidityGate:
         config = read_config(Path(folder), KIND, GateConfig)
         path = Path(folder) / WEIGHTS_FILE
         tensors = read_tensors(path)
-        check_shapes(lambda: InverseDynamics(config.network), tensors, str(path))
-        # Initial weights are drawn and replaced at once; the caller's random numbers must not notice.
-        with torch.random.fork_rng(devices=[]):
-            network = InverseDynamics(config.network)
-        load_tensors(network, tensors, str(path))
+        network = build_module(lambda: InverseDynamics(config.network), tensors, str(path))
         return cls(config, network.to(device), read_robot(Path(folder)), name)
 
     @property

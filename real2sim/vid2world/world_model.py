@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
-    check_shapes,
-    load_tensors,
     read_config,
     read_tensors,
     write_folder,
@@ -57,9 +56,7 @@ class WorldModel(StateConditioning):
         folder = Path(folder)
         config, path = read_config(folder, KIND, WorldModelConfig), folder / WEIGHTS_FILE
         tensors = read_tensors(path)
-        check_shapes(lambda: cls(config), tensors, str(path))
-        model = cls(config)
-        load_tensors(model, tensors, str(path))
+        model = build_module(lambda: cls(config), tensors, str(path))
         for parameter in model.unet.parameters():
             if parameter.ndim == 4:
                 # Features are channels-last; with weights laid out so too, none is copied for each pass.
