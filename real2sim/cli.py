@@ -31,12 +31,11 @@ INTERRUPTED = "Interrupted. Finished episodes and checkpoints are saved; run the
 
 def demo(arguments: Sequence[str]) -> None:
     """Rank the shipped policies inside the shipped world model, next to how they really do."""
-    from real2sim.evaluation.demo import DemoConfig, agreement_lines, rate_table
+    from real2sim.evaluation.demo import DemoConfig, report_text
     from real2sim.evaluation.demo import demo as run_demo
 
     result = run_demo(config := _parse(DemoConfig, "demo", arguments))
-    page = f"report: {config.out / 'report.html'}"
-    print(rate_table(result), result.verdict, agreement_lines(result), page, sep="\n\n")
+    print(report_text(result, config.out))
 
 
 def rollout(arguments: Sequence[str]) -> None:
@@ -93,21 +92,25 @@ def validate(arguments: Sequence[str]) -> None:
 
 def report(arguments: Sequence[str]) -> None:
     """Say how far simulated success agrees with real success, and how much that proves."""
-    from real2sim.evaluation.demo import agreement_lines, rate_table
+    from real2sim.evaluation.demo import report_text
     from real2sim.evaluation.report_runs import ReportConfig, report_runs
 
     result = report_runs(config := _parse(ReportConfig, "report", arguments))
-    page = f"report: {config.out / 'report.html'}"
-    print(rate_table(result), result.verdict, agreement_lines(result), page, sep="\n\n")
+    print(report_text(result, config.out))
 
 
 def rank(arguments: Sequence[str]) -> None:
     """Rank policies with as few episodes as it takes: those whose order is open run on."""
     from real2sim.evaluation.rank import rank as run_race
     from real2sim.evaluation.rank_config import RankConfig
-    from real2sim.evaluation.rank_result import rank_lines
+    from real2sim.evaluation.rank_result import rank_lines, real_agreement
+    from real2sim.evaluation.report_runs import RATES_FILE
+    from real2sim.simulation.suite import load_suite
 
-    print(rank_lines(run_race(_parse(RankConfig, "rank", arguments))))
+    found = run_race(config := _parse(RankConfig, "rank", arguments))
+    suite = load_suite(config.suite)
+    tasks = config.tasks or tuple(task.name for task in suite.tasks)
+    print(rank_lines(found, real_agreement(found, suite.folder / RATES_FILE, tasks)))
 
 
 def plan(arguments: Sequence[str]) -> None:

@@ -56,6 +56,14 @@ def demo(config: DemoConfig) -> Report:
     return report_runs(ReportConfig(runs=(run,), out=config.out, title=title))
 
 
+def report_text(report: Report, out: Path) -> str:
+    """What the terminal says of a report: rates, verdict, and last the best policies, the agreement and the page."""
+    from real2sim.report.answer import best_lines
+
+    last = "\n".join(part for part in (best_lines(report), agreement_lines(report)) if part)
+    return "\n\n".join([rate_table(report), report.verdict, last, f"report: {out / 'report.html'}"])
+
+
 def rate_table(report: Report) -> str:
     """Simulated and real success rates of every set, policy and task, as text."""
     lines = []

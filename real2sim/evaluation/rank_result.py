@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,41 @@ def rate_bounds(race: Race) -> tuple[np.ndarray, np.ndarray]:
     return confidence_sequence(race.successes, race.turns * race.tasks)
 
 
-def rank_lines(result: RankResult) -> str:
-    """The ranking as text."""
+def best_line(values: dict[str, Any]) -> str:
+    """The best group of a race, as text."""
+    first = [row for row in values["policies"] if row["policy"] in values["best"]]
+    listed = ", ".join(f"{row['policy']} ({100 * row['rate']:.0f} %)" for row in first)
+    return f"best: {listed}" + ("; none is proven worse." if len(first) > 1 else ".")
+
+
+def real_agreement(result: RankResult, real_rates: Path, tasks: tuple[str, ...]) -> str:
+    """r, MMRV and mean absolute error of a race's rates against real ones, both averaged over ``tasks``, as text.
+
+    Policies that were not measured on all tasks are left out; an empty string where fewer than two remain, or where
+    there is no such file.
+    """
+    from real2sim.report.correlation import pearson
+    from real2sim.report.inputs import read_rates
+    from real2sim.report.rank_violation import mmrv
+
+    if not real_rates.is_file():
+        return ""
+    table = read_rates(real_rates)[0].pivot(index="policy", columns="task", values="rate")
+    means = table.reindex(columns=list(tasks)).dropna().mean(axis=1)
+    known = [place for place, name in enumerate(result.policies) if name in means.index]
+    if len(known) < 2:
+        return ""
+    sim = np.asarray(result.race.rates, float)[known]
+    real = means[[result.policies[place] for place in known]].to_numpy(float)
+    r, gap = pearson(sim, real), 100 * float(np.abs(sim - real).mean())
+    return (
+        f"r {'unsupported' if np.isnan(r) else f'{r:.3f}'}, MMRV {mmrv(sim, real):.3f}, mean absolute error "
+        f"{gap:.1f} points ({len(known)} policies, means over tasks; those that stopped early have few episodes)"
+    )
+
+
+def rank_lines(result: RankResult, agreement: str = "") -> str:
+    """The ranking as text; the last lines name the best group and, where it is given, the agreement with reality."""
     values = facts(result)
     width = max(len(name) for name in result.policies)
     lines = ["group  policy".ljust(9 + width) + "  episodes  rate   95 %, at any look"]
@@ -114,4 +148,5 @@ def rank_lines(result: RankResult) -> str:
     lines.append(
         f"{values['episodes']} episodes; evenly it would have been {values['episodes_evenly']}{undecided}."
     )
+    lines += ["", best_line(values), *([agreement] if agreement else [])]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from real2sim.episodes.run_folder import RUN_FILE, load_run
 from real2sim.wording import did_you_mean
@@ -28,13 +28,15 @@ class RealTables:
     """What to call the real side, e.g. ``"SIMPLER, google_robot"``."""
 
 
-def real_tables(real: str | Path, match: Sequence[str] = ()) -> RealTables:
+def real_tables(
+    real: str | Path, match: Sequence[str] = (), unclear: Literal["exclude", "failure"] = "exclude"
+) -> RealTables:
     """The tables that ``real`` stands for.
 
     ``real`` is ``simpler:google_robot`` or ``simpler:widowx``, a CSV file of rates (policy, task and successes,
     episodes or success_rate, n_trials), a CSV file with one row per trial (policy, task, success, and start if it is
     known), or a run folder of a world that knows its outcomes.  ``match`` holds ``OURS=THEIRS`` for tasks and policies
-    that the table calls otherwise.
+    that the table calls otherwise.  Trials that are labelled ``unclear`` are left out, or failures.
 
     Raises FileNotFoundError for a path that does not exist, ValueError for tables of other forms and names that the
     table does not have.
@@ -56,7 +58,7 @@ def real_tables(real: str | Path, match: Sequence[str] = ()) -> RealTables:
             return RealTables(_renamed(rates, match, text), None, path.name)
         trials = table
     known = trials.assign(start="") if "start" not in trials else trials
-    outcomes, _ = read_real_episodes(known)
+    outcomes, _ = read_real_episodes(known, unclear)
     outcomes = _renamed(outcomes, match, text)
     return RealTables(
         success_counts(outcomes, ["policy", "task"]), outcomes if "start" in trials else None, path.name

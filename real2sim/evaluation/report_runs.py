@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 RATES_FILE = "real_rates.csv"
 EPISODES_FILE = "real_episodes.csv"
 QUALITY_FILE = "quality.json"
+HUMAN = "human"
+"""Name of the judge that people's labels are."""
 LABELLED = {"physics": "physics episodes", "generated": "generated episodes, labelled by eye"}
 UNKNOWN_WEIGHTS = ("python", "random", "remote")
 """Kinds of policies whose fingerprint does not tell their weights."""
@@ -68,6 +70,11 @@ class ReportConfig:
     invalid: Literal["as-judged", "missing", "failure"] = "as-judged"
     """What episodes that a validity gate refused count as: as judged, as missing, or as failure. The page compares all
     three either way."""
+    unclear: Literal["exclude", "failure"] = "exclude"
+    """Episodes without a clear verdict: leave them out of every rate, or count them as failures, as Vid2World's paper
+    does."""
+    side_by_side: bool = False
+    """Make every run a set of its own, also where runs differ in their seed alone."""
 
 
 def report_runs(config: ReportConfig) -> Report:
@@ -89,10 +96,14 @@ def report_runs(config: ReportConfig) -> Report:
         trials = config.real_episodes or (None if suite is None else _existing(suite.folder / EPISODES_FILE))
         name = "real" if suite is None else f"real = {suite.config.real_source}"
     else:
-        given = real_tables(config.real, config.match)
+        given = real_tables(config.real, config.match, config.unclear)
         rates, trials, name = given.rates, config.real_episodes or given.episodes, f"real = {given.name}"
     episodes = scored_episodes(config.runs, config.judge)
+    if config.unclear == "failure":
+        _no_human_gaps(episodes)
     episodes, consistency = _set_apart(episodes, config.runs, suite)
+    if config.side_by_side and len(config.runs) > 1:
+        episodes["set"] = episodes["set"].astype(str) + " in " + episodes["run"]
     digests = set(episodes["judge_digest"].dropna()) if "judge_digest" in episodes else set()
     return make_report(
         episodes,
@@ -106,7 +117,19 @@ def report_runs(config: ReportConfig) -> Report:
         provenance=provenance(config.runs),
         notes=(*unproven_judges(config.runs, episodes), *consistency, *race_notes(config.runs)),
         invalid=config.invalid,
+        unclear=config.unclear,
     )
+
+
+def _no_human_gaps(episodes: pd.DataFrame) -> None:
+    """ValueError where people's labels are missing: scores do not tell an unclear label from none."""
+    silent = episodes[(episodes["judge"] == HUMAN) & episodes["success"].isna()]
+    if len(silent):
+        run = silent["run"].iloc[0]
+        raise ValueError(
+            f"{len(silent)} episodes of {run} have no clear human label; whether they are unclear or not labelled is "
+            f"known when they are scored: `real2sim score {run} --judge LABELS --unclear failure`"
+        )
 
 
 def _set_apart(
@@ -128,7 +151,7 @@ def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
     if len(config.runs) > 1:
         raise ValueError(f"{tables[0]} is a table of simulated success; give it alone, or run folders")
     simulated = pd.DataFrame(read_measurements(tables[0], "simulated success"))
-    given = None if config.real is None else real_tables(config.real, config.match)
+    given = None if config.real is None else real_tables(config.real, config.match, config.unclear)
     return make_report(
         simulated,
         None if given is None else given.rates,
@@ -136,6 +159,7 @@ def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
         out=config.out,
         title=config.title,
         real_name="real" if given is None else f"real = {given.name}",
+        unclear=config.unclear,
     )
 
 

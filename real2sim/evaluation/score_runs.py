@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, file_name
 from real2sim.simulation.suite import load_suite
+
+if TYPE_CHECKING:
+    from real2sim.simulation.contracts import Judge
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ class ScoreConfig:
     gate: Path | None = None
     """Model folder of a validity gate, which says from which frame on each episode is unlike real video; by default the
     gate of the run's suite, if it has one."""
+    unclear: Literal["exclude", "failure"] = "exclude"
+    """Episodes that people labelled unclear: no verdict, or a failure, as in Vid2World's paper.  Without a label there
+    is no verdict either way."""
 
 
 def score_runs(config: ScoreConfig) -> list[Path]:
@@ -58,6 +64,7 @@ def _score(run: Path, config: ScoreConfig) -> Path:
 
     labels = episode_labels(config.labels, [run]) if config.labels else {}
     judge = open_judge(config.judge or suite_judge(run), folders=[run])
+    judge = _strict(judge) if config.unclear == "failure" else judge
     asks = isinstance(judge, VLMJudge)
     if isinstance(judge, VLMJudge):
         judge.keep_answers(answers_file(run, judge.name))
@@ -78,6 +85,18 @@ def _score(run: Path, config: ScoreConfig) -> Path:
 def answers_file(run: Path, judge: str) -> Path:
     """Where the answers of a vision-language model about a run are kept."""
     return run / f"answers-{file_name(judge)}.jsonl"
+
+
+def _strict(judge: Judge) -> Judge:
+    """Labels with every unclear one as a failure."""
+    from real2sim.success.labels import HumanLabels
+
+    if not isinstance(judge, HumanLabels):
+        raise ValueError(
+            f"--unclear failure is for a CSV with people's labels, the judge is {judge.name!r}; give --judge "
+            "labels.csv, or give --unclear to `real2sim report`"
+        )
+    return judge.unclear_as_failures()
 
 
 def suite_judge(run: Path) -> Path:

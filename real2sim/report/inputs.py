@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from real2sim.report.outcomes import DEFAULT_SET, Unclear, read_outcome, without_verdict
 from real2sim.report.several_runs import (
     each_episode_once,
     effective_episodes,
@@ -22,7 +23,6 @@ from real2sim.report.wording import listing
 from real2sim.spreadsheets import read_measurements
 
 EPISODE_COLUMNS = ("policy", "task", "success")
-DEFAULT_SET = "policies"
 NO_FAMILIES = (
     "The {} not say which policies are checkpoints of one training run (no column “family”); every policy is "
     "counted as independent, which is too kind if some are not."
@@ -60,31 +60,7 @@ def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
         )
 
 
-def read_outcome(values: pd.Series, what: str) -> pd.Series:
-    """Success as 1.0, 0.0 or missing ("unclear" and empty labels are missing)."""
-    words = {
-        "true": 1.0,
-        "false": 0.0,
-        "1": 1.0,
-        "0": 0.0,
-        "1.0": 1.0,
-        "0.0": 0.0,
-        "success": 1.0,
-        "failure": 0.0,
-    }
-    if values.dtype == bool:
-        return values.astype(float)
-    text = values.astype(str).str.strip().str.lower()
-    missing = values.isna() | text.isin(["", "unclear"])
-    out = text.map(words).astype(float)
-    out[missing] = np.nan
-    bad = values[out.isna() & ~missing]
-    if len(bad):
-        raise ValueError(f"{what}: expected true or false, found {bad.iloc[0]!r}")
-    return out
-
-
-def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple[pd.DataFrame, list[str]]:
     """Scored simulated episodes, one row each, and remarks.
 
     Columns afterwards: set, policy, family, task, start, seed, success (0/1) and whatever else was there.
@@ -101,7 +77,14 @@ def read_episodes(episodes: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     for column in ("steps", "frame_passes", "seconds", "probability"):
         if column in frame:
             frame[column] = _numbers(frame, column, "simulated episodes")
+    open_cases = without_verdict(frame)
     frame["success"] = read_outcome(frame["success"], "simulated episodes")
+    if unclear == "failure" and open_cases.any():
+        frame["success"] = frame["success"].mask(open_cases, 0.0)
+        remarks.append(
+            f"{int(open_cases.sum())} of {len(frame)} simulated episodes have no clear verdict and count as failures, "
+            "as in Vid2World's paper."
+        )
     unscored = int(frame["success"].isna().sum())
     if unscored:
         per_policy = frame.groupby(frame["policy"].astype(str))["success"].agg(["size", "count"])
@@ -205,7 +188,9 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     return frame[columns + [c for c in ("source",) if c in frame]].reset_index(drop=True), remarks
 
 
-def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def read_simulated(
+    simulated: pd.DataFrame, unclear: Unclear = "exclude"
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """Simulated rates (set, policy, family, task, successes, episodes, rate), episodes, and remarks.
 
     Rates alone (a published table) are taken as well; there are then no episodes.
@@ -215,7 +200,7 @@ def read_simulated(simulated: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame,
             f"the simulated episodes are a {type(simulated).__name__}, expected a table (pandas.DataFrame)"
         )
     if "success" in simulated or not {"successes", "success_rate", "rate"} & set(simulated.columns):
-        episodes, remarks = read_episodes(simulated)
+        episodes, remarks = read_episodes(simulated, unclear)
         return simulated_rates(episodes), episodes, remarks
     rates, remarks = read_rates(simulated, "simulated rates")
     keys = simulated.drop_duplicates(["policy", "task"]).astype({"policy": str, "task": str})
@@ -248,12 +233,17 @@ def success_counts(episodes: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return frame
 
 
-def read_real_episodes(table: pd.DataFrame | Path | str) -> tuple[pd.DataFrame, list[str]]:
-    """Real episodes (policy, task, start, success 0/1), and remarks."""
+def read_real_episodes(
+    table: pd.DataFrame | Path | str, unclear: Unclear = "exclude"
+) -> tuple[pd.DataFrame, list[str]]:
+    """Real episodes (policy, task, start, success 0/1), and remarks; ``unclear`` as for simulated ones."""
     frame = _frame(table, "real episodes")
     require(frame, ("policy", "task", "start", "success"), "the table of real episodes")
-    frame["success"] = read_outcome(frame["success"], "real episodes")
+    open_cases = frame["success"].astype(str).str.strip().str.lower() == "unclear"
+    frame["success"] = read_outcome(frame["success"], "real episodes", unclear)
     remarks: list[str] = []
+    if unclear == "failure" and open_cases.any():
+        remarks.append(f"{int(open_cases.sum())} real episodes are labelled unclear and count as failures.")
     unknown = int(frame["success"].isna().sum())
     if unknown:
         remarks.append(f"{unknown} real episodes have no outcome and are left out.")

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from real2sim.report.inputs import read_outcome, require
+from real2sim.report.inputs import require
+from real2sim.report.outcomes import read_outcome
 from real2sim.report.rates import wilson
 
 ALL_TASKS = "all tasks"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from real2sim.report import wording
 from real2sim.report.agreement import Agreement, Measure
+from real2sim.report.answer import best_group, real_means
+from real2sim.report.page_svg import interval_bars
 from real2sim.report.permutation import floor_words
 
 if TYPE_CHECKING:
@@ -133,20 +136,42 @@ def headline_cards(report: Report, name: str) -> list[dict[str, str]]:
     return cards
 
 
+def sort_key(value: float) -> str:
+    """A number as the page's script sorts by it; empty where there is none."""
+    return "" if wording.missing(value) else f"{value:.6g}"
+
+
 def ranking_tables(report: Report, name: str) -> dict[str, Any]:
+    """Rows of the ranking with the real mean over the same tasks, and its neighbours."""
     ranking = report.ranking[name]
-    rows = [
-        {
-            "place": str(place),
-            "policy": row.policy,
-            "rate": wording.percent(row.rate),
-            "count": wording.count(row.successes, row.episodes),
-            "interval": wording.percent_interval(row.low, row.high),
-            "best": wording.chance(row.best),
-            "letters": row.letters,
-        }
-        for place, row in enumerate(ranking.table.itertuples(), start=1)
-    ]
+    here = report.rates[report.rates["set"] == name]
+    real = real_means(here, ranking.tasks)
+    numbers = here.drop_duplicates("policy").set_index("policy")["number"]
+    first = best_group(ranking)
+    rows = []
+    for place, row in enumerate(ranking.table.itertuples(), start=1):
+        known = real.loc[row.policy] if row.policy in real.index else None
+        rate, low, high = (math.nan if known is None else float(known[c]) for c in ("rate", "low", "high"))
+        rows.append(
+            {
+                "place": str(place),
+                "number": str(numbers[row.policy]),
+                "policy": row.policy,
+                "top": row.policy in first,
+                "rate": wording.percent(row.rate),
+                "rate_key": sort_key(row.rate),
+                "count": wording.count(row.successes, row.episodes),
+                "interval": wording.percent_interval(row.low, row.high),
+                "real": wording.percent(rate),
+                "real_key": sort_key(rate),
+                "real_count": "" if known is None else wording.count(known["successes"], known["episodes"]),
+                "real_interval": wording.percent_interval(low, high),
+                "bars": interval_bars(("sim", row.rate, row.low, row.high), ("real", rate, low, high)),
+                "best": wording.chance(row.best),
+                "best_key": sort_key(row.best),
+                "letters": row.letters,
+            }
+        )
     neighbours = [
         {
             "pair": f"{row.ahead} over {row.behind}",
@@ -162,36 +187,14 @@ def ranking_tables(report: Report, name: str) -> dict[str, Any]:
         for row in ranking.neighbours.itertuples()
     ]
     paired = ranking.comparisons is not None and ranking.comparisons.paired
-    return {"statement": ranking.statement, "rows": rows, "neighbours": neighbours, "paired": paired}
-
-
-def powered_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    return [
-        {
-            "policy": row.policy,
-            "task": wording.task_name(row.task),
-            "trials": f"{row.real_trials} real, {row.further_starts} further simulated",
-            "plain": wording.percent(row.plain),
-            "plain_interval": wording.percent_interval(row.plain_low, row.plain_high),
-            "rate": wording.percent(row.rate),
-            "interval": wording.percent_interval(row.low, row.high),
-        }
-        for row in table.itertuples()
-    ]
-
-
-def corrected_rows(table: pd.DataFrame) -> list[dict[str, str]]:
-    return [
-        {
-            "policy": row.policy,
-            "task": wording.task_name(row.task),
-            "judged": wording.percent(row.sim_rate),
-            "count": wording.count(row.sim_successes, row.sim_episodes),
-            "corrected": wording.percent(row.corrected_rate),
-            "interval": wording.percent_interval(row.corrected_low, row.corrected_high),
-        }
-        for row in table.itertuples()
-    ]
+    return {
+        "statement": ranking.statement,
+        "rows": rows,
+        "measured": len(real) > 0,
+        "tasks": [wording.task_name(task) for task in ranking.tasks],
+        "neighbours": neighbours,
+        "paired": paired,
+    }
 
 
 def rate_rows(rows: pd.DataFrame) -> list[dict[str, str]]:
@@ -211,8 +214,36 @@ def rate_rows(rows: pd.DataFrame) -> list[dict[str, str]]:
             "real_interval": wording.percent_interval(row.real_low, row.real_high),
             "gap": wording.points(row.gap_points),
             "gap_interval": wording.interval(row.gap_low, row.gap_high, 0),
+            "sim_key": sort_key(row.sim_rate),
+            "real_key": sort_key(row.real_rate),
+            "gap_key": sort_key(row.gap_points),
+            "tint": gap_tint(row.gap_points),
+            "bars": interval_bars(
+                ("sim", row.sim_rate, row.sim_low, row.sim_high),
+                ("real", row.real_rate, row.real_low, row.real_high),
+            ),
         }
         for row in rows.itertuples()
+    ]
+
+
+def gap_tint(points: float) -> str:
+    """Class of a gap's cell: sign and size in steps of ten points, up to four; empty below five points."""
+    steps = 0 if wording.missing(points) else min(int(abs(points) / 10 + 0.5), 4)
+    return f"{'over' if points > 0 else 'under'} t{steps}" if steps else ""
+
+
+def length_rows(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Agreement by length or horizon, one row per length."""
+    return [
+        {
+            "length": row.length,
+            "same": wording.percent(row.rate),
+            "count": wording.count(row.same, row.episodes),
+            "interval": wording.percent_interval(row.low, row.high),
+            "bars": interval_bars(("real", row.rate, row.low, row.high)),
+        }
+        for row in table.itertuples()
     ]
 
 
@@ -243,17 +274,3 @@ def episode_rows(table: pd.DataFrame) -> list[dict[str, str]]:
         }
         for row in table.itertuples()
     ]
-
-
-def judge_rows(report: Report) -> list[dict[str, Any]]:
-    rows = []
-    for row in report.judge.to_dict("records"):
-        cells = {key: row[key] for key in ("labels", "task", "episodes")}
-        for key in ("true_success", "false_failure", "false_success", "true_failure"):
-            cells[key] = f"{row[key]}"
-        for key in ("sensitivity", "specificity", "balanced_accuracy"):
-            known = not wording.missing(row[key])
-            cells[key] = f"{100 * row[key]:.1f} %" if known else "no such episode labelled"
-            cells[f"{key}_interval"] = wording.percent_interval(row[f"{key}_low"], row[f"{key}_high"])
-        rows.append(cells)
-    return rows

@@ -38,6 +38,7 @@ from real2sim.report.judge_error import (
     why_uncorrected,
 )
 from real2sim.report.metrics import agreement_frame, report_metrics
+from real2sim.report.outcomes import Unclear, no_verdict_counts
 from real2sim.report.prediction_powered import prediction_powered_rates
 from real2sim.report.ranking import rank
 from real2sim.report.rates import compare_rates, success_rates
@@ -62,6 +63,7 @@ def make_report(
     provenance: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     invalid: Treatment = "as-judged",
+    unclear: Unclear = "exclude",
 ) -> Report:
     """How far simulated success agrees with real success, and how much that proves.
 
@@ -83,12 +85,14 @@ def make_report(
         notes: what a reader of the numbers has to know about how the episodes were chosen.
         invalid: what episodes that a validity gate refused (column valid) count as in every number of the report:
             "as-judged", "missing" or "failure"; the section on validity compares all three.
+        unclear: what episodes are, simulated or real, that are labelled unclear or on which the judge has no verdict:
+            "exclude" leaves them out of every rate, "failure" counts them as failures.
 
     Raises:
         ValueError: if a table lacks a column or holds impossible numbers.
         FileNotFoundError: if a given path does not exist.
     """
-    sim, sim_episodes, remarks = read_simulated(episodes)
+    sim, sim_episodes, remarks = read_simulated(episodes, unclear)
     remarks = [*notes, *remarks]
     every_episode = sim_episodes
     if invalid != "as-judged" and "valid" in sim_episodes:
@@ -98,7 +102,7 @@ def make_report(
     real_table: pd.DataFrame | None = None
     real_runs: pd.DataFrame | None = None
     if real_episodes is not None:
-        real_runs, more = read_real_episodes(real_episodes)
+        real_runs, more = read_real_episodes(real_episodes, unclear)
         remarks += more
     if real is not None:
         real_table, more = read_rates(real)
@@ -141,6 +145,8 @@ def make_report(
         by_length={name: _horizon(name, outcomes_along_the_way, paired.pairs, len(sets)) for name in sets},
         prediction_powered=powered,
         prediction_powered_note=powered_note,
+        no_verdict=no_verdict_counts(episodes),
+        unclear=unclear,
         judge=pd.DataFrame([error.as_row() for error in errors]),
         corrected=corrected,
         judge_warnings=tuple(warnings),

@@ -45,6 +45,10 @@ class Report:
     prediction_powered: pd.DataFrame
     """Real rates estimated from real trials and further simulated starts together."""
     prediction_powered_note: str
+    no_verdict: pd.DataFrame
+    """Simulated episodes and those without a verdict, per set, policy and task."""
+    unclear: str
+    """What those without a verdict are: "exclude" (left out of every rate) or "failure"."""
     judge: pd.DataFrame
     """Confusion counts and rates of the judge, per set of labels."""
     corrected: pd.DataFrame
@@ -70,12 +74,13 @@ class Report:
     def write(self, out: Path | str) -> Path:
         """Write report.html, report.csv, metrics.json and figures/; gives the path of the page."""
         from real2sim.report.page import render_page
+        from real2sim.report.page_figures import draw_figures
 
         folder = Path(out)
         with writing(folder):
             (folder / "figures").mkdir(parents=True, exist_ok=True)
-        page, figures = render_page(self)
-        for name, content in figures.items():
+        page = render_page(self, folder)
+        for name, content in draw_figures(self).items():
             write_bytes(folder / "figures" / name, content)
         write_bytes(folder / "report.csv", self.rates.to_csv(index=False).encode())
         text = json.dumps(self.metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

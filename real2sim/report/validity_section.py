@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from real2sim.report import wording
@@ -20,20 +18,15 @@ SHOWN = (
 )
 
 
-def validity_section(found: Validity) -> str:
-    """The section as HTML."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = (resources.files("real2sim.report") / "templates" / "validity.html.j2").read_text(encoding="utf-8")
-    sets = [_set(found, str(name)) for name in found.accepted["set"].unique()]
-    return environment.from_string(text).render(
-        measured=found.measured,
-        statement=found.statement,
-        sets=sets,
-        treatments=list(TREATMENTS.values()),
-        measures=[label for _, label, _ in SHOWN],
-    )
+def validity_section(found: Validity) -> dict[str, Any]:
+    """What ``validity.html.j2`` says."""
+    return {
+        "measured": found.measured,
+        "statement": found.statement,
+        "sets": [_set(found, str(name)) for name in found.accepted["set"].unique()],
+        "treatments": list(TREATMENTS.values()),
+        "measures": [label for _, label, _ in SHOWN],
+    }
 
 
 def _set(found: Validity, name: str) -> dict[str, Any]:
@@ -41,7 +34,7 @@ def _set(found: Validity, name: str) -> dict[str, Any]:
         table[table["set"] == name] for table in (found.accepted, found.rates, found.agreement)
     )
     return {
-        "name": wording.task_name(name),
+        "name": wording.set_name(name),
         "accepted": [
             {
                 "policy": row.policy,

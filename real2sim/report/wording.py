@@ -94,6 +94,12 @@ def task_name(task: str) -> str:
     return str(task).replace("_", " ")
 
 
+def set_name(name: str) -> str:
+    """A set's name as a reader would write it; what stands behind “ in ” is a world or a run and stays as it is."""
+    kind, inside, place = str(name).partition(" in ")
+    return task_name(kind) + inside + place
+
+
 def episodes_needed(value: float | None) -> str:
     """A number of episodes, rounded to what it can be known to."""
     if value is None or math.isnan(value):

@@ -38,6 +38,11 @@ class HumanLabels:
         """What the raters of a label file agree on; ``folders`` may hold the key of blind labels."""
         return cls(episode_labels([Path(path)], folders), name)
 
+    def unclear_as_failures(self) -> HumanLabels:
+        """The same labels with failure in place of unclear, by a judge with another name."""
+        strict = {episode: "failure" if label == UNCLEAR else label for episode, label in self.labels.items()}
+        return HumanLabels(strict, f"{self.name}-unclear-is-failure")
+
     @property
     def digest(self) -> str:
         """Changes with every label."""

@@ -1,0 +1,212 @@
+"""How many small faults in the report's statistics its tests notice: a mutation score on a random sample.
+
+    python -m benchmarks.mutants --count 120 --seed 0
+
+Every mutant is one module of ``real2sim/report/`` with one operator, comparison or number changed.  It is noticed when
+one of the test files that import the module fails, or does not end in time.  Mutants live in memory, files stay;
+each is tried in a process of its own, forked after the heavy imports.  Changes inside messages, exceptions and
+annotations are left out.  Some mutants behave as the original does (a bound that is never met, a number of draws), so
+100 % cannot be reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.util
+import os
+import random
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE, TESTS = ROOT / "real2sim" / "report", ROOT / "tests" / "report"
+MODULES = (
+    "agreement", "answer", "betting", "correlation", "gaps", "horizon", "jackknife", "judge_error", "letters",
+    "noise_ceiling", "paired_tests", "permutation", "planning", "prediction_powered", "racing", "rank_violation",
+    "ranking", "rates", "scopes", "sequential", "several_runs", "true_rates", "verdict",
+)  # fmt: skip
+SWAPS: dict[type, type] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult,
+    ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "argmax": "argmin", "argmin": "argmax"}
+PATIENCE = 120.0
+"""Seconds after which tests that do not end have noticed the fault."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One module with one change."""
+
+    module: str
+    line: int
+    change: str
+    source: str
+
+
+def changes(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
+    """Every tree that differs from ``tree`` by one change: line, the change in words, the new tree."""
+    for place in range(len(_targets(tree))):
+        changed = copy.deepcopy(tree)
+        node = _targets(changed)[place]
+        before = ast.unparse(node)
+        _change(node)
+        yield (
+            getattr(node, "lineno", 0),
+            f"{before} -> {ast.unparse(node)}",
+            ast.fix_missing_locations(changed),
+        )
+
+
+def _targets(tree: ast.Module) -> list[ast.AST]:
+    """Nodes that can be changed, in a fixed order."""
+    found: list[ast.AST] = []
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, (ast.JoinedStr, ast.Raise)):
+            return
+        number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
+        operator = isinstance(node, (ast.BinOp, ast.BoolOp)) and type(node.op) in SWAPS
+        comparison = isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPS
+        sign = isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.Not))
+        call = isinstance(node, ast.Attribute) and node.attr in CALLS
+        call = call or (isinstance(node, ast.Name) and node.id in CALLS)
+        if number or operator or comparison or sign or call:
+            found.append(node)
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    visit(child)
+
+    visit(tree)
+    return found
+
+
+def _change(node: Any) -> None:
+    if isinstance(node, ast.Constant):
+        value: Any = node.value
+        node.value = value + 1 if isinstance(value, int) else value * 1.2 + 0.01
+    elif isinstance(node, (ast.BinOp, ast.BoolOp)):
+        node.op = SWAPS[type(node.op)]()
+    elif isinstance(node, ast.Compare):
+        node.ops = [SWAPS[type(node.ops[0])]()]
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd() if isinstance(node.op, ast.USub) else ast.Not()
+        node.operand = node.operand if isinstance(node.op, ast.UAdd) else ast.UnaryOp(ast.Not(), node.operand)
+    elif isinstance(node, ast.Attribute):
+        node.attr = CALLS[node.attr]
+    else:
+        node.id = CALLS[node.id]
+
+
+def sample(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
+    """``count`` mutants, drawn evenly from all of the modules' changes."""
+    found = []
+    for module in modules:
+        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        for line, change, changed in changes(tree):
+            found.append(Mutant(module, line, change, ast.unparse(changed)))
+    return random.Random(seed).sample(found, min(count, len(found)))
+
+
+def matching_tests(module: str) -> list[str]:
+    """The test files that import a module of the report."""
+    pattern = re.compile(rf"real2sim\.report(\.| import ){module}\b")
+    return [
+        str(path)
+        for path in sorted(TESTS.glob("test_*.py"))
+        if pattern.search(path.read_text(encoding="utf-8"))
+    ]
+
+
+class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives a mutant's source in place of its module's."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.name, self.source = f"real2sim.report.{mutant.module}", mutant.source
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        return importlib.util.spec_from_loader(name, self) if name == self.name else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(self.source, self.name, "exec"), module.__dict__)
+
+
+def noticed(mutant: Mutant) -> bool:
+    """Whether the matching tests fail, or do not end."""
+    tests = matching_tests(mutant.module)
+    if not tests:
+        return False
+    child = os.fork()
+    if child == 0:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        sys.meta_path.insert(0, _Instead(mutant))
+        import pytest
+
+        code = 1
+        try:
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+        finally:
+            os._exit(code != 0)
+    until = time.monotonic() + PATIENCE
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status != 0
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return True
+        time.sleep(0.05)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--count", type=int, default=120, help="mutants")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--modules", nargs="+", choices=MODULES, default=MODULES)
+    parser.add_argument("--skip", type=int, default=0, help="mutants of the sample that were tried already")
+    arguments = parser.parse_args()
+    # What every test imports, once for all of them; nothing of the report itself.
+    for name in (
+        "hypothesis",
+        "jinja2",
+        "matplotlib.figure",
+        "pandas",
+        "pytest",
+        "scipy.stats",
+        "statsmodels.api",
+    ):
+        importlib.import_module(name)
+    os.chdir(ROOT)
+    mutants = sample(arguments.modules, arguments.count, arguments.seed)[arguments.skip :]
+    caught = 0
+    for tried, mutant in enumerate(mutants, start=1):
+        found = noticed(mutant)
+        caught += found
+        print(
+            f"{'noticed ' if found else 'SURVIVED'} {mutant.module}.py:{mutant.line} {mutant.change[:150]}",
+            flush=True,
+        )
+        print(f"{caught} of {tried} noticed", file=sys.stderr, flush=True)
+    print(f"{caught} of {len(mutants)} noticed")
+
+
+if __name__ == "__main__":
+    main()
