@@ -29,6 +29,8 @@ STYLE: dict[Any, Any] = {
     "text.color": "#1f2937",
     "axes.labelcolor": "#1f2937",
 }
+MOST_POLICIES = 60
+"""Policies that a figure with a row for each shows; the table has all of them."""
 
 
 class Figures:
@@ -63,8 +65,9 @@ def draw_figures(report: Report) -> dict[str, bytes]:
         _rate_figures(report, rows, part, figures)
         tasks = rows["task"].nunique()
         if rows["gap_points"].notna().any():
-            size = (min(2.6 + 0.9 * tasks, 9.0), 1.2 + 0.34 * rows["policy"].nunique())
-            figures.draw(f"gaps-{part}", size, partial(plot_gaps, rows))
+            first = rows[rows["number"] <= MOST_POLICIES]
+            size = (min(2.6 + 0.9 * tasks, 9.0), 1.2 + 0.34 * first["policy"].nunique())
+            figures.draw(f"gaps-{part}", size, partial(plot_gaps, first))
         length = report.by_length[name]
         if len(length.table):
             figures.draw(f"length-{part}", (4.9, 3.2), partial(plot_by_length, length.table))
@@ -76,5 +79,7 @@ def _rate_figures(report: Report, rows: pd.DataFrame, part: str, figures: Figure
         here, title = rows[rows["task"] == task], wording.task_name(task)
         scatter = partial(plot_scatter, here, real_name=report.real_name, title=title)
         figures.draw(f"scatter-{part}-{slug(task)}", (4.4, 4.5), scatter)
-        rates = partial(plot_rates, here, real_name=report.real_name, title=title)
-        figures.draw(f"rates-{part}-{slug(task)}", (4.9, 1.5 + 0.34 * len(here)), rates)
+        first = here[here["number"] <= MOST_POLICIES]
+        title += f" (first {len(first)} of {len(here)} policies)" if len(first) < len(here) else ""
+        rates = partial(plot_rates, first, real_name=report.real_name, title=title)
+        figures.draw(f"rates-{part}-{slug(task)}", (4.9, 1.5 + 0.34 * len(first)), rates)

@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 
 from real2sim.report import wording
+from real2sim.report.plots import MOST_NUMBERED
 from real2sim.report.spread import spread
 
 SIZE, LEFT, TOP, RIGHT, BOTTOM = 360.0, 44.0, 8.0, 352.0, 316.0
 """Drawing and its plot area, in the units of the drawing."""
 RADIUS = 8.5
-MOST_NUMBERED = 45
-"""Beyond this many policies dots are small and carry no number; their names show when they are pointed at."""
 
 
 def _x(rate: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_NUMBERED = 45
+"""Beyond this many policies dots are small and carry no number."""
 SIM, REAL, INK, FAINT = "#c2410c", "#1d4ed8", "#1f2937", "#9ca3af"
 
 
@@ -60,8 +62,9 @@ def plot_scatter(
         sides.append(np.nan_to_num(np.vstack([values - low, high - values]).clip(min=0)))
     ax.errorbar(x, y, xerr=sides[0], yerr=sides[1], fmt="none", ecolor="#94a3b8", elinewidth=1, capsize=0)
     numbers = rows["number"] if "number" in rows else pd.Series(range(1, len(rows) + 1), index=rows.index)
-    ax.scatter(x, y, s=130, color=SIM, edgecolor="white", linewidth=0.8, zorder=3)
-    for a, b, number in zip(x, y, numbers, strict=True):
+    readable = len(rows) <= MOST_NUMBERED
+    ax.scatter(x, y, s=130 if readable else 20, color=SIM, edgecolor="white", linewidth=0.8, zorder=3)
+    for a, b, number in zip(x, y, numbers if readable else [], strict=readable):
         ax.annotate(
             str(number), (a, b), ha="center", va="center_baseline", color="white", fontsize=7.5, zorder=4
         )
