@@ -263,6 +263,12 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     alone = why if policies < 2 else ""
     mae, mae_true, bias = _gaps(points, noise, why)
     by_run = permutation_test(*_square(rows, "family"))
+    by_policy = by_run if points.runs == policies else permutation_test(*_square(rows, "policy"))
+    violation = _violation(points.sim, points.real, counts, None, points.dropped(points.without(mmrv)), alone)
+    within = violation
+    if len(set(points.tasks.tolist())) > 1:
+        dropped = points.dropped(points.without_within())
+        within = _violation(points.sim, points.real, counts, points.tasks, dropped, alone)
     remarks: list[str] = []
     if len(by_run.groups) > 1 or 0 < by_run.units < points.runs:
         fixed = points.runs - by_run.units
@@ -279,17 +285,15 @@ def agreement(rows: pd.DataFrame) -> Agreement:
         pearson_true=_true_correlation(points, r, noise),
         spearman=_correlation(spearman, points, FEWEST_RUNS_FOR_RANKS, why),
         kendall=_correlation(kendall, points, FEWEST_RUNS_FOR_RANKS, why),
-        mmrv=_violation(points.sim, points.real, counts, None, points.dropped(points.without(mmrv)), alone),
-        mmrv_within=_violation(
-            points.sim, points.real, counts, points.tasks, points.dropped(points.without_within()), alone
-        ),
+        mmrv=violation,
+        mmrv_within=within,
         mae_points=mae,
         mae_true_points=mae_true,
         bias_points=bias,
         pearson_simpler=simpler_pearson(points.sim, points.real) if len(rows) else math.nan,
         mmrv_paper=mmrv(points.sim, points.real, ties="lower"),
         permutation=by_run,
-        permutation_policies=permutation_test(*_square(rows, "policy")),
+        permutation_policies=by_policy,
         ceiling=noise_ceiling(counts[2], counts[3]),
         ceiling_finite=noise_ceiling(counts[2], counts[3], counts[1], tasks=points.tasks),
         remarks=tuple(remarks),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,7 @@ def mcnemar_power(starts: int, difference: float, discordance: float, alpha: flo
     return float((stats.binom.pmf(m, starts, discordance) * np.where(c >= 0, rejects, 0.0)).sum())
 
 
+@lru_cache(maxsize=4096)
 def episodes_to_separate(
     first: float,
     second: float,
@@ -105,7 +107,8 @@ def episodes_to_separate(
 
     Paired when ``discordance`` (share of starts where just one succeeds) is given: the exact power of the
     exact test.  Otherwise unpaired rates, with the continuity-corrected normal formula (Fleiss, Tytun & Ury
-    1980). None for equal rates, or if more than a million would be needed.
+    1980), to within 0.2 % where the answer is beyond 500. None for equal rates, or if more than a million would be
+    needed.
     """
     gap = abs(first - second if difference is None else difference)
     if gap < 1e-9:
@@ -122,7 +125,7 @@ def episodes_to_separate(
             low //= 2
         while mcnemar_power(high, gap, discordance, alpha) < power:
             high *= 2
-        while high - low > 1:
+        while high - low > max(1, low // 500):
             middle = (low + high) // 2
             low, high = (
                 (low, middle) if mcnemar_power(middle, gap, discordance, alpha) >= power else (middle, high)

@@ -303,3 +303,12 @@ def test_a_hundred_thousand_episodes_take_less_than_ten_seconds(tmp_path):
     make_report(suite.episodes, suite.real, real_episodes=suite.real_episodes, out=tmp_path)
     assert len(suite.episodes) > 100_000
     assert time.process_time() - begin < 10
+
+
+@pytest.mark.slow
+def test_two_hundred_policies_take_less_than_thirty_seconds(tmp_path):
+    suite = make_suite(policies=200, starts=40)
+    begin = time.process_time()
+    make_report(suite.episodes, suite.real, real_episodes=suite.real_episodes, out=tmp_path)
+    assert time.process_time() - begin < 30
+    assert (tmp_path / "report.html").stat().st_size < 3_000_000
