@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import copy
 import importlib.abc
 import importlib.util
 import os
@@ -22,7 +21,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -56,18 +55,14 @@ class Mutant:
     source: str
 
 
-def changes(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
-    """Every tree that differs from ``tree`` by one change: line, the change in words, the new tree."""
-    for place in range(len(_targets(tree))):
-        changed = copy.deepcopy(tree)
-        node = _targets(changed)[place]
-        before = ast.unparse(node)
-        _change(node)
-        yield (
-            getattr(node, "lineno", 0),
-            f"{before} -> {ast.unparse(node)}",
-            ast.fix_missing_locations(changed),
-        )
+def mutant(module: str, place: int) -> Mutant:
+    """The module with the change at ``place`` among all places where it can be changed."""
+    tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    node = _targets(tree)[place]
+    before = ast.unparse(node)
+    _change(node)
+    change = f"{before} -> {ast.unparse(node)}"
+    return Mutant(module, getattr(node, "lineno", 0), change, ast.unparse(ast.fix_missing_locations(tree)))
 
 
 def _targets(tree: ast.Module) -> list[ast.AST]:
@@ -115,12 +110,13 @@ def _change(node: Any) -> None:
 
 def sample(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
     """``count`` mutants, drawn evenly from all of the modules' changes."""
-    found = []
-    for module in modules:
-        tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-        for line, change, changed in changes(tree):
-            found.append(Mutant(module, line, change, ast.unparse(changed)))
-    return random.Random(seed).sample(found, min(count, len(found)))
+    places = [
+        (module, place)
+        for module in modules
+        for place in range(len(_targets(ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8")))))
+    ]
+    chosen = random.Random(seed).sample(places, min(count, len(places)))
+    return [mutant(module, place) for module, place in chosen]
 
 
 def matching_tests(module: str) -> list[str]:
