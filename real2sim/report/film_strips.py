@@ -62,6 +62,31 @@ def film_picture(frames: np.ndarray) -> tuple[bytes, tuple[int, int]]:
     return buffer.getvalue(), (height, width)
 
 
+def film_strip(frames: np.ndarray, count: int = STILLS, gap: int = 2) -> np.ndarray:
+    """``count`` frames of (t h w 3) uint8, evenly spaced, first and last among them, in a row (h w' 3).
+
+    Raises:
+        ValueError: if the frames are not (t h w 3) uint8.
+    """
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
+        raise ValueError(f"frames must be (t h w 3) uint8, got {frames.dtype} {frames.shape}")
+    chosen = frames[np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int)]
+    height, width = frames.shape[1:3]
+    strip = np.full((height, len(chosen) * (width + gap) - gap, 3), 255, np.uint8)
+    for i, frame in enumerate(chosen):
+        strip[:, i * (width + gap) : i * (width + gap) + width] = frame
+    return strip
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """A uint8 image (h w 3) as PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def saved_frames(path: Path | str) -> np.ndarray:
     """The frames (t h w 3) of an episode file (npz with ``frames`` or ``image``).
 

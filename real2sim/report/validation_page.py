@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 
 import jinja2
@@ -12,21 +12,20 @@ from matplotlib.axes import Axes
 
 from real2sim.report import wording
 from real2sim.report.film_strips import film_strip, png_bytes
-from real2sim.report.page_figures import Figures, data_uri
+from real2sim.report.page_figures import Figures
+from real2sim.report.page_films import data_uri
 from real2sim.report.plots import plot_by_length
 from real2sim.report.validation import GOOD, USABLE, Validation
 
 
 def validation_page(found: Validation, pairs: Sequence[tuple[str, np.ndarray, np.ndarray]] = ()) -> str:
     """The page; ``pairs`` are captions with recorded and drawn frames uint8 (t h w 3), shown one above the other."""
-    figures = Figures()
     templates = resources.files("real2sim.report") / "templates"
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     grade, headline, words = found.verdict
-    frames = figures.draw(
-        "frames",
+    frames = _figure(
         (5.2, 3.2),
         "Mean PSNR of drawn frames and of the repeated start frame against the recording, per step",
         lambda ax: plot_error(found.error, ax),
@@ -34,11 +33,10 @@ def validation_page(found: Validation, pairs: Sequence[tuple[str, np.ndarray, np
     horizon = None
     if found.horizon is not None:
         table = found.horizon.table
-        horizon = figures.draw(
-            "horizon",
+        horizon = _figure(
             (5.2, 3.4),
             "Share of replays with the same verdict as the recording, per number of steps",
-            lambda ax: plot_by_length(table, ax),
+            lambda ax: _plot_horizon(table, ax),
         )
     return environment.from_string((templates / "validation.html.j2").read_text(encoding="utf-8")).render(
         style=(templates / "page.css").read_text(encoding="utf-8"),
@@ -66,6 +64,10 @@ def plot_error(error: pd.DataFrame, ax: Axes) -> None:
     ax.legend(frameon=False)
 
 
+def _plot_horizon(table: pd.DataFrame, ax: Axes) -> None:
+    plot_by_length(table, ax)
+
+
 def _outcome_rows(found: Validation) -> list[dict[str, str]]:
     if found.outcomes is None:
         return []
@@ -80,6 +82,12 @@ def _outcome_rows(found: Validation) -> list[dict[str, str]]:
             ("Recorded video, judged: the judge's own error", found.outcomes.judge_alone),
         )
     ]
+
+
+def _figure(size: tuple[float, float], alt: str, plot: Callable[[Axes], None]) -> dict[str, str]:
+    figures = Figures()
+    figures.draw("figure", size, plot)
+    return {"src": data_uri(figures.files["figure.svg"], "image/svg+xml"), "alt": alt}
 
 
 def _strip(frames: np.ndarray) -> str:
