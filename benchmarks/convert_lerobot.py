@@ -16,7 +16,8 @@ import numpy as np
 import tyro
 
 from real2sim.episodes.lerobot.convert import ConvertLeRobot, convert_lerobot
-from real2sim.episodes.lerobot.writer import CODECS, LeRobotWriter, Recording
+from real2sim.episodes.lerobot.recording import CODECS, Recording
+from real2sim.episodes.lerobot.writer import LeRobotWriter
 
 CAMERAS = ("front", "wrist")
 

@@ -15,6 +15,7 @@ DEFAULT_HORIZON = 20
 
 PHYSICS: Mapping[str, str] = {
     "drawer": "real2sim.drawer.world:DrawerWorld",
+    "so101": "real2sim.so101.world:SO101World",
 }
 """Name that a suite gives its physics, by default its own -> the World class, imported when it is used."""
 

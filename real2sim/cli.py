@@ -129,6 +129,14 @@ def collect(arguments: Sequence[str]) -> None:
     print(f"{record(config)} episodes recorded in {config.out}")
 
 
+def record_so101(arguments: Sequence[str]) -> None:
+    """Record physics episodes of the SO-101 as a LeRobot dataset."""
+    from real2sim.so101.record import RecordSO101, record
+
+    config = _parse(RecordSO101, "record-so101", arguments)
+    print(f"{record(config)} episodes recorded in {config.out}")
+
+
 def suite_make(arguments: Sequence[str]) -> None:
     """Make a suite from recorded episodes: starts, replays, outcomes and real rates."""
     from real2sim.evaluation.make_suite import SHEET_FILE, MakeSuite, make_suite
@@ -195,6 +203,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], None]] = {
     "rank": rank,
     "plan": plan,
     "collect": collect,
+    "record-so101": record_so101,
     "train world-model": train_world_model,
     "train policy": train_policy,
     "train imitation": train_imitation,

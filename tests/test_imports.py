@@ -26,7 +26,17 @@ GROUND = (
 )
 PARTS = (
     *("report", "episodes", "training", "simulation", "policies", "vid2world", "success", "metrics"),
-    *("drawer", "worlds", "envs", "evaluation", "pages", "convert_commands", "train_commands", "cli"),
+    *(
+        "drawer",
+        "so101",
+        "worlds",
+        "envs",
+        "evaluation",
+        "pages",
+        "convert_commands",
+        "train_commands",
+        "cli",
+    ),
 )
 ORDER = [*GROUND, *PARTS]
 """Files and packages of ``real2sim``, as CONTRIBUTING.md lists them; ``real2sim`` itself stands above all."""

@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from real2sim.built_in import PHYSICS
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.keep_out import note_in_dataset, write_keep_out
 from real2sim.episodes.run_folder import file_name
@@ -73,10 +74,15 @@ class MakeSuite:
     robot: Path | None = None
     """Folder with the robot.json that the suite is to have, e.g. of the training data, where the source is no dataset
     folder itself."""
+    physics: str | None = None
+    """Physics that can play the robot from these starts, e.g. `so101`; needs a source that knows the objects
+    (`observation.environment_state`)."""
     reading: Annotated[Reading, tyro.conf.arg(name="")] = Reading()
     """How a LeRobot or RLDS dataset is read."""
 
     def __post_init__(self) -> None:
+        if self.physics is not None and self.physics not in PHYSICS:
+            raise ValueError(f"physics is {self.physics!r}; there are {', '.join(PHYSICS)}")
         for name in ("starts", "horizon"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -105,7 +111,10 @@ def make_suite(config: MakeSuite, progress: bool = True) -> dict[str, int]:
         chosen[name] = items
     rates = rate_rows(config.real, config.match, chosen)
     settings = SuiteConfig(
-        name=config.out.resolve().name, tasks=tuple(tasks), real_source=config.real or "recorded episodes"
+        name=config.out.resolve().name,
+        tasks=tuple(tasks),
+        real_source=config.real or "recorded episodes",
+        physics=config.physics,
     )
     write_suite(
         config.out, settings, {name: [item.start for item in items] for name, items in chosen.items()}, robot
@@ -225,8 +234,25 @@ def _starts_of(
     chosen = []
     for (number, recorded), instruction in zip(taken, told, strict=True):
         state = None if recorded.state is None or not robot.state else recorded.state[0]
+        scene = None if config.physics is None else _scene(config, number, recorded)
         start = Start(
-            task, f"{number:06d}", source.first_frame(number), robot_state=state, instruction=instruction
+            task,
+            f"{number:06d}",
+            source.first_frame(number),
+            scene,
+            robot_state=state,
+            instruction=instruction,
         )
         chosen.append(Chosen(number, start, recorded))
     return task, chosen
+
+
+def _scene(config: MakeSuite, number: int, recorded: RecordedEpisode) -> np.ndarray:
+    """What physics builds the first frame's scene from: the robot's state, then the objects'."""
+    if recorded.state is None or recorded.environment is None:
+        missing = "state of the robot" if recorded.state is None else "observation.environment_state"
+        raise ValueError(
+            f"{config.source}: episode {number} has no {missing}, from which physics {config.physics!r} would begin; "
+            "leave out --physics"
+        )
+    return np.concatenate([recorded.state[0], recorded.environment])

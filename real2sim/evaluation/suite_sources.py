@@ -32,6 +32,8 @@ class RecordedEpisode:
     success: bool | None
     embedding: np.ndarray | None
     """Of the instruction, float32 (512,)."""
+    environment: np.ndarray | None = None
+    """What is known of objects at the first frame, float32 (e,)."""
 
 
 class Source(Protocol):
@@ -89,13 +91,16 @@ class FolderSource:
         return first_frame(self.files[number])
 
     def episode(self, number: int) -> RecordedEpisode:
-        found = read_npz(self.files[number], ("action",), ("state", "success", "embedding"))
-        success = found.get("success")
+        found = read_npz(
+            self.files[number], ("action",), ("state", "success", "embedding", "environment_state")
+        )
+        success, objects = found.get("success"), found.get("environment_state")
         return RecordedEpisode(
             found["action"],
             found.get("state"),
             None if success is None else bool(success),
             found.get("embedding"),
+            None if objects is None else objects[0],
         )
 
 
@@ -125,7 +130,10 @@ class LeRobotSource:
     def episode(self, number: int) -> RecordedEpisode:
         rows = self._dataset.rows(number)
         state = None if rows.state is None or not self.robot.state else rows.state[:: self._plan.stride]
-        return RecordedEpisode(frame_actions(rows.action, self._plan.stride), state, rows.success, None)
+        objects = None if rows.environment is None else rows.environment[0]
+        return RecordedEpisode(
+            frame_actions(rows.action, self._plan.stride), state, rows.success, None, objects
+        )
 
 
 class RLDSSource:

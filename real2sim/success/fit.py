@@ -19,14 +19,18 @@ def clip_weights(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Episodes, final frames and probabilities of the clips that are drawn of some episodes.
 
-    Frames within ``near`` metres of a threshold weigh three times as much; with early negatives, of which each success
+    Frames within ``near`` metres of a threshold, and within two frames of a change where the outcome is known at every
+    frame, weigh three times as much, unless ``near`` is 0; with early negatives, of which each success
     has many, successes and failures weigh the same in total.
     """
     episode, frame = outcomes.all_frames()
     inside = np.isin(episode, episodes)
     episode, frame = episode[inside], frame[inside]
     joint = outcomes.joint[outcomes.starts[episode] + frame]
-    weights = 1.0 + 2.0 * near_threshold(joint, outcomes.config.goals, near)
+    close = near_threshold(joint, outcomes.config.goals, near)
+    if near:
+        close |= outcomes.near_change(episode, frame)
+    weights = 1.0 + 2.0 * close
     if outcomes.early is not None:
         reached = outcomes.reaches_its_goal(episode, frame)
         shares = reached.mean(), 1 - reached.mean()

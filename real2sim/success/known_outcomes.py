@@ -49,6 +49,22 @@ class Episode:
             )
         return images, np.asarray(positions, np.float32)
 
+    def done(self, frames: int) -> np.ndarray:
+        """Whether the task is done at each of ``frames`` frames, float32 (t) of 0 and 1; NaN where nobody recorded it,
+        and where people said something about the episode."""
+        unknown = np.full(frames, np.nan, np.float32)
+        if self.generated or self.label:
+            return unknown
+        reached = read_npz(self.path, [], optional=["reached"]).get("reached")
+        if reached is None:
+            return unknown
+        if reached.dtype != np.bool_ or reached.shape != (frames,):
+            raise ValueError(
+                f"{self.path}: reached is {reached.dtype} {reached.shape}, expected one bool for each of the "
+                f"{frames} frames"
+            )
+        return reached.astype(np.float32)
+
 
 def find_episodes(folders: Sequence[Path | str], labels: Mapping[str, str] | None = None) -> list[Episode]:
     """The episodes of dataset and run folders, without starts of suites, with what is known of their outcomes.

@@ -98,6 +98,10 @@ class Outcomes:
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
         self.images = np.concatenate(videos)
         self.joint = np.concatenate(joints)
+        self.done = np.concatenate(
+            [item.done(len(images)) for item, images in zip(chosen, videos, strict=True)]
+        )
+        """Whether an episode's own task is done at each frame, 0 or 1; NaN where only its end is known."""
         self.success = np.array([self._succeeded(number, item) for number, item in enumerate(chosen)])
 
     def __len__(self) -> int:
@@ -110,16 +114,24 @@ class Outcomes:
     def all_frames(self) -> tuple[np.ndarray, np.ndarray]:
         """Every frame that can serve as a final one: (episode (m,), frame (m,)).
 
-        Where the joint position is known these are all frames, elsewhere the last one, with early negatives also the
-        early ones of a success.
+        Where the joint position, or the outcome at every frame, is known these are all frames, elsewhere the last one,
+        with early negatives also the early ones of a success.
         """
         episode = np.repeat(np.arange(len(self)), self.lengths)
         frame = np.arange(len(episode)) - self.starts[episode]
         usable = frame == self.lengths[episode] - 1
         if all(goal.threshold is not None for goal in self.config.goals):
             usable |= np.isfinite(self.joint)
-        usable |= self._is_early(episode, frame)
+        usable |= self._is_early(episode, frame) | np.isfinite(self.done)
         return episode[usable], frame[usable]
+
+    def near_change(self, episode: np.ndarray, frame: np.ndarray, distance: int = 2) -> np.ndarray:
+        """Whether the task becomes done, or undone, within ``distance`` frames of the given ones, bool (m,)."""
+        begins = self.starts[episode]
+        here, ends = begins + frame, begins + self.lengths[episode] - 1
+        done = np.nan_to_num(self.done, nan=-1.0)
+        moments = [np.clip(here + step, begins, ends) for step in range(-distance, distance + 1)]
+        return np.any([done[moment] != done[here] for moment in moments], axis=0)
 
     def clips(self, episode: np.ndarray, frame: np.ndarray) -> Clips:
         """The given episodes as if they had ended at the given frames."""
@@ -146,6 +158,7 @@ class Outcomes:
         known = np.zeros_like(reached)
         last = frame == self.lengths[episode] - 1
         early = self._is_early(episode, frame)
+        done = self.done[self.starts[episode] + frame]
         others = self.early is not None and self.early.other_tasks
         for number, goal in enumerate(self.config.goals):
             if goal.threshold is not None:
@@ -153,6 +166,8 @@ class Outcomes:
                 reached[measured, number], known[measured, number] = goal.reached(joint[measured]), True
             own = self.goals[episode] == number
             known[early & own, number] = True
+            told = own & np.isfinite(done)
+            reached[told, number], known[told, number] = done[told] == 1, True
             if others:
                 known[last & ~own & self.success[episode], number] = True
             ended = last & own

@@ -246,3 +246,40 @@ def test_two_processes_equal_one_that_accumulates(dataset: Path, tmp_path: Path)
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5)
     assert (tmp_path / "two" / "model" / "README.md").is_file()
+
+
+def test_outcomes_known_at_every_frame_make_every_frame_a_final_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for number in range(6):
+        done = np.array([False, False, number % 2 == 0, True, number % 2 == 0])
+        np.savez(
+            tmp_path / f"{number}.npz",
+            image=rng.integers(0, 256, (5, 16, 16, 3), dtype=np.uint8),
+            instruction="lift the block",
+            success=bool(done[-1]),
+            reached=done,
+        )
+    config = dataclasses.replace(ClassifierConfig.tiny(), goals=dataset_goals([tmp_path], None))
+    outcomes = Outcomes([tmp_path], config)
+    episode, frame = outcomes.all_frames()
+    assert len(episode) == 30
+    clips = outcomes.clips(episode, frame)
+    assert clips.known.all()
+    assert clips.reached[:5, 0].tolist() == [False, False, True, True, True]
+    assert clips.reached[5:10, 0].tolist() == [False, False, False, True, False]
+    # Of the first episode the outcome changes between its second and its third frame.
+    assert outcomes.near_change(episode, frame)[:5].tolist() == [True, True, True, True, False]
+
+
+def test_outcomes_at_every_frame_count_for_the_episodes_that_have_them(tmp_path: Path) -> None:
+    for number in range(2):
+        known = {"reached": np.ones(5, bool)} if number else {}
+        image = np.zeros((5, 16, 16, 3), np.uint8)
+        np.savez(tmp_path / f"{number}.npz", image=image, instruction="lift", success=True, **known)
+    config = dataclasses.replace(ClassifierConfig.tiny(), goals=dataset_goals([tmp_path], None))
+    outcomes = Outcomes([tmp_path], config)
+    assert outcomes.all_frames()[0].tolist() == [0, 1, 1, 1, 1, 1]
+    assert Outcomes([tmp_path], config, labels={"1": "success"}).all_frames()[0].tolist() == [0, 1]
+    np.savez(tmp_path / "2.npz", image=image, instruction="lift", success=True, reached=np.ones(4, bool))
+    with pytest.raises(ValueError, match="expected one bool for each of the 5 frames"):
+        Outcomes([tmp_path], config)

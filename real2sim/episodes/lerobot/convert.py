@@ -47,12 +47,17 @@ class ConvertLeRobot:
     """Only episodes with an instruction in which this regular expression is found."""
     keep_out: tuple[Path, ...] = ()
     """Suite folders; the episodes that their starts come from are left out."""
+    success_at_every_frame: bool = False
+    """The dataset's `next.success` is right at every frame, not at the last one alone; a judge then learns from all."""
     outcomes: Path | None = None
     """CSV with the columns episode and success, for datasets that do not know which episodes succeeded."""
     action: str | None = None
     """Feature that holds the actions; `action` or `actions` if left out."""
     state: str | None = None
     """Feature that holds the state; `observation.state` or `state` if left out, `none` for no state."""
+    state_from: Literal["action", "model"] | None = None
+    """Where policies get the state from in a world model: the last commanded targets, or the model's prediction, which
+    also knows what blocks a joint; by default the targets, where actions are targets of the state's numbers."""
     action_kind: Literal["absolute", "delta"] = "absolute"
     """Whether actions are targets or changes; the dataset does not say, targets are LeRobot's convention."""
     world_action: Literal["stack", "last", "sum"] = "stack"
@@ -83,6 +88,8 @@ class Plan:
     stride: int
     """Source frames per frame kept, and actions per frame."""
     robot: Robot
+    every_frame: bool = False
+    """Whether outcomes at every frame are kept."""
 
 
 def convert_lerobot(config: ConvertLeRobot, progress: bool = True) -> int:
@@ -167,8 +174,10 @@ def make_plan(dataset: LeRobotDataset, config: ConvertLeRobot) -> Plan:
         world_action=config.world_action,
         units=config.units,
         name=config.robot,
+        state_from=config.state_from,
     )
-    return Plan(tuple(camera.key for camera in cameras), config.size, stride, robot)
+    keys = tuple(camera.key for camera in cameras)
+    return Plan(keys, config.size, stride, robot, config.success_at_every_frame)
 
 
 def check_tables(
@@ -199,6 +208,10 @@ def write_episode(
         file.array("action", frame_actions(rows.action, plan.stride))
         if robot.state and rows.state is not None:
             file.array("state", rows.state[kept])
+        if rows.environment is not None:
+            file.array("environment_state", rows.environment[kept])
+        if plan.every_frame and rows.reached is not None:
+            file.array("reached", rows.reached[kept])
         file.array("instruction", np.array(rows.instruction))
         success = rows.success if success is None else success
         if success is not None:
@@ -231,6 +244,8 @@ def _asked(dataset: LeRobotDataset, config: ConvertLeRobot, outcomes: dict[int, 
         "action": dataset.action.key,
         "state": None if dataset.state is None else dataset.state.key,
         "outcomes": sorted(json.loads(json.dumps(outcomes)).items()),
+        # Only where it is asked for: folders that were begun without the option go on.
+        **({"every_frame": True} if config.success_at_every_frame else {}),
     }
 
 

@@ -22,8 +22,10 @@ def describe_robot(
     world_action: Literal["stack", "last", "sum"],
     units: Sequence[str],
     name: str | None,
+    state_from: robots.StateSource | None = None,
 ) -> robots.Robot:
-    """The robot of a dataset, with bounds of -1 to 1 for every action number."""
+    """The robot of a dataset, with bounds of -1 to 1 for every action number; a state that absolute actions command is
+    taken from them in a world model unless ``state_from`` says otherwise."""
     layout, action, state = dataset.layout, dataset.action, dataset.state
     if len(units) not in (0, 1, len(action.names)):
         raise ValueError(
@@ -48,5 +50,5 @@ def describe_robot(
             robots.Camera(camera.name, *(size or (camera.height, camera.width))) for camera in cameras
         ),
         state=numbers,
-        state_from=None if not numbers else "action" if commanded else "model",
+        state_from=None if not numbers else state_from or ("action" if commanded else "model"),
     )

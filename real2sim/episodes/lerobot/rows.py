@@ -17,6 +17,7 @@ from real2sim.episodes.lerobot.metadata import Entry
 TIMESTAMP_TOLERANCE = 1e-4
 """Seconds by which a timestamp may differ from frame_index / fps, and a video frame from its timestamp; LeRobot's."""
 OUTCOME = "next.success"
+ENVIRONMENT = "observation.environment_state"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Rows:
     """How many different tasks the episode has."""
     success: bool | None
     """`next.success` of the last frame, where the dataset has it."""
+    reached: np.ndarray | None = None
+    """Whether the task is done at each frame, bool (t,), where the dataset has `next.success` for every frame."""
+    environment: np.ndarray | None = None
+    """What is known of objects, float32 (t e): `observation.environment_state`, where the dataset has it."""
 
 
 class RowReader:
@@ -56,6 +61,9 @@ class RowReader:
         wanted = [*BOOKKEEPING, self.action.key]
         wanted += [self.state.key] if self.state is not None else []
         wanted += [OUTCOME] if OUTCOME in self.layout.columns else []
+        objects = next((vector for vector in self.layout.vectors if vector.key == ENVIRONMENT), None)
+        objects = None if objects is None or objects.key in wanted else objects
+        wanted += [objects.key] if objects is not None else []
         table = self._rows(entry, wanted)
         self._check_bookkeeping(entry, table)
         numbers = whole_numbers(entry.data, table["task_index"], "task_index")
@@ -64,17 +72,15 @@ class RowReader:
             raise ValueError(
                 f"{_place(entry)}: task_index {unknown[0]} is not among the {len(self.tasks)} tasks of the dataset"
             )
-        success = None
-        if OUTCOME in table.column_names:
-            last = table[OUTCOME][-1].as_py()
-            last = last[0] if isinstance(last, list) and len(last) == 1 else last
-            success = None if last is None else bool(last)
+        success, reached = _outcomes(table)
         return Rows(
             action=_vectors(entry, table[self.action.key], self.action),
             state=None if self.state is None else _vectors(entry, table[self.state.key], self.state),
             instruction=self.tasks[int(numbers[0])],
             tasks=len(set(numbers.tolist())),
             success=success,
+            reached=reached,
+            environment=None if objects is None else _vectors(entry, table[objects.key], objects),
         )
 
     def images(self, entry: Entry, camera: Camera, frames: Sequence[int]) -> Iterator[np.ndarray]:
@@ -167,6 +173,26 @@ def check_size(where: str, camera: Camera, height: int, width: int) -> None:
         raise ValueError(
             f"{where} is {height} x {width} pixels, the dataset's features say {camera.height} x {camera.width}"
         )
+
+
+def _outcomes(table: Any) -> tuple[bool | None, np.ndarray | None]:
+    """The outcome of the last frame, and whether the task is done at each frame where all are known.
+
+    ``next.success`` speaks of the moment after a frame's action, so it belongs to the frame that follows; nothing
+    follows the last one, and at the first one a task is done if it is done at the second.
+    """
+    if OUTCOME not in table.column_names:
+        return None, None
+    values = [
+        item[0] if isinstance(item, list) and len(item) == 1 else item for item in table[OUTCOME].to_pylist()
+    ]
+    success = None if values[-1] is None else bool(values[-1])
+    if any(value is None for value in values):
+        return success, None
+    after = np.array(values, bool)
+    reached = np.concatenate([after[:1], after[:-1]])
+    reached[-1] = after[-1]
+    return success, reached
 
 
 def _check_equal(entry: Entry, name: str, found: np.ndarray, expected: np.ndarray) -> None:

@@ -13,10 +13,9 @@ SAMPLED_FRAMES = 32
 
 
 def episode_statistics(
-    images: Mapping[str, np.ndarray], action: np.ndarray, state: np.ndarray | None
+    images: Mapping[str, np.ndarray], vectors: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, Any]]:
-    """Feature -> statistics of one episode; images (t h w 3) per colour, in [0, 1]."""
-    vectors = {"action": action} | ({} if state is None else {"observation.state": state})
+    """Feature -> statistics of one episode; vectors (t n), images (t h w 3) per colour, in [0, 1]."""
     found = {}
     for name, values in vectors.items():
         values = np.asarray(values, np.float64)

@@ -12,69 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.episodes.lerobot.recording import CODECS, Recording
+from real2sim.episodes.lerobot.rows import ENVIRONMENT, OUTCOME
 from real2sim.episodes.lerobot.statistics import episode_statistics, merged_statistics
 from real2sim.files import atomic_write, write_text
-
-CODECS: Mapping[str, Mapping[str, str]] = {
-    "libsvtav1": {"g": "2", "crf": "30", "preset": "10"},
-    "libx264": {"g": "12", "crf": "20", "preset": "veryfast"},
-}
-"""Encoder -> its options; the first is LeRobot's own choice."""
-
-
-@dataclass(frozen=True)
-class Recording:
-    """What is recorded, at which rate, and how it is stored."""
-
-    fps: int
-    action_names: tuple[str, ...]
-    cameras: Mapping[str, tuple[int, int]]
-    """Short name -> height and width in pixels, at least 64 each."""
-    state_names: tuple[str, ...] = ()
-    robot_type: str | None = None
-    codec: str = "libsvtav1"
-    episodes_per_file: int = 50
-
-    def __post_init__(self) -> None:
-        if self.fps < 1:
-            raise ValueError(f"fps must be at least 1, got {self.fps}")
-        if self.codec not in CODECS:
-            raise ValueError(f"codec is {self.codec!r}; there are {', '.join(CODECS)}")
-        if not self.action_names or not self.cameras:
-            raise ValueError("a recording needs at least one action and one camera")
-        if self.episodes_per_file < 1:
-            raise ValueError(f"episodes_per_file must be at least 1, got {self.episodes_per_file}")
-
-    @property
-    def features(self) -> dict[str, dict[str, Any]]:
-        """The features of ``info.json``."""
-        numbers = {"dtype": "float32"}
-        found: dict[str, dict[str, Any]] = {
-            "action": {**numbers, "shape": [len(self.action_names)], "names": list(self.action_names)}
-        }
-        if self.state_names:
-            names = list(self.state_names)
-            found["observation.state"] = {**numbers, "shape": [len(names)], "names": names}
-        for name, (height, width) in self.cameras.items():
-            found[f"observation.images.{name}"] = {
-                "dtype": "video",
-                "shape": [height, width, 3],
-                "names": ["height", "width", "channels"],
-                "info": {
-                    "video.height": height,
-                    "video.width": width,
-                    "video.codec": "av1" if self.codec == "libsvtav1" else "h264",
-                    "video.pix_fmt": "yuv420p",
-                    "video.is_depth_map": False,
-                    "video.fps": self.fps,
-                    "video.channels": 3,
-                    "has_audio": False,
-                },
-            }
-        found["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
-        for name in ("frame_index", "episode_index", "index", "task_index"):
-            found[name] = {"dtype": "int64", "shape": [1], "names": None}
-        return found
 
 
 class VideoFile:
@@ -143,13 +84,18 @@ class LeRobotWriter:
         images: Mapping[str, np.ndarray],
         action: np.ndarray,
         state: np.ndarray | None = None,
+        environment: np.ndarray | None = None,
+        success: np.ndarray | None = None,
     ) -> int:
         """Append an episode and give its number.
 
         ``images``: camera -> uint8 (t h w 3); ``action`` (t n) and ``state`` (t m): the action commanded at each
-        frame, and the state it was decided in.
+        frame, and the state it was decided in; ``environment`` (t e): what is known of objects at each frame;
+        ``success`` (t,): whether the task is done after each frame's action.
         """
-        self._check(images, action, state)
+        given = {"action": action, "observation.state": state, ENVIRONMENT: environment}
+        vectors = {name: np.asarray(v) for name, v in given.items() if v is not None}
+        self._check(images, vectors, success)
         if self._current is None:
             files = {
                 name: VideoFile(self._path(name), size, self.recording.fps, self.recording.codec)
@@ -176,13 +122,13 @@ class LeRobotWriter:
             row[f"{key}/from_timestamp"] = video.frames / self.recording.fps
             video.append(images[name])
             row[f"{key}/to_timestamp"] = video.frames / self.recording.fps
-        stats = episode_statistics(images, action, state)
+        stats = episode_statistics(images, vectors)
         for feature, values in stats.items():
             row |= {f"stats/{feature}/{name}": value for name, value in values.items()}
         current.episodes.append(row)
-        columns: dict[str, Any] = {"action": np.asarray(action, np.float32)}
-        if state is not None:
-            columns["observation.state"] = np.asarray(state, np.float32)
+        columns: dict[str, Any] = {name: values.astype(np.float32) for name, values in vectors.items()}
+        if success is not None:
+            columns[OUTCOME] = np.asarray(success, bool)
         columns["timestamp"] = (np.arange(length) / self.recording.fps).astype(np.float32)
         columns["frame_index"] = np.arange(length)
         columns["episode_index"] = np.full(length, self.episodes)
@@ -259,8 +205,10 @@ class LeRobotWriter:
         stats = json.loads((self.folder / "meta" / "stats.json").read_text(encoding="utf-8"))
         self._stats = [stats]
 
-    def _check(self, images: Mapping[str, np.ndarray], action: np.ndarray, state: np.ndarray | None) -> None:
-        recording, length = self.recording, len(action)
+    def _check(
+        self, images: Mapping[str, np.ndarray], vectors: Mapping[str, np.ndarray], success: np.ndarray | None
+    ) -> None:
+        recording, length = self.recording, len(vectors["action"])
         if set(images) != set(recording.cameras):
             raise ValueError(
                 f"the episode has cameras {', '.join(images) or 'none'}, the recording "
@@ -272,16 +220,22 @@ class LeRobotWriter:
                     f"camera {name}: frames are {images[name].dtype} {images[name].shape}, expected uint8 "
                     f"({length}, {height}, {width}, 3)"
                 )
-        wanted = {"action": (action, recording.action_names)}
-        if recording.state_names:
-            if state is None:
-                raise ValueError("the recording has a state and the episode has none")
-            wanted["state"] = (state, recording.state_names)
-        for what, (values, names) in wanted.items():
-            if np.shape(values) != (length, len(names)) or not np.isfinite(values).all():
+        if set(vectors) != set(recording.vectors):
+            raise ValueError(
+                f"the episode has {', '.join(vectors)}, the recording {', '.join(recording.vectors)}"
+            )
+        for what, names in recording.vectors.items():
+            values = vectors[what]
+            if values.shape != (length, len(names)) or not np.isfinite(values).all():
                 raise ValueError(
-                    f"{what} has shape {np.shape(values)}, expected finite numbers ({length}, {len(names)})"
+                    f"{what} has shape {values.shape}, expected finite numbers ({length}, {len(names)})"
                 )
+        if (success is not None) != recording.outcomes or (success is not None and len(success) != length):
+            found = "none" if success is None else str(len(success))
+            raise ValueError(
+                f"the episode has {found} outcomes for {length} frames; the recording has "
+                f"{'one for each frame' if recording.outcomes else 'none'}"
+            )
         if length < 1:
             raise ValueError("the episode has no frame")
 

@@ -7,7 +7,26 @@ from pathlib import Path
 
 from real2sim.episodes.npz import dataset_robot
 from real2sim.robot import ROBOT_FILE
+from real2sim.vid2world.state_config import StateConfig
 from real2sim.vid2world.world_model_config import WorldModelConfig
+
+LEARNED_MAP = 16
+"""Channels of the map that is drawn from a robot's state."""
+
+
+def with_robot_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
+    """The configuration of a model that is told the state of the dataset's robot at each frame, predicts the next one,
+    and learns a map of it; neither kinematics nor cameras need be known.
+
+    Raises ValueError for a robot without a state.
+    """
+    robot = dataset_robot(folder)
+    if not robot.state:
+        raise ValueError(
+            f"robot {robot.name!r} of {folder} has no state; leave out --robot-state or convert the dataset with one"
+        )
+    unet = replace(model.unet, state_dim=len(robot.state), learned_map=LEARNED_MAP)
+    return replace(model, unet=unet, state=StateConfig(robot.state_names))
 
 
 def fit_to_dataset(model: WorldModelConfig, folder: Path) -> WorldModelConfig:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.episodes.npz import dataset_files, read_dataset
+from real2sim.episodes.keep_out import for_training
+from real2sim.episodes.npz import dataset_files, dataset_robot, read_dataset
 from real2sim.episodes.states import read_states
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
@@ -45,13 +46,15 @@ class StateTrainingConfig:
 
 
 def read_transitions(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """States (episodes t numbers), in the order of ``names``, and actions (episodes t actions) of dataset folders."""
-    states = [read_states(dataset_files(folder), names) for folder in folders]
-    actions = [read_dataset(folder, ("action",))["action"] for folder in folders]
-    return (
-        torch.from_numpy(np.concatenate(states)),
-        torch.from_numpy(np.concatenate(actions).astype(np.float32)),
-    )
+    """States (episodes t numbers), in the order of ``names``, and what the world model is given of the actions
+    (episodes t actions), of dataset folders; starts of suites are left out."""
+    states = [read_states(for_training(dataset_files(folder)), names) for folder in folders]
+    actions = []
+    for folder in folders:
+        robot = dataset_robot(folder)
+        recorded = read_dataset(folder, ("action",))["action"].astype(np.float32)
+        actions.append(robot.world_actions(robot.per_frame(recorded)))
+    return torch.from_numpy(np.concatenate(states)), torch.from_numpy(np.concatenate(actions))
 
 
 class StateTraining:

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from real2sim.episodes.lerobot.writer import LeRobotWriter, Recording, VideoFile
+from real2sim.episodes.lerobot.recording import Recording
+from real2sim.episodes.lerobot.writer import LeRobotWriter, VideoFile
 
 MOTORS = ("shoulder_pan.pos", "elbow_flex.pos", "gripper.pos")
 CAMERAS = ("front", "wrist")

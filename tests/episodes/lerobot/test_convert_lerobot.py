@@ -8,11 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from make_lerobot import CAMERAS, MAKERS, MOTORS, SIZE, TASKS, edit_info, grey, make_v2, make_v3, numbers
+from make_lerobot import (
+    CAMERAS,
+    MAKERS,
+    MOTORS,
+    SIZE,
+    TASKS,
+    edit_info,
+    frames,
+    grey,
+    make_v2,
+    make_v3,
+    numbers,
+)
 
 from real2sim.cli import main
 from real2sim.episodes.lerobot.convert import ConvertLeRobot, convert_lerobot
 from real2sim.episodes.lerobot.layout import flat_names, read_layout
+from real2sim.episodes.lerobot.recording import Recording
+from real2sim.episodes.lerobot.writer import LeRobotWriter
 from real2sim.robot import read_robot
 
 CLOSE = 3
@@ -246,3 +260,53 @@ def test_extra_fields_of_the_metadata_do_not_matter(tmp_path: Path) -> None:
     assert convert(tmp_path / "data", tmp_path / "out") == 1
     record = json.loads((tmp_path / "out" / "conversion.json").read_text())
     assert record["format"] == "LeRobot v3.0"
+
+
+def write_with_objects(folder: Path, lengths: tuple[int, ...] = (11, 10)) -> None:
+    """A block that moves a centimetre a frame; the task is done once it has moved six."""
+    objects = ("block.x", "block.y")
+    recording = Recording(
+        30, MOTORS, {"front": SIZE}, MOTORS, codec="libx264", environment_names=objects, outcomes=True
+    )
+    with LeRobotWriter(folder, recording) as writer:
+        for number, length in enumerate(lengths):
+            action, state = numbers(number, length)
+            block = np.stack([np.arange(length) / 100, np.full(length, number)], axis=1).astype(np.float32)
+            done = np.minimum(np.arange(length) + 1, length - 1) >= 6
+            writer.add(TASKS[0], {"front": frames(0, number, length)}, action, state, block, done)
+
+
+def test_what_is_recorded_of_objects_is_kept_frame_by_frame(tmp_path: Path) -> None:
+    write_with_objects(tmp_path / "data")
+    convert(tmp_path / "data", tmp_path / "out", hz=6)
+    arrays = episode(tmp_path / "out", 1)
+    assert np.array_equal(arrays["environment_state"], np.array([[0, 1], [0.05, 1]], np.float32))
+    assert bool(arrays["success"])
+    assert "reached" not in arrays
+
+
+def test_outcomes_at_every_frame_belong_to_the_frame_after_the_action(tmp_path: Path) -> None:
+    write_with_objects(tmp_path / "data")
+    convert(tmp_path / "data", tmp_path / "out", success_at_every_frame=True)
+    # The task is done at frame 6: the row of frame 5 says that it is done after its action.
+    assert episode(tmp_path / "out", 0)["reached"].tolist() == [False] * 6 + [True] * 5
+    with pytest.raises(ValueError, match="every_frame = true"):
+        convert(tmp_path / "data", tmp_path / "out")
+
+
+def test_an_episode_without_an_outcome_for_each_frame_is_refused(tmp_path: Path) -> None:
+    recording = Recording(30, MOTORS, {"front": SIZE}, MOTORS, outcomes=True, codec="libx264")
+    action, state = numbers(0, 5)
+    with (
+        LeRobotWriter(tmp_path / "data", recording) as writer,
+        pytest.raises(ValueError, match="4 outcomes for 5 frames"),
+    ):
+        writer.add(TASKS[0], {"front": frames(0, 0, 5)}, action, state, success=np.zeros(4, bool))
+
+
+def test_the_state_of_absolute_targets_can_be_left_to_the_model(tmp_path: Path) -> None:
+    make_v3(tmp_path / "data")
+    for wanted in ("action", "model"):
+        convert(tmp_path / "data", tmp_path / wanted, state_from=wanted)
+        robot = read_robot(tmp_path / wanted)
+        assert robot is not None and robot.state_from == wanted

@@ -1,0 +1,223 @@
+"""Recordings of the SO-101 as a LeRobot dataset: scripted controllers of mixed quality, or demonstrations."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from real2sim.episodes.lerobot.recording import Recording
+from real2sim.episodes.lerobot.writer import LeRobotWriter
+from real2sim.so101.experts import Drifter, FlawedExpert, Flaws, Wanderer
+from real2sim.so101.physics import (
+    ACTIONS_PER_FRAME,
+    BLOCK_NAMES,
+    DRAWN_SIZE,
+    HORIZON,
+    NUMBERS,
+    TASKS,
+    SO101Physics,
+    SO101Start,
+    is_success,
+)
+from real2sim.so101.scene import CAMERAS, CONTROL_HZ
+
+CODEC = "libx264"
+
+
+@dataclass(frozen=True)
+class RecordSO101:
+    """Record physics episodes of the SO-101 as a LeRobot dataset of version 3.0 (extra 'so101')."""
+
+    out: Path
+    """Folder of the dataset; a recording that was stopped continues with the episodes that are missing."""
+    episodes: int = 800
+    """How many episodes the dataset shall hold."""
+    seed: int = 1
+    """Seed of the dataset; episode i depends on (seed, i) alone."""
+    mix: Literal["all", "demonstrations"] = "all"
+    """Which controllers act: ``all``: experts, misses of every kind, interrupted and undecided ones, wandering;
+    ``demonstrations``: experts with small errors, as a person teleoperates."""
+    processes: int = 1
+    """Processes that simulate; one more writes."""
+    codec: str = CODEC
+    """Video encoder: `libx264`, which keeps small frames clean, or LeRobot's `libsvtav1`."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.processes < 1:
+            raise ValueError(
+                f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}"
+            )
+
+
+class Controller(Protocol):
+    """Acts on the physics state."""
+
+    def act(self, step: int, tool: np.ndarray, block: np.ndarray) -> np.ndarray:
+        """Joint targets (6,)."""
+
+
+ALL = {
+    "expert": 0.16,
+    "noisy": 0.14,
+    "miss": 0.20,
+    "fumble": 0.10,
+    "stop": 0.08,
+    "release": 0.06,
+    "switch": 0.06,
+    "slow": 0.07,
+    "wander": 0.09,
+    "drift": 0.03,
+    "still": 0.01,
+}
+"""Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
+DEMONSTRATIONS = {"demonstration": 1.0}
+MIXES = {"all": ALL, "demonstrations": DEMONSTRATIONS}
+
+
+def draw_controller(
+    task: str, kinds: dict[str, float], physics: SO101Physics, rng: np.random.Generator
+) -> tuple[str, Controller]:
+    """A kind's name and a controller of that kind."""
+    kind = str(rng.choice(np.array(list(kinds)), p=list(kinds.values())))
+    if kind == "wander":
+        return kind, Wanderer(physics, rng)
+    if kind == "drift":
+        return kind, Drifter(physics, rng)
+    slight, speed = float(rng.uniform(0.0, 0.002)), float(rng.uniform(0.7, 1.3))
+    flaws = {
+        "expert": lambda: Flaws(noise=slight, speed=speed),
+        "demonstration": lambda: Flaws(noise=slight, speed=float(rng.uniform(0.85, 1.2))),
+        "noisy": lambda: Flaws(noise=float(rng.uniform(0.003, 0.02)), speed=speed),
+        "miss": lambda: Flaws(noise=slight, speed=speed, aim=_draw_miss(rng)),
+        "fumble": lambda: Flaws(
+            noise=slight,
+            speed=speed,
+            turn=float(rng.uniform(-50.0, 50.0)),
+            height=float(rng.uniform(-0.008, 0.03)),
+            grasp=float(rng.choice([5.0, rng.uniform(15.0, 45.0)])),
+        ),
+        "stop": lambda: Flaws(noise=slight, speed=speed, stop=float(rng.uniform(0.3, 5.0))),
+        "release": lambda: Flaws(noise=slight, speed=speed, release=float(rng.uniform(1.5, 6.0))),
+        "switch": lambda: Flaws(noise=slight, speed=speed, switch=float(rng.uniform(0.3, 5.0))),
+        "slow": lambda: Flaws(
+            noise=slight, speed=float(rng.uniform(0.3, 0.7)), memory=float(rng.uniform(0.0, 0.85))
+        ),
+        "still": lambda: Flaws(stop=float(rng.uniform(0.05, 0.5))),
+    }[kind]()
+    return kind, FlawedExpert(task, flaws, physics, rng)
+
+
+def _draw_miss(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Beside the block, from grazing it to clearly past it; a quarter of them above it."""
+    angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.008, 0.06)
+    above = rng.uniform(0.01, 0.05) if rng.random() < 0.25 else rng.normal(0.0, 0.003)
+    return float(away * np.cos(angle)), float(away * np.sin(angle)), float(above)
+
+
+@dataclass(frozen=True)
+class RecordedSO101:
+    """One episode, a row for each command and one for the end; the last command leads nowhere."""
+
+    task: str
+    kind: str
+    images: dict[str, np.ndarray]
+    """Camera -> uint8 (t h w 3)."""
+    action: np.ndarray
+    """float32 (t 6)."""
+    state: np.ndarray
+    """float32 (t 6)."""
+    block: np.ndarray
+    """float32 (t 4)."""
+    success: np.ndarray
+    """Whether the task is done after each command, bool (t,)."""
+
+
+def record_episode(physics: SO101Physics, seed: int, index: int, kinds: dict[str, float]) -> RecordedSO101:
+    """Episode ``index`` of a recording; tasks take turns."""
+    rng = np.random.default_rng([seed, index])
+    task = list(TASKS)[index % len(TASKS)]
+    physics.reset(SO101Start.draw(rng))
+    kind, controller = draw_controller(task, kinds, physics, rng)
+    images: dict[str, list[np.ndarray]] = {camera: [] for camera in CAMERAS}
+    actions, states, blocks, done = [], [], [], []
+    low, high = physics.low, physics.high
+    for step in range(HORIZON * ACTIONS_PER_FRAME + 1):
+        states.append(physics.state)
+        blocks.append(physics.block)
+        for camera, frame in physics.render().items():
+            images[camera].append(frame)
+        if step < HORIZON * ACTIONS_PER_FRAME:
+            actions.append(np.clip(controller.act(step, physics.tool, physics.block), low, high))
+            physics.act(actions[-1].astype(np.float32))
+        else:
+            actions.append(actions[-1])
+        done.append(bool(is_success(task, physics.block)))
+    return RecordedSO101(
+        task,
+        kind,
+        {camera: np.stack(frames) for camera, frames in images.items()},
+        np.stack(actions).astype(np.float32),
+        np.stack(states),
+        np.stack(blocks),
+        np.array(done),
+    )
+
+
+def recording(codec: str = CODEC, episodes_per_file: int = 20) -> Recording:
+    """What is recorded of the SO-101."""
+    return Recording(
+        CONTROL_HZ,
+        NUMBERS,
+        dict.fromkeys(CAMERAS, (DRAWN_SIZE, DRAWN_SIZE)),
+        state_names=NUMBERS,
+        environment_names=BLOCK_NAMES,
+        outcomes=True,
+        robot_type="so101_follower",
+        codec=codec,
+        episodes_per_file=episodes_per_file,
+    )
+
+
+def record(config: RecordSO101) -> int:
+    """Record what is missing of a dataset; gives the number of episodes recorded now."""
+    with LeRobotWriter(config.out, recording(config.codec)) as writer:
+        missing = range(writer.episodes, config.episodes)
+        for episode in tqdm(_recorded(config, missing), total=len(missing), unit="episode"):
+            writer.add(
+                TASKS[episode.task],
+                episode.images,
+                episode.action,
+                episode.state,
+                episode.block,
+                episode.success,
+            )
+    if _physics is not None:
+        _physics.close()
+    return len(missing)
+
+
+def _recorded(config: RecordSO101, numbers: range) -> Iterator[RecordedSO101]:
+    """The episodes in order; each worker is at most a few ahead, so memory stays small."""
+    jobs = [(config.seed, number, MIXES[config.mix]) for number in numbers]
+    if config.processes == 1:
+        yield from map(_record, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(config.processes) as pool:
+        for begin in range(0, len(jobs), 4 * config.processes):
+            yield from pool.imap(_record, jobs[begin : begin + 4 * config.processes])
+
+
+_physics: SO101Physics | None = None
+
+
+def _record(job: tuple[int, int, dict[str, float]]) -> RecordedSO101:
+    global _physics
+    _physics = _physics or SO101Physics()
+    return record_episode(_physics, *job)
