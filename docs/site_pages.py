@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,24 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """A page of `docs/` with its links to files beside `docs/` as the site has them."""
+    if page.file.generated_by or "](../" not in markdown:
+        return markdown
+    here = f"docs/{page.file.src_uri}"
+
+    def out(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(here), found[3].partition("#")[0]))
+        if target.startswith("docs/") or re.match(r"[a-z]+:", found[3]):
+            return found[0]
+        return _link(found, target, up="../" * page.file.src_uri.count("/"))
+
+    return _outside_code(markdown, out)
+
+
 def pages() -> dict[str, str]:
     """Path of a page -> its Markdown."""
-    made = {page: with_site_links((ROOT / name).read_text(encoding="utf-8"), name) for name, page in FRONT.items()}
+    made = {page: with_site_links((ROOT / name).read_text(encoding="utf-8")) for name, page in FRONT.items()}
     lines = ["# Decisions\n", "Why things are as they are, one page each.\n"]
     for path in sorted((ROOT / "docs" / "decisions").glob("*.md")):
         title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
@@ -118,24 +134,28 @@ def pages() -> dict[str, str]:
     return made
 
 
-def with_site_links(text: str, source: str) -> str:
+def with_site_links(text: str) -> str:
     """A file beside `docs/` with its links as the site has them; code blocks stay."""
+    return _outside_code(text, _link)
+
+
+def _outside_code(text: str, change: Callable[[re.Match[str]], str]) -> str:
     parts = re.split(r"(```.*?```)", text, flags=re.DOTALL)
-    return "".join(part if part.startswith("```") else LINK.sub(_link, part) for part in parts)
+    return "".join(part if part.startswith("```") else LINK.sub(change, part) for part in parts)
 
 
-def _link(found: re.Match[str]) -> str:
+def _link(found: re.Match[str], path: str | None = None, up: str = "") -> str:
     mark, words, target = found[1], found[2], found[3]
-    path, hash_mark, anchor = target.partition("#")
-    if re.match(r"[a-z]+:", target) or not path:
+    named, hash_mark, anchor = target.partition("#")
+    if re.match(r"[a-z]+:", target) or not named:
         return found[0]
-    path = posixpath.normpath(path)
+    path = posixpath.normpath(named if path is None else path)
     if path in FRONT:
-        return f"{mark}[{words}]({FRONT[path]}{hash_mark}{anchor})"
+        return f"{mark}[{words}]({up}{FRONT[path]}{hash_mark}{anchor})"
     if path == "docs/decisions":
-        return f"[{words}]({DECISIONS})"
+        return f"[{words}]({up}{DECISIONS})"
     if path.startswith("docs/"):
-        return f"{mark}[{words}]({path.removeprefix('docs/')}{hash_mark}{anchor})"
+        return f"{mark}[{words}]({up}{path.removeprefix('docs/')}{hash_mark}{anchor})"
     return words if words.strip("`") == path else f"{words} (`{path}`)"
 
 
