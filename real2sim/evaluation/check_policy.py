@@ -179,21 +179,24 @@ def _unit(unit: str) -> str:
 
 
 def _table(check: PolicyCheck) -> Iterator[str]:
-    width = max(len(number.name + _unit(number.unit)) for number in check.numbers)
-    moments = len(check.answered)
+    width = max(len(_called(number)) for number in check.numbers)
     header = f"  {'':<{width}}  {'mean':>9}  {'range':>20}"
     if check.recorded is not None:
-        header += f"  {'recorded mean':>13}  {'range':>20}  correlation ({moments} moments)"
+        header += f"  {'recorded mean':>13}  {'range':>20}  correlation ({len(check.answered)} moments)"
     yield header
     for number in check.numbers:
-        name, span = number.name + _unit(number.unit), _span(number.low, number.high)
-        line = f"  {name:<{width}}  {number.mean:>9.4g}  {span:>20}"
+        span = _span(number.low, number.high)
+        line = f"  {_called(number):<{width}}  {number.mean:>9.4g}  {span:>20}"
         if number.recorded_mean is not None:
             assert number.recorded_low is not None
             assert number.recorded_high is not None
             said = "not measured" if number.correlation is None else f"{number.correlation:.2f}"
             line += f"  {number.recorded_mean:>13.4g}  {_span(number.recorded_low, number.recorded_high):>20}  {said}"
         yield line
+
+
+def _called(number: NumberAnswers) -> str:
+    return number.name + _unit(number.unit) + ("" if number.used else " (not used)")
 
 
 def _span(low: float, high: float) -> str:

@@ -13,6 +13,8 @@ from real2sim.robot import ActionNumber, Robot
 
 SURE = 0.01
 """Chance at which a correlation is no accident (two-sided, one value per moment)."""
+SURE_OF_TWO = 0.05
+"""The same where two numbers have to show it at once."""
 LEAST = 5
 """Moments below which nothing is said about signs and frames."""
 UNITS = {
@@ -24,7 +26,7 @@ UNITS = {
     0.01: "shares or metres where per cent or centimetres are expected",
 }
 """How many times as large numbers are in another unit."""
-NEAR = 1.6
+NEAR = 2.5
 """Factor within which a ratio counts as one of these."""
 FAR = 6.0
 """Ratio of spreads, either way, that is worth a warning whatever the unit."""
@@ -44,6 +46,8 @@ class NumberAnswers:
     recorded_high: float | None
     correlation: float | None
     """Pearson's, of one value per moment; None where it is not measured."""
+    used: bool = True
+    """False for a number that the robot ignores."""
 
 
 def number_answers(answered: np.ndarray, recorded: np.ndarray | None, robot: Robot) -> list[NumberAnswers]:
@@ -58,6 +62,7 @@ def number_answers(answered: np.ndarray, recorded: np.ndarray | None, robot: Rob
                 None if theirs is None else float(theirs.min()),
                 None if theirs is None else float(theirs.max()),
                 None if theirs is None else _correlation(ours, theirs)[0],
+                number.used,
             )
         )  # fmt: skip
     return rows
@@ -126,13 +131,18 @@ def _correlation(ours: np.ndarray, theirs: np.ndarray) -> tuple[float | None, fl
 def _outside(answered: np.ndarray, robot: Robot) -> Iterator[str]:
     slack = 1e-6 * (robot.high - robot.low)
     outside = ((answered < robot.low - slack) | (answered > robot.high + slack)).any(axis=1)
-    for place in np.flatnonzero(outside.any(axis=0)):
-        number = robot.action[place]
-        yield (
-            f"{number.name} is outside {number.low:g} to {number.high:g} in {int(outside[:, place].sum())} of "
-            f"{len(answered)} answers (from {answered[..., place].min():g} to {answered[..., place].max():g}); a "
-            "rollout would stop there"
-        )
+    places = np.flatnonzero(outside.any(axis=0))
+    if not places.size:
+        return
+    said = [
+        f"{robot.action[place].name} {answered[..., place].min():.4g} to {answered[..., place].max():.4g} (allowed is "
+        f"{robot.action[place].low:g} to {robot.action[place].high:g})"
+        for place in places
+    ]
+    yield (
+        f"{int(outside.any(axis=1).sum())} of {len(answered)} answers are outside the robot's bounds, where a rollout "
+        f"would stop: {', '.join(said)}"
+    )
 
 
 def _scales(answered: np.ndarray, recorded: np.ndarray, robot: Robot, used: Sequence[int]) -> Iterator[str]:
@@ -184,7 +194,8 @@ def _frame(
                 for a, b in ((first, second), (second, first))
             ]
             if all(
-                value is not None and chance < SURE and abs(value) > max(own) + 0.3 for value, chance in cross
+                value is not None and chance < SURE_OF_TWO and abs(value) > max(own) + 0.3
+                for value, chance in cross
             ):
                 values = [value for value, _ in cross if value is not None]
                 signs = ", with signs turned" if min(values) < 0 else ""

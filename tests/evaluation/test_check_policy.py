@@ -140,7 +140,7 @@ def test_a_policy_in_the_robot_s_own_convention_gets_no_warning(suite: Path) -> 
         (scaled(1, -1), r"y runs against what was recorded \(correlation -(0.9\d|1.00), 10 moments\)"),
         (scaled(0, 0), "x is always 0, and not in what was recorded"),
         (scaled(1, 10), r"y: .* times as large as recorded: another scale"),
-        (scaled(1, 1, 1), r"y is outside -0.1 to 0.1 in 10 of 10 answers"),
+        (scaled(1, 1, 1), r"10 of 10 answers are outside the robot's bounds, .*: y .* \(allowed is -0.1 to 0.1\)"),
     ],
 )  # fmt: skip
 def test_a_wrong_convention_is_told(suite: Path, change: Change, said: str) -> None:

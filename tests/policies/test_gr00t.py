@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ import pytest
 import zmq
 from openpi_robots import LIBERO, observation
 
+from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.run import rollout
 from real2sim.policies.gr00t import Gr00tPolicy, make_plan
 from real2sim.policies.gr00t_wire import MOST_BYTES, pack, read_modalities, unpack
 from real2sim.policies.remote_options import RemoteOptions, read_address
@@ -289,6 +292,32 @@ def test_arrays_and_texts_survive_the_wire_and_objects_do_not() -> None:
     np.save(stream, np.array([object()]), allow_pickle=True)
     with pytest.raises(ValueError, match="is not MessagePack"):
         unpack(msgpack.packb({"__ndarray_class__": True, "as_npy": stream.getvalue()}))
+
+
+def test_a_rollout_runs_with_a_gr00t_server_and_says_that_it_cannot_be_seeded(
+    tiny_suite: Path, tmp_path: Path
+) -> None:
+    modalities = {
+        "video": {"delta_indices": [0], "modality_keys": ["ego_view"]},
+        "action": {"delta_indices": [0, 1], "modality_keys": ["arm"]},
+        "language": {"delta_indices": [0], "modality_keys": ["task"]},
+    }
+    still = np.zeros((1, 2, 13), np.float32)
+    with gr00t_server(lambda data: [{"action.arm": npy(still)}, {}], modalities) as (place, asked):
+        config = RolloutConfig(
+            out=tmp_path / "run", policies=(f"n16={place}#execute=2",), suite=str(tiny_suite), starts=2, processes=1,
+            consistency=False,
+        )  # fmt: skip
+        table = rollout(config)
+    assert len(table) == 4
+    assert set(table["policy"]) == {"n16"}
+    assert set(table["steps"]) == {5}
+    looks = [request for request in asked if request["endpoint"] == "get_action"]
+    assert len(looks) == 4 * 3
+    told = {request["data"]["observation"]["language"]["task"][0][0] for request in looks}
+    assert told == {"close drawer", "open drawer"}
+    rows = (tmp_path / "run/rows-0.jsonl").read_text().splitlines()
+    assert all(json.loads(row)["seeded"] is False for row in rows)
 
 
 def test_the_address_chooses_the_wire(tiny_suite: Path) -> None:

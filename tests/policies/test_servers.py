@@ -29,6 +29,7 @@ from real2sim.simulation.observation import observe, observe_frames
 SERVERS = Path(__file__).parents[2] / "policies/servers"
 SCRIPTS = ("lerobot_server", "openvla_server", "octo_server")
 EXCHANGE = Path(__file__).parents[1] / "data/policies/lerobot_act_exchange.npz"
+TWO_CAMERAS = EXCHANGE.with_name("lerobot_act_two_cameras.npz")
 FRAME = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 FOREIGN = (
     "jax",
@@ -357,6 +358,39 @@ def test_what_a_real_lerobot_policy_answered_is_understood() -> None:
         np.testing.assert_allclose(action[10:], seven[:3], atol=1e-7)
         assert action[3] == pytest.approx(1 - 2 * seven[6])
         assert action[7:10].tolist() == [0, 1, 0]
+
+
+def test_what_a_real_lerobot_policy_with_two_cameras_and_a_state_answered_is_understood() -> None:
+    """Recorded from ACT of LeRobot 0.4.4 with random weights and its own processors behind lerobot_server.py; the
+    dataset that it was told of names the joints in the opposite order."""
+    recorded = {name: array.tobytes() for name, array in np.load(TWO_CAMERAS).items()}
+    asked: list[bytes] = []
+
+    def answers(connection: ServerConnection) -> None:
+        connection.send(recorded["got_0"])
+        for message in connection:
+            assert isinstance(message, bytes)
+            asked.append(message)
+            connection.send(recorded[f"got_{len(asked)}"])
+
+    greeting = unpack_message(recorded["got_0"])
+    assert greeting["cameras"] == ["top", "hand"]
+    assert greeting["state_names"] == list(SIX.action_names)
+    assert greeting["action_names"] == list(reversed(SIX.action_names))
+    actions = []
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place, SIX)
+        policy.seed([7])
+        policy.reset(["open drawer"])
+        for step in range(3):
+            frame = FRAME // (step + 1)
+            canvas = SIX.canvas({"top": frame[None], "hand": frame[None, ::2, ::2]})
+            state = np.linspace(10, 60, 6, dtype=np.float32)[None] + step
+            actions.append(policy.act(observe(SIX, canvas, ["open drawer"], state))[0])
+        policy.close()
+    assert asked == [recorded[f"sent_{step}"] for step in range(3)]
+    for step, action in enumerate(actions):
+        np.testing.assert_array_equal(action[:, ::-1], unpack_message(recorded[f"got_{step + 1}"])["actions"])
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
