@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from real2sim.episodes.run_folder import ROWS, RUN_FILE, SCORES, load_run
+from real2sim.episodes.run_folder import VALIDITY as VALIDITY_FILE
 from real2sim.pages.episode_files import NotHereError
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 VERDICTS = ("success", "failure", "no verdict", "not scored")
 VALIDITY = ("valid", "invalid", "not checked")
+REALITY = ("as in reality", "unlike reality", "not known")
+"""Whether any real episode of the same policy and start ended as the judge says of the simulated one."""
 SHOWN = ("episode", "policy", "task", "start", "seed", "instruction", "steps", "world", "kind", "set")
 
 
@@ -28,31 +32,30 @@ class Filter:
     task: str = ""
     verdict: str = ""
     validity: str = ""
+    reality: str = ""
     judge: str = ""
     start: str = ""
 
 
+def run_signature(folder: Path) -> tuple[Any, ...]:
+    """Changes when a run grows, is scored or is checked."""
+    paths = [folder / RUN_FILE, folder / VALIDITY_FILE]
+    paths += [path for pattern in (ROWS, SCORES) for path in sorted(folder.glob(pattern))]
+    stats = [(path.name, path.stat()) for path in paths if path.is_file()]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
 class RunIndex:
-    """The table of a run, read again when the run has grown or was scored."""
+    """The table of a run as it was when it was read; nothing in it changes, so that any thread may ask it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._signature: tuple[Any, ...] | None = None
-        self.refresh()
-        if not len(self._episodes):
+    def __init__(
+        self, folder: Path, real: Mapping[tuple[str, str, str], Sequence[bool]] | None = None
+    ) -> None:
+        """``real`` holds the outcomes of real episodes by (policy, task, start)."""
+        self.folder, self._real, self.signature = folder, real or {}, run_signature(folder)
+        table = load_run(folder)
+        if not len(table):
             raise FileNotFoundError(f"{folder} holds no episodes; make some with real2sim rollout")
-
-    def refresh(self) -> None:
-        """Read the run again if its files have changed."""
-        paths = [self.folder / RUN_FILE, self.folder / "validity.jsonl"]
-        paths += [path for pattern in (ROWS, SCORES) for path in sorted(self.folder.glob(pattern))]
-        stats = [(path.name, path.stat()) for path in paths if path.is_file()]
-        signature = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-        if signature != self._signature:
-            self._read(load_run(self.folder))
-            self._signature = signature
-
-    def _read(self, table: pd.DataFrame) -> None:
         for column in ("judge", "success", "probability"):
             if column not in table:
                 table[column] = None
@@ -66,6 +69,9 @@ class RunIndex:
         if self.checked:
             known = self._episodes["valid"].notna().to_numpy()
             self._validity[known] = np.where(self._episodes["valid"][known].astype(bool), *VALIDITY[:2])
+        cells = zip(*(self._episodes[name].astype(str) for name in ("policy", "task", "start")), strict=True)
+        outcomes = [self._real.get(cell, ()) for cell in cells] if self._real else [()] * len(names)
+        self._outcomes = np.array([[any(ends), not all(ends)] for ends in outcomes])
 
     def _verdicts_of(self, scores: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Verdict and probability of every episode, by one judge."""
@@ -90,6 +96,7 @@ class RunIndex:
             "judges": self.judges,
             "verdicts": VERDICTS,
             "validity": VALIDITY if self.checked else (),
+            "reality": REALITY if self._outcomes.any() and self.judges else (),
         }
 
     def part(self, wanted: Filter, offset: int, limit: int) -> dict[str, Any]:
@@ -111,6 +118,7 @@ class RunIndex:
         for name, value, allowed, found in (
             ("verdict", wanted.verdict, VERDICTS, self._verdict(wanted.judge)[0]),
             ("validity", wanted.validity, VALIDITY, self._validity),
+            ("reality", wanted.reality, REALITY, self._reality(wanted.judge)),
         ):
             if value and value not in allowed:
                 raise ValueError(f"{name} is {value[:40]!r}, expected {', '.join(allowed)}")
@@ -127,6 +135,13 @@ class RunIndex:
         if chosen not in self.judges:
             raise ValueError(f"judge is {judge[:40]!r}, expected {', '.join(self.judges)}")
         return self._verdicts[chosen]
+
+    def _reality(self, judge: str) -> np.ndarray:
+        """One of `REALITY` for every episode."""
+        said = self._verdict(judge)[0]
+        alike = self._outcomes & np.stack([said == VERDICTS[0], said == VERDICTS[1]], axis=1)
+        known = self._outcomes.any(axis=1) & np.isin(said, VERDICTS[:2])
+        return np.where(~known, REALITY[2], np.where(alike.any(axis=1), *REALITY[:2]))
 
     def row(self, episode: str, judge: str = "") -> dict[str, Any]:
         """What is known of an episode; `NotHereError` where there is none of that name."""

@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from real2sim.checks import check_whole
-from real2sim.episodes.npz import read_npz
+from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.episodes.run_folder import RUN_FILE
 from real2sim.pages.beside import companions, real_outcomes, recorded_episode
 from real2sim.pages.episode_files import NotHereError, frames_per_second, inside, run_frames
 from real2sim.pages.frame_sheets import FrameSheets
 from real2sim.pages.guard import Guard
-from real2sim.pages.run_index import Filter, RunIndex
+from real2sim.pages.run_index import Filter, RunIndex, run_signature
 from real2sim.pages.server import local_app, serve, whole_number
 
 LARGEST_PART = 200
@@ -53,20 +53,19 @@ class RunView:
         other = config.other
         self.dataset = None if other is None or (other / RUN_FILE).is_file() else other
         folders = [config.run] if other is None or self.dataset is not None else [config.run, other]
-        self.runs = [RunIndex(folder) for folder in folders]
-        if self.dataset is not None:
-            recorded_episode(
-                self.dataset, "", np.zeros((1, 1, 3), np.uint8)
-            )  # refuses what is no dataset folder
         self._real = real_outcomes(config.run)
+        self.runs = [RunIndex(folder, self._real) for folder in folders]
+        if self.dataset is not None:
+            dataset_files(self.dataset)  # refuses what is no dataset folder
         self._sheets = FrameSheets(self._frames)
         self._lock = threading.Lock()
 
     def facts(self) -> dict[str, Any]:
         """What the page can offer; notices what has been added to the runs."""
         with self._lock:
-            for run in self.runs:
-                run.refresh()
+            for place, run in enumerate(self.runs):
+                if run_signature(run.folder) != run.signature:
+                    self.runs[place] = RunIndex(run.folder, self._real)
         names = [run.folder.resolve().name for run in self.runs]
         if len(names) == 2 and names[0] == names[1]:
             names = [str(run.folder) for run in self.runs]

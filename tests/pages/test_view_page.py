@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import MakeRun
 from PIL import Image
 from starlette.testclient import TestClient
 
 from real2sim.cli import main
-from real2sim.episodes.run_folder import load_run
+from real2sim.episodes.run_folder import VALIDITY
 from real2sim.pages.run_index import Filter, RunIndex
 from real2sim.pages.view_page import RunView, ViewConfig, view_app
 
@@ -82,24 +81,29 @@ def test_a_run_without_scores_and_one_with_two_judges(make_run: MakeRun) -> None
     assert asked(page, "/api/episodes", verdict="success")["total"] == 2
 
 
-def test_validity_is_shown_where_a_gate_has_looked(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_validity_is_shown_where_a_gate_has_looked(make_run: MakeRun) -> None:
     run = make_run()
-
-    def with_validity(folder: Path) -> pd.DataFrame:
-        table = load_run(folder)
-        invalid = table["start"].str.endswith("-1")
-        table["valid"] = (~invalid).astype(object).where(table["policy"] == "late", None)
-        return table.assign(invalid_from=np.where(invalid, 3.0, np.nan))
-
-    monkeypatch.setattr("real2sim.pages.run_index.load_run", with_validity)
+    checked = [
+        {
+            "episode": f"late-{task}_drawer-{start}",
+            "valid": start != 1,
+            "invalid_from": 3 if start == 1 else None,
+            "validity_score": 2.0 if start == 1 else 0.1,
+            "gate": "gate",
+            "gate_digest": "x",
+        }
+        for task in ("open", "close")
+        for start in range(3)
+    ]
+    (run / VALIDITY).write_text("".join(json.dumps(row) + "\n" for row in checked))
     page = client(run)
     assert asked(page, "/api/facts")["runs"][0]["validity"] == ["valid", "invalid", "not checked"]
     invalid = asked(page, "/api/episodes", validity="invalid")
     assert names(invalid) == ["late-close_drawer-1", "late-open_drawer-1"]
     assert {row["invalid_from"] for row in invalid["rows"]} == {3}
+    assert asked(page, "/api/episodes", validity="valid")["total"] == 4
     assert asked(page, "/api/episodes", validity="not checked")["total"] == 6
+    assert page.get("/api/episodes", params={"validity": "odd"}).status_code == 400
 
 
 def test_a_long_list_is_sent_in_parts(make_run: MakeRun) -> None:
@@ -180,6 +184,18 @@ def test_real_outcomes_of_the_suite_are_told(make_run: MakeRun, tmp_path: Path) 
     found = asked(page, "/api/episode", episode="late-close_drawer-0")["episode"]
     assert found["real"] == {"successes": 1, "trials": 2}
     assert asked(page, "/api/episode", episode="early-close_drawer-0")["episode"]["real"] is None
+
+
+def test_verdicts_that_no_real_episode_confirms_are_found(make_run: MakeRun) -> None:
+    ends = {0: (True, False), 1: (True,), 2: (True,)}
+    real = {("late", "close_drawer", f"close_drawer-{start}"): known for start, known in ends.items()}
+    real[("early", "close_drawer", "close_drawer-0")] = (False, False)
+    index = RunIndex(make_run(), real)
+    found = {kind: names(index.part(Filter(reality=kind), 0, 50)) for kind in index.facts()["reality"]}
+    assert found["as in reality"] == ["early-close_drawer-0", "late-close_drawer-0"]
+    assert found["unlike reality"] == ["late-close_drawer-1"]
+    assert len(found["not known"]) == 9
+    assert RunIndex(make_run("other")).facts()["reality"] == ()
 
 
 def test_frames_come_as_png(make_run: MakeRun) -> None:

@@ -3,7 +3,7 @@
 import { Playback, Player, ask, byId, controls, isOurs } from "/static/player.js";
 
 const LIMIT = 50;
-const FILTERS = ["policy", "task", "verdict", "validity", "judge"];
+const FILTERS = ["policy", "task", "verdict", "validity", "reality", "judge"];
 const players = [new Player(byId("screen")), new Player(byId("other"))];
 const playback = new Playback(players, controls());
 let facts = null;
@@ -40,6 +40,8 @@ function fillFilters() {
   fill(byId("verdict"), named(run.judges.length ? run.verdicts : []), "all verdicts");
   fill(byId("validity"), named(run.validity), "all");
   fill(byId("judge"), run.judges.map((value) => [value, value]), null);
+  fill(byId("reality"), named(run.reality), "all");
+  byId("reality-label").hidden = !run.reality.length;
   byId("validity-label").hidden = !run.validity.length;
   byId("judge-label").hidden = run.judges.length < 2;
   byId("name").textContent = `${run.name}: ${run.episodes.toLocaleString("en")} episodes`;
