@@ -107,7 +107,7 @@ def episodes_to_separate(
 
     Paired when ``discordance`` (share of starts where just one succeeds) is given: the exact power of the
     exact test.  Otherwise unpaired rates, with the continuity-corrected normal formula (Fleiss, Tytun & Ury
-    1980), to within 0.2 % where the answer is beyond 500. None for equal rates, or if more than a million would be
+    1980), to within 1 % where the answer is beyond 1000. None for equal rates, or if more than a million would be
     needed.
     """
     gap = abs(first - second if difference is None else difference)
@@ -118,14 +118,14 @@ def episodes_to_separate(
         # Connor (1987) gives the neighbourhood, exact power the answer.
         root = z * math.sqrt(discordance) + z_power * math.sqrt(max(discordance - gap**2, 0.0))
         guess = math.ceil((root / gap) ** 2)
-        low, high = max(1, guess // 2), max(8, 2 * guess)
-        if high > MOST_EPISODES:
+        low, high = max(1, 4 * guess // 5), max(8, 5 * guess // 4)
+        if 2 * guess > MOST_EPISODES:
             return None
         while mcnemar_power(low, gap, discordance, alpha) >= power and low > 1:
             low //= 2
         while mcnemar_power(high, gap, discordance, alpha) < power:
             high *= 2
-        while high - low > max(1, low // 500):
+        while high - low > (1 if high < 1000 else low // 100):
             middle = (low + high) // 2
             low, high = (
                 (low, middle) if mcnemar_power(middle, gap, discordance, alpha) >= power else (middle, high)
