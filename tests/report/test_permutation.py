@@ -75,3 +75,14 @@ def test_equal_policies_have_no_order_to_test(sim):
 
 def test_without_policies_there_is_no_p():
     assert math.isnan(permutation_test(np.empty((0, 0)), np.empty((0, 0))).p)
+
+
+def test_orderings_of_many_units_are_shuffles_that_put_every_unit_anywhere_alike() -> None:
+    order, exact = orderings(tuple([0] * 60))
+    assert not exact
+    assert (order[0] == np.arange(60)).all()
+    assert (np.sort(order[:2000], axis=1) == np.arange(60)).all()
+    first = np.bincount(order[1:, 0], minlength=60)
+    # A count of 99 999 / 60 varies by 2.4 % (binomial).
+    assert 0.015 < first.std() / first.mean() < 0.035
+    assert permutation_test(np.arange(60), np.arange(60)).p == 1e-5
