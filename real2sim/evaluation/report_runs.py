@@ -290,6 +290,9 @@ def provenance(runs: tuple[Path, ...]) -> dict[str, str]:
         source = settings.get("state")
         if source is not None:
             said[f"Robot's state{suffix}"] = STATE_SOURCES.get(source, f"measured in {source}")
+        if unseeded := settings.get("unseeded"):
+            again = "if they draw random numbers, their episodes cannot be drawn again"
+            said[f"Policies that are not told seeds{suffix}"] = f"{', '.join(unseeded)}; {again}"
         said[f"Begun{suffix}"] = str(settings.get("created", "unknown"))
         versions = settings.get("versions", {})
         said[f"Versions{suffix}"] = ", ".join(f"{name} {version}" for name, version in versions.items())

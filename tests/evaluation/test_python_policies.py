@@ -17,6 +17,7 @@ import real2sim
 from real2sim.cli import main
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.evaluation.policy_sources import find_policies
+from real2sim.evaluation.report_runs import provenance
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.run import rollout
 from real2sim.policies.callable_policy import CallablePolicy
@@ -108,6 +109,8 @@ def test_run_json_says_which_policies_are_not_told_seeds(
     names = (f"{module}:Pusher", f"{module}:Drawn", "random", "replay:push", "early")
     table = rollout(config(tiny_suite, tmp_path / "run", *names, starts=1), progress=False)
     assert json.loads((tmp_path / "run/run.json").read_text())["unseeded"] == ["Pusher"]
+    said = provenance((tmp_path / "run",))["Policies that are not told seeds"]
+    assert said.startswith("Pusher; if they draw random numbers")
     seeded = table.drop_duplicates("policy").set_index("policy")["seeded"]
     assert pd.isna(seeded.pop("replay:push"))
     assert seeded.to_dict() == {"Drawn": True, "Pusher": False, "early": True, "random": True}
