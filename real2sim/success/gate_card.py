@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from real2sim.success.validity import WINDOW
+from real2sim.success.validity import STATISTICS, WINDOW
 
 if TYPE_CHECKING:
     from real2sim.success.train_gate import GateTraining
     from real2sim.success.validity import ValidityGate
 
 
-def gate_card(
-    training: GateTraining, gate: ValidityGate, counts: tuple[int, int, int], seconds: float
-) -> str:
+def gate_card(training: GateTraining, gate: ValidityGate, counts: tuple[int, int], seconds: float) -> str:
     """What the weights are, how they came about, and what the limit promises."""
     config, limits = gate.config, gate.config.limits
     parameters = sum(weight.numel() for weight in gate.network.parameters())
@@ -27,8 +25,7 @@ def gate_card(
         "detail of the first frame divided by the frame's",
     )
     rows = "\n".join(
-        f"| {name} | {usual:.3g} | {rare:.3g} |"
-        for name, usual, rare in zip(named, limits.usual, limits.rare, strict=True)
+        f"| {words} | {getattr(limits, name):.3g} |" for words, name in zip(named, STATISTICS, strict=True)
     )
     return f"""# Validity gate
 
@@ -38,19 +35,18 @@ Says from which frame on a generated video is unlike real video under the same a
 
 ## Limits
 
-| largest number of an episode | median of real episodes | 95 % stay below |
-| --- | --- | --- |
+| largest number of an episode | limit |
+| --- | --- |
 {rows}
 
-A frame's score is the largest of the four, on a scale from the median (0) to the 95 % quantile (1) of their
-logarithms, divided by the limit {limits.limit:.3g}; an episode is invalid from the first frame with a score above 1.
-The limit is the conformal quantile of {limits.episodes} real episodes that neither weights nor scales have seen: at
+A frame's score is the largest of the four, each divided by its limit; an episode is invalid from the first frame with a
+score above 1. The limits are conformal quantiles of {limits.episodes} real episodes that the weights have not seen: at
 most {100 * limits.refused:.3g} % of further real episodes are refused, on average.
 
 ## How it was trained
 
 - Data: dataset folder `{folders}`: {counts[0]} episodes for the weights, {counts[1]} others for the
-  scales, {counts[2]} others for the limit.
+  limits.
 - {training.steps} steps of {training.batch} pairs, AdamW at {training.learning_rate:g}, seed {training.seed},
   {seconds / 60:.1f} minutes on the machine it was trained on.
 - Pairs are blurred, resampled, coloured and made noisy alike, since drawn frames are softer than real ones.

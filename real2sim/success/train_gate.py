@@ -34,7 +34,7 @@ from real2sim.success.inverse_dynamics import (
     network_size,
 )
 from real2sim.success.unlikeness import conformal_quantile
-from real2sim.success.validity import KIND, GateConfig, GateLimits, ValidityGate, requested
+from real2sim.success.validity import KIND, STATISTICS, GateConfig, GateLimits, ValidityGate, requested
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
 
@@ -46,11 +46,8 @@ FEWEST_EPISODES = 12
 """Real episodes below which there is nothing to fit and check a gate on."""
 FEW_VALUES = 3
 """A number of a delta action with at most this many values, such as an open or closed gripper, is a target."""
-REACHED = 0.95
-"""Quantile of real episodes that sets the scale of each of the gate's numbers."""
 LEAST_VALUE = 1e-6
-LEAST_RATIO = 1.02
-"""Smallest ratio of that quantile to the median."""
+"""Smallest limit."""
 SOFTEN = 0.3
 """Chance of each defect of drawn frames in a pair of frames."""
 
@@ -122,7 +119,7 @@ def train_gate(config: GateTraining) -> ValidityGate | None:
     gate = _fitted(task)
     if PartialState().is_main_process:
         seconds = float(trained_weights(config.out)[1]["seconds"])
-        counts = len(task.training), len(task.scaling), len(task.limiting)
+        counts = len(task.training), len(task.limiting)
         card = gate_card(config, gate, counts, seconds)
         texts = robot_text(task.robot)
         write_folder(folder, KIND, gate.config, gate.network.state_dict(), card, half=True, texts=texts)
@@ -179,7 +176,7 @@ class ActionRecovery:
         self.config = config
         self.episodes = RealEpisodes(config.data)
         self.robot = self.episodes.robot
-        self.training, self.scaling, self.limiting = split(len(self.episodes), config.kept_share, config.seed)
+        self.training, self.limiting = split(len(self.episodes), config.kept_share, config.seed)
         actions = self.episodes.numbers(self.training)
         self.network_config = InverseDynamicsConfig(
             numbers=int(np.prod(actions.shape[1:])), image_size=network_size(self.robot.canvas_size)
@@ -221,12 +218,11 @@ class ActionRecovery:
         return {"loss": loss, "error": error}
 
 
-def split(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Episodes for training, for the scales (a third of those kept) and for the limit."""
+def split(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Episodes for training and for the limits; both hold some."""
     order = np.random.default_rng([seed, 2**32]).permutation(count)
     kept = min(count - 6, max(6, round(share * count)))
-    scaling = kept // 3
-    return np.sort(order[kept:]), np.sort(order[:scaling]), np.sort(order[scaling:kept])
+    return np.sort(order[kept:]), np.sort(order[:kept])
 
 
 def soften(pairs: Tensor, generator: torch.Generator) -> Tensor:
@@ -278,16 +274,16 @@ def _fitted(task: ActionRecovery) -> ValidityGate:
         GateLimits(refused=task.config.refused),
     )
     gate = ValidityGate(config, network, task.robot)
-    limits = fit_limits(gate, task.episodes, task.scaling, task.limiting, task.config.refused)
+    limits = fit_limits(gate, task.episodes, task.limiting, task.config.refused)
     return ValidityGate(dataclasses.replace(config, limits=limits), network, task.robot)
 
 
 def fit_limits(
-    gate: ValidityGate, episodes: RealEpisodes, scaling: np.ndarray, limiting: np.ndarray, refused: float
+    gate: ValidityGate, episodes: RealEpisodes, limiting: np.ndarray, refused: float
 ) -> GateLimits:
-    """Scales from some real episodes, and the conformal limit from others.
+    """The conformal limits of real episodes that were kept from training.
 
-    With few episodes the limit is their extreme value, and the share that is refused larger: it is kept in the result.
+    With few episodes a limit is their extreme value, and the share that is refused larger: it is kept in the result.
     """
 
     def largest(chosen: np.ndarray) -> np.ndarray:
@@ -296,15 +292,7 @@ def fit_limits(
             [gate.statistics(episodes.frames[i], episodes.actions[i]).max(axis=1) for i in chosen], axis=1
         )
 
-    found = largest(scaling)
-    usual = np.maximum(np.median(found, axis=1), LEAST_VALUE)
-    rare = np.maximum(np.quantile(found, REACHED, axis=1), LEAST_RATIO * usual)
-    four = GateLimits(_four(usual), _four(rare))
-    refused = max(refused, 1 / (len(limiting) + 1))
-    limit = conformal_quantile(four.scaled(largest(limiting)).max(axis=0), refused)
-    return dataclasses.replace(four, limit=max(limit, 1.0), refused=refused, episodes=len(limiting))
-
-
-def _four(values: np.ndarray) -> tuple[float, float, float, float]:
-    first, second, third, fourth = values.tolist()
-    return first, second, third, fourth
+    found = largest(limiting)
+    refused = max(refused, len(STATISTICS) / (len(limiting) + 1))
+    limits = [max(conformal_quantile(values, refused / len(STATISTICS)), LEAST_VALUE) for values in found]
+    return GateLimits(*limits, refused=refused, episodes=len(limiting))

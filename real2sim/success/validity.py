@@ -1,13 +1,13 @@
 """The validity gate: does a generated video follow the actions, move and keep its sharpness, as real video does?
 
-Four numbers per drawn frame.  *Error*: an inverse-dynamics network recovers the action from two consecutive
-frames; its distance from the commanded one, in the scale that the network expects.  *Errors*: its mean over
-the last four frames.  *Stillness*: how little the last three frames changed although every action asks for
-motion.  *Softness*: how much fine detail the frame has lost against the first one, which is a camera's. Their
-logarithms are measured from the median of real episodes' largest values, in distances from there to the 95 %
-quantile, so that no heavy tail outweighs the others; the largest of the four is the frame's score. Its limit
-is the conformal quantile of the largest score of held-out real episodes (split conformal prediction, Vovk et
-al. 2005; Angelopoulos & Bates 2023, eq. 1), so that real video passes whole at a stated rate.
+Four numbers per drawn frame. *Error*: an inverse-dynamics network recovers the action from two consecutive
+frames; its distance from the commanded one, in the scale that the network expects. *Errors*: its mean over
+the last four frames. *Stillness*: how little the last three frames changed although every action asks for
+motion. *Softness*: how much fine detail the frame has lost against the first one, which is a camera's. The
+limit of each is the conformal quantile of the largest value of held-out real episodes (split conformal
+prediction, Vovk et al. 2005; Angelopoulos & Bates 2023, eq. 1), shared out over the four (Bonferroni), so
+that real video passes whole at a stated rate. A frame's score is the largest of the four, each divided by its
+limit.
 """
 
 from __future__ import annotations
@@ -52,34 +52,27 @@ STATISTICS = ("error", "errors", "stillness", "softness")
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What real episodes reach, and how far beyond it generated ones may go."""
+    """How far real episodes go in each of the four numbers, and generated ones may."""
 
-    usual: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
-    """Median of real episodes' largest error, errors, stillness and softness."""
-    rare: tuple[float, float, float, float] = (2.0, 2.0, 2.0, 2.0)
-    """Their 95 % quantiles."""
-    limit: float = 1.0
-    """Conformal limit of the largest of the four, as `scaled` gives them."""
+    error: float = 1.0
+    """Largest error of one frame, in expected errors."""
+    errors: float = 1.0
+    """Largest mean error of four frames."""
+    stillness: float = 1.0
+    """Largest inverse change of frames (as a share of full brightness) when motion is asked for."""
+    softness: float = 1.0
+    """Largest ratio of the first frame's detail to a frame's."""
     refused: float = 0.01
     """Share of further real episodes that are refused at the most, on average."""
     episodes: int = 0
     """Held-out real episodes that the limit comes from."""
 
     def __post_init__(self) -> None:
-        if check_finite("limit", self.limit) <= 0:
-            raise ValueError(f"limit must be above 0, got {self.limit}")
-        for usual, rare in zip(self.usual, self.rare, strict=True):
-            if not 0 < check_finite("usual", usual) < check_finite("rare", rare):
-                raise ValueError(f"usual must be above 0 and below rare, got {self.usual} and {self.rare}")
+        for name in STATISTICS:
+            if check_finite(name, getattr(self, name)) <= 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         check_share("refused", self.refused)
         check_whole("episodes", self.episodes, low=0)
-
-    def scaled(self, values: np.ndarray) -> np.ndarray:
-        """The four numbers (4 ...) on one scale: 0 at the median or below, 1 at the 95 % quantile."""
-        usual, rare = (
-            np.array(numbers).reshape(-1, *[1] * (values.ndim - 1)) for numbers in (self.usual, self.rare)
-        )
-        return np.asarray(np.log(np.maximum(values / usual, 1)) / np.log(rare / usual))
 
 
 @dataclass(frozen=True)
@@ -163,10 +156,8 @@ class ValidityGate:
 
         Raises ValueError where frames and actions do not fit each other or the gate.
         """
-        limits = self.config.limits
-        return Validity(
-            limits.scaled(self.statistics(frames, actions)).max(axis=0, initial=0.0) / limits.limit
-        )
+        limits = np.array([getattr(self.config.limits, name) for name in STATISTICS])
+        return Validity((self.statistics(frames, actions) / limits[:, None]).max(axis=0, initial=0.0))
 
     def statistics(self, frames: np.ndarray, actions: np.ndarray) -> np.ndarray:
         """The four numbers (4 t) of each drawn frame, as they are."""
