@@ -295,4 +295,5 @@ def fit_limits(
     found = largest(limiting)
     refused = max(refused, len(STATISTICS) / (len(limiting) + 1))
     limits = [max(conformal_quantile(values, refused / len(STATISTICS)), LEAST_VALUE) for values in found]
-    return GateLimits(*limits, refused=refused, episodes=len(limiting))
+    error, errors, still, soft = limits
+    return GateLimits(error, errors, still, soft, refused, len(limiting))
