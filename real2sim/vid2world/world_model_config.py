@@ -12,6 +12,9 @@ from real2sim.robot import Robot
 from real2sim.vid2world.network.unet_config import UNetConfig
 from real2sim.vid2world.state_config import StateConfig
 
+LARGEST_SCALE, LARGEST_GUIDANCE = 1e9, 100.0
+"""Beyond these a frame that is drawn is not finite."""
+
 
 @dataclass(frozen=True)
 class WorldModelConfig:
@@ -51,8 +54,8 @@ class WorldModelConfig:
     def __post_init__(self) -> None:
         check_sizes(self, "height", "width", "patch", high=16_384)
         for scale in self.action_scale:
-            check_finite("action_scale", scale)
-        check_finite("guidance", self.guidance)
+            check_finite("action_scale", scale, -LARGEST_SCALE, LARGEST_SCALE)
+        check_finite("guidance", self.guidance, -LARGEST_GUIDANCE, LARGEST_GUIDANCE)
         inputs, outputs = self.unet_channels
         if self.unet.in_channels != inputs or self.unet.out_channels != outputs:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,14 @@ def test_several_first_frames_are_the_past_that_drawing_them_would_have_left(
     assert not np.array_equal(model.step(other, actions[3])[0], found)
     with pytest.raises(ValueError, match="expected one action"):
         model.reset(seen[3], seeds, past=np.stack(seen[:3], axis=1), past_actions=actions[:2].swapaxes(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("action_scale", (1e30,) + (1.0,) * 12), ("action_scale", (-1e30,) + (1.0,) * 12), ("guidance", 1e30)],
+)
+def test_numbers_that_no_drawing_survives_are_refused_where_they_are_written(
+    field: str, value: object
+) -> None:
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(WorldModelConfig.tiny(), **{field: value})
