@@ -36,7 +36,9 @@ def _stats(values: np.ndarray, axis: int) -> dict[str, Any]:
         "mean": values.mean(axis),
         "std": values.std(axis),
     }
-    found |= {name: np.quantile(values, share, axis=axis) for name, share in QUANTILES.items()}
+    # All at once: the values are sorted once.
+    quantiles = np.quantile(values, list(QUANTILES.values()), axis=axis)
+    found |= dict(zip(QUANTILES, quantiles, strict=True))
     return {name: value.tolist() for name, value in found.items()}
 
 
