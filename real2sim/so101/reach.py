@@ -38,17 +38,17 @@ class Reach:
         places = self._physics.places[:5]
         move, turn = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         low, high = (model.jnt_range[[model.joint(i).id for i in _arm(model)], end] for end in (0, 1))
-        wanted_x = np.array([np.cos(np.radians(yaw)), np.sin(np.radians(yaw)), 0.0])
+        wanted_x = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
         for _ in range(ITERATIONS):
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
             mujoco.mj_jacSite(model, data, move, turn, self._site)
             axes = data.site_xmat[self._site].reshape(3, 3)
             # The gripper's z points up the hand, its x from the fixed to the moving jaw.
-            tilt = (
-                np.cross(axes[:, 2], [0.0, 0.0, 1.0])
-                + np.array([0, 0, 1.0]) * np.cross(axes[:, 0], wanted_x)[2]
-            )
+            up, across = axes[:, 2], axes[:, 0]
+            turned = across[0] * wanted_x[1] - across[1] * wanted_x[0]
+            # The cross product of the gripper's z with the vertical, and the turn about the vertical that is missing.
+            tilt = np.array([up[1], -up[0], turned])
             error = np.concatenate([place - data.site_xpos[self._site], TURN * tilt])
             jacobian = np.concatenate([move[:, self._degrees], TURN * turn[:, self._degrees]])
             now = data.qpos[places]
