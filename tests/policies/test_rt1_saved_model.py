@@ -11,6 +11,7 @@ import pytest
 from published_rt1 import DATA, STATES, UNKNOWN_TYPE, recorded, write_saved_model
 
 from real2sim.actions import FIELDS, unpack
+from real2sim.evaluation.check_policy import CheckPolicy, check_policy
 from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.saved_model import SavedModelRT1
 from real2sim.policies.serve import ServePolicy, _maker
@@ -92,6 +93,17 @@ def test_an_export_of_tf_agents_is_run_without_tf_agents() -> None:
     policy.close()
     assert "tf_agents" not in sys.modules
     assert "tensorflow_probability" not in sys.modules
+
+
+def test_a_saved_model_can_be_checked_before_a_rollout(tiny_suite: Path, tmp_path: Path) -> None:
+    write_saved_model(tmp_path / "rt1main", "images", recorded())
+    np.savez(tmp_path / "rt1main" / "embeddings.npz", **TABLE)
+    check = check_policy(CheckPolicy(str(tmp_path / "rt1main"), str(tiny_suite)))
+    assert check.answered.shape == (10, 1, 13)
+    np.testing.assert_allclose(
+        check.answered[0, 0, FIELDS["world_vector"]], recorded()["world_vector"][0], atol=1e-6
+    )
+    assert check.recorded is not None
 
 
 def test_connections_share_the_graph_and_not_the_state(tmp_path: Path) -> None:
