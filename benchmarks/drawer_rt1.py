@@ -94,7 +94,7 @@ def recorders(data: Path, runs: Path) -> list[PolicyFamily]:
     unlike: list[tuple[str, int, int, dict[str, Any]]] = [
         ("half", 2, 600, {}),
         ("some", 16, 650, {"episodes": 150}),
-        ("timid", 17, 700, {"action_scale": 0.4}),
+        ("gentle", 17, 700, {"action_scale": 0.4}),
         ("late", 18, 700, {"action_delay": 1}),
         ("brief", 19, 250, {}),
         ("shaky", 20, 500, {"label_noise": 0.3}),

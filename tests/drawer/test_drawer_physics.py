@@ -262,7 +262,7 @@ def test_an_episode_depends_on_its_seed_and_number_alone(physics: DrawerPhysics,
 def test_a_policy_records_the_actions_it_chose_from_the_recorded_frames(
     physics: DrawerPhysics, tmp_path: Path
 ) -> None:
-    folder = load_suite("drawer").folder / "policies" / "medium"
+    folder = load_suite("drawer").folder / "policies" / "converged"
     collect(Collect(tmp_path, episodes=2, seed=5, processes=2, policies=(folder,)))
     written = read_npz(episode_path(tmp_path, 1), ("image", "action", "controller", "instruction"))
     assert str(written["controller"]) == "policy"
