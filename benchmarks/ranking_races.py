@@ -113,15 +113,18 @@ def in_made_up_worlds(repeats: int, starts: Sequence[int], untils: Sequence[Unti
 
 
 def stored_outcomes(run: Path) -> np.ndarray:
-    """Outcomes (starts tasks policies) of a scored run, policies by their rate, best first."""
+    """Outcomes (starts tasks policies) of a scored run, policies by their rate, best first.
+
+    An episode without a verdict counts as a failure.
+    """
     episodes: pd.DataFrame = load_run(run)
     episodes = episodes[episodes["set"] == "policies"]
     order = episodes.groupby("policy")["success"].mean().sort_values(ascending=False, kind="stable").index
     tasks = [
-        part.pivot(index="start", columns="policy", values="success")[order]
+        part.pivot(index="start", columns="policy", values="success").reindex(columns=order)
         for _, part in episodes.groupby("task")
     ]
-    return np.stack([part.to_numpy(float) for part in tasks], axis=1)
+    return np.stack([np.nan_to_num(part.to_numpy(float)) for part in tasks], axis=1)
 
 
 def on_a_stored_run(run: Path, repeats: int) -> str:
