@@ -195,7 +195,9 @@ def _next(said: Verdict, best: tuple[str, ...], ranking: Ranking) -> str:
 
 
 def _to_tell_apart(best: tuple[str, ...], ranking: Ranking) -> str:
-    """What it takes to tell the first two apart."""
+    """What it takes to tell the first two apart; nothing where one alone is best."""
+    if len(best) < 2:
+        return ""
     rows = ranking.neighbours
     rows = rows[(rows["ahead"] == best[0]) & (rows["behind"] == best[1])] if len(rows) else rows
     if rows.empty or missing(rows["still_needed"].iloc[0]) or rows["still_needed"].iloc[0] == 0:

@@ -76,7 +76,7 @@ def test_answers_that_are_actions_in_another_form_are_taken(
 def test_an_error_of_a_policy_is_not_blamed_on_the_run_folder(tiny_suite: Path, tmp_path: Path) -> None:
     policy = CallablePolicy(lambda seen: broken_disk(seen.frames))
     config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1)
-    with pytest.raises(ValueError, match="policy 'mine' failed in act: .*/elsewhere") as raised:
+    with pytest.raises(ValueError, match=r"policy 'mine' failed in act: .*/elsewhere") as raised:
         real2sim.rollout(config, {"mine": policy}, progress=False)
     assert str(tmp_path) not in str(raised.value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,8 @@ Refused = Callable[..., str]
 
 TRAININGS = {
     "policy": ["train", "policy", "--steps", "1", "--batch", "2", "--data.folder", "{data}", "--out", "{out}"],
-    "classifier": ["train", "classifier", "--steps", "1", "--batch", "2", "--data", "{data}", "--out", "{out}"],
+    "classifier": ["train", "classifier", "--steps", "1", "--batch", "2", "--negatives", "early",
+                   "--data", "{data}", "--out", "{out}"],
     "world-model": ["train", "world-model", "--optimisation.steps", "1", "--optimisation.windows", "1",
                     "--optimisation.frames", "3", "--perception.weight", "0", "--data", "{data}", "--out", "{out}"],
 }  # fmt: skip
@@ -94,7 +96,8 @@ def test_a_full_disk_is_one_sentence_in_every_command(
     tmp_path: Path, dataset: Path, scored_run: Path
 ) -> None:
     """Files may not grow beyond a limit; each command runs in a process that obeys it."""
-    (scored_run / "scores-classifier.jsonl").unlink(missing_ok=True)
+    run = shutil.copytree(scored_run, tmp_path / "run")
+    (run / "scores-classifier.jsonl").unlink(missing_ok=True)
     code = (
         "import json, resource, signal, sys; from real2sim.cli import main\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -104,7 +107,7 @@ def test_a_full_disk_is_one_sentence_in_every_command(
         "    except SystemExit as ended: print(ended.code, file=sys.stderr)\n"
     )
     commands = [
-        (100, ["score", str(scored_run)]),
+        (100, ["score", str(run)]),
         (300_000, training("policy", dataset, tmp_path / "p")),
         (10_000, training("policy", dataset, tmp_path / "q")),
         (100_000, training("classifier", dataset, tmp_path / "c")),
@@ -117,7 +120,8 @@ def test_a_full_disk_is_one_sentence_in_every_command(
     assert len(said) == len(commands), done.stderr
     assert all("disk is full" in line for line in said)
     assert [line for line in done.stderr.splitlines() if line.isdigit()] == ["2"] * len(commands)
-    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+    left = [path for path in tmp_path.rglob(".*") if path.is_file()]
+    assert left == [path for path in left if path.name == ".lock"]
 
 
 STATES = [b"", b"x" * 300, b"\x80\x02cos\nsystem\n", None]

@@ -38,6 +38,13 @@ def test_a_good_simulator_is_trusted_and_its_best_policy_put_on_the_robot(good) 
     assert best_lines(good).startswith("policies: best is policy-7 (")
 
 
+def test_a_best_policy_that_stands_alone_is_put_on_the_robot_without_a_rival() -> None:
+    suite = make_suite(policies=8, starts=1500, error=0.0)
+    found = answer(make_report(suite.episodes, suite.real), "policies")
+    assert found.best == ("policy-7",)
+    assert found.next_words == "Put policy-7 on the robot."
+
+
 def test_nobody_is_sent_to_the_robot_by_a_simulator_without_evidence() -> None:
     suite = make_suite(error=0.5)
     found = answer(make_report(suite.episodes, suite.real), "policies")

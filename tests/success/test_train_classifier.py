@@ -220,7 +220,9 @@ from real2sim.success.classifier import ClassifierConfig
 from real2sim.success.train_classifier import ClassifierTraining, train_classifier
 
 train_classifier(
-    ClassifierTraining((Path(sys.argv[1]),), Path(sys.argv[2]), ClassifierConfig.tiny(), steps=4, batch=4)
+    ClassifierTraining(
+        (Path(sys.argv[1]),), Path(sys.argv[2]), classifier=ClassifierConfig.tiny(), steps=4, batch=4
+    )
 )
 """
 
