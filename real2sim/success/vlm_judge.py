@@ -194,7 +194,7 @@ class VLMJudge:
 
 
 class Costs:
-    """What was asked in this session, and what it cost."""
+    """What was asked, and what it cost."""
 
     def __init__(self) -> None:
         self.answers = 0
