@@ -21,6 +21,7 @@ from real2sim.model_folder import (
     read_tensors,
 )
 from real2sim.success.calibration import PlattScaling
+from real2sim.success.encoder import hidden_layer, picture_encoder
 from real2sim.success.goals import Goal, goal_index
 from real2sim.success.unlikeness import Unlikeness, read_unlikeness
 
@@ -67,25 +68,6 @@ class ClassifierConfig:
         return cls(goals=goals, image_size=(16, 16), recent=2, widths=(8, 8, 8), hidden=8)
 
 
-class Residual(nn.Module):
-    """Two 3x3 convolutions whose result is added to the input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = x + self.net(x)
-        return result
-
-
 class OutcomeNetwork(nn.Module):
     """Joint position and one logit per goal from a few frames (b t c h w, in [-1, 1]) stacked as channels.
 
@@ -95,23 +77,8 @@ class OutcomeNetwork(nn.Module):
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
-        first, second, third = config.widths
-        height, width = config.image_size
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3 * (config.recent + 1), first, 5, stride=2, padding=2),
-            nn.SiLU(),
-            nn.Conv2d(first, second, 3, stride=2, padding=1),
-            Residual(second),
-            nn.SiLU(),
-            nn.Conv2d(second, third, 3, stride=2, padding=1),
-            Residual(third),
-            nn.SiLU(),
-            nn.Conv2d(third, 8, 1),
-            nn.Flatten(),
-        )
-        self.hidden = nn.Sequential(
-            nn.SiLU(), nn.Linear(8 * -(-height // 8) * -(-width // 8), config.hidden), nn.SiLU()
-        )
+        self.encoder = picture_encoder(3 * (config.recent + 1), config.widths)
+        self.hidden = hidden_layer(config.image_size, config.hidden)
         self.joint = nn.Linear(config.hidden, 1)
         self.verdict = nn.Linear(config.hidden, len(config.goals))
         self.joint_range = config.joint_range

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from real2sim.checks import check_finite, check_sizes, check_whole
-from real2sim.success.classifier import Residual
+from real2sim.success.encoder import hidden_layer, picture_encoder
 
 LEAST_SCALE = 0.05
 """Smallest scale of an error, in standard deviations of the action: no error counts more than twenty times."""
@@ -64,24 +64,9 @@ class InverseDynamics(nn.Module):
 
     def __init__(self, config: InverseDynamicsConfig) -> None:
         super().__init__()
-        first, second, third = config.widths
-        height, width = config.image_size
         self.image_size = config.image_size
-        self.encoder = nn.Sequential(
-            nn.Conv2d(9, first, 5, stride=2, padding=2),
-            nn.SiLU(),
-            nn.Conv2d(first, second, 3, stride=2, padding=1),
-            Residual(second),
-            nn.SiLU(),
-            nn.Conv2d(second, third, 3, stride=2, padding=1),
-            Residual(third),
-            nn.SiLU(),
-            nn.Conv2d(third, 8, 1),
-            nn.Flatten(),
-        )
-        self.hidden = nn.Sequential(
-            nn.SiLU(), nn.Linear(8 * -(-height // 8) * -(-width // 8), config.hidden), nn.SiLU()
-        )
+        self.encoder = picture_encoder(9, config.widths)
+        self.hidden = hidden_layer(config.image_size, config.hidden)
         self.action = nn.Linear(config.hidden, config.numbers)
         self.scale = nn.Linear(config.hidden, config.numbers)
         self.register_buffer("mean", torch.zeros(config.numbers))

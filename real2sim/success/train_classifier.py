@@ -25,6 +25,7 @@ from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, 
 from real2sim.success.degradation import DegradationConfig, degrade
 from real2sim.success.evaluate import held_out_quality, store_quality
 from real2sim.success.fit import calibrate, clip_weights, measure_unlikeness, random_generator
+from real2sim.success.fit_settings import optimisation_of
 from real2sim.success.goals import MeasuredGoals
 from real2sim.success.known_outcomes import canvas_size, split_labels
 from real2sim.success.labels import episode_labels
@@ -107,19 +108,7 @@ class ClassifierTraining:
     @property
     def optimisation(self) -> Optimisation:
         """The settings of the training loop."""
-        return Optimisation(
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warmup=100,
-            decay_from=0.0,
-            betas=(0.9, 0.999),
-            weight_decay=self.weight_decay,
-            ema=self.average,
-            seed=self.seed,
-            device=self.device,
-            checkpoint_every=self.snapshot_every,
-            log_every=50,
-        )
+        return optimisation_of(self)
 
 
 def train_classifier(

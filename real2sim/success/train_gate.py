@@ -25,6 +25,7 @@ from real2sim.robot import Robot, robot_text
 from real2sim.robot_match import check_same_robot
 from real2sim.success.classifier import to_network
 from real2sim.success.degradation import blur, colour, noise, patch_noise, resample
+from real2sim.success.fit_settings import optimisation_of
 from real2sim.success.gate_card import gate_card
 from real2sim.success.inverse_dynamics import (
     InverseDynamics,
@@ -92,19 +93,7 @@ class GateTraining:
     @property
     def optimisation(self) -> Optimisation:
         """The settings of the training loop."""
-        return Optimisation(
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warmup=100,
-            decay_from=0.0,
-            betas=(0.9, 0.999),
-            weight_decay=self.weight_decay,
-            ema=self.average,
-            seed=self.seed,
-            device=self.device,
-            checkpoint_every=self.snapshot_every,
-            log_every=50,
-        )
+        return optimisation_of(self)
 
 
 def train_gate(config: GateTraining) -> ValidityGate | None:
