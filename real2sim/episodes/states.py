@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,17 +28,37 @@ def state_names(file: Path) -> list[str]:
     return list(robot.state_names)
 
 
+def object_names(file: Path) -> list[str]:
+    """Names of the numbers of an episode's ``environment_state``, what is known of objects; none where it has none."""
+    return [str(name) for name in read_npz(file, (), ("environment_names",)).get("environment_names", ())]
+
+
+def measured_at(file: Path, episode: Mapping[str, np.ndarray], frame: int) -> dict[str, float]:
+    """What was measured of the robot and of objects at one frame of an episode, by name; empty where nothing was."""
+    found: dict[str, float] = {}
+    if "state" in episode:
+        found |= dict(zip(state_names(file), map(float, episode["state"][frame]), strict=True))
+    if "environment_state" in episode:
+        found |= dict(zip(object_names(file), map(float, episode["environment_state"][frame]), strict=False))
+    return found
+
+
 def read_states(files: Sequence[Path], names: Sequence[str], frames: int | None = None) -> np.ndarray:
-    """The numbers ``names`` at the first ``frames`` frames (all for None) of equally long episodes, float32 (n t m).
+    """The numbers ``names`` at the first ``frames`` frames (all for None) of equally long episodes, float32 (n t m):
+    the robot's, or those of objects.
 
     Raises ValueError if the episodes do not measure one of the names.
     """
-    found = state_names(files[0])
-    missing = [name for name in names if name not in found]
+    robot, objects = state_names(files[0]), object_names(files[0])
+    missing = [name for name in names if name not in robot + objects]
     if missing:
         raise ValueError(
-            f"{files[0]}: the recorded state has no number {missing[0]!r}; it has {', '.join(found)}"
+            f"{files[0]}: the recorded state has no number {missing[0]!r}; it has {', '.join(robot + objects)}"
         )
-    columns = [found.index(name) for name in names]
-    states = [read_npz(file, ("state",))["state"][:frames, columns] for file in files]
+    columns = [(robot + objects).index(name) for name in names]
+    arrays = ("state", "environment_state") if max(columns) >= len(robot) else ("state",)
+    states = []
+    for file in files:
+        episode = read_npz(file, arrays)
+        states.append(np.concatenate([episode[array][:frames] for array in arrays], axis=1)[:, columns])
     return np.stack(states).astype(np.float32)

@@ -240,11 +240,19 @@ def _starts_of(
             f"{number:06d}",
             source.first_frame(number),
             scene,
+            measured=_objects(source, recorded),
             robot_state=state,
             instruction=instruction,
         )
         chosen.append(Chosen(number, start, recorded))
     return task, chosen
+
+
+def _objects(source: Source, recorded: RecordedEpisode) -> dict[str, float]:
+    """Where objects are at the first frame, by name, for world models that are told."""
+    if recorded.environment is None or not source.object_names:
+        return {}
+    return dict(zip(source.object_names, map(float, recorded.environment), strict=True))
 
 
 def _scene(config: MakeSuite, number: int, recorded: RecordedEpisode) -> np.ndarray:

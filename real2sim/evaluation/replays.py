@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from real2sim.episodes.npz import dataset_files, read_npz
-from real2sim.episodes.states import state_names
+from real2sim.episodes.states import measured_at
 from real2sim.metrics.prediction import episode_seeds
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import World
@@ -46,13 +46,13 @@ def draw_replays(
     """The first ``episodes`` recordings of a dataset folder drawn again, ``batch`` together."""
     found: list[tuple[Path, dict[str, np.ndarray], Start]] = []
     for path in dataset_files(data):
-        episode = read_npz(path, ["image", "action"], ["instruction", "success", "state"])
+        episode = read_npz(
+            path, ["image", "action"], ["instruction", "success", "state", "environment_state"]
+        )
         if len(episode["image"]) < 2:
             continue
         told = str(episode.get("instruction", ""))
-        measured = {}
-        if "state" in episode:
-            measured = dict(zip(state_names(path), map(float, episode["state"][0]), strict=True))
+        measured = measured_at(path, episode, 0)
         start = Start(Task(told or "task", told or "task"), path.stem, episode["image"][0], measured=measured)
         found.append((path, episode, start))
         if len(found) == episodes:

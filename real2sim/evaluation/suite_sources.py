@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.episodes.rlds import convert as rlds
 from real2sim.episodes.rlds.features import FEATURES_FILE
 from real2sim.episodes.rlds.robot import control_rate, is_rt1
+from real2sim.episodes.states import object_names
 from real2sim.episodes.subsampling import frame_actions, frame_stride
 from real2sim.robot import Robot, read_robot
 
@@ -42,6 +44,10 @@ class Source(Protocol):
     robot: Robot
 
     def __len__(self) -> int: ...
+
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        """Names of what is known of objects, in order; none where nothing is known."""
 
     def instruction(self, number: int) -> str:
         """What the robot was told; no frame is read."""
@@ -69,6 +75,10 @@ class FolderSource:
         if robot is None:
             robot = rt1_robot(image_size=self.first_frame(0).shape[:2])
         self.robot = robot
+
+    @cached_property
+    def object_names(self) -> tuple[str, ...]:
+        return tuple(object_names(self.files[0]))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -112,6 +122,10 @@ class LeRobotSource:
         self._plan = lerobot.make_plan(self._dataset, config)
         self.robot = self._plan.robot
 
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        return self._dataset.environment_names
+
     def __len__(self) -> int:
         return len(self._dataset)
 
@@ -138,6 +152,9 @@ class LeRobotSource:
 
 class RLDSSource:
     """The episodes of an RLDS dataset."""
+
+    object_names: tuple[str, ...] = ()
+    """RLDS datasets name no objects."""
 
     def __init__(self, config: rlds.ConvertRLDS) -> None:
         self._episodes = rlds.open_episodes(config)

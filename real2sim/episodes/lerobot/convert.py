@@ -210,6 +210,7 @@ def write_episode(
             file.array("state", rows.state[kept])
         if rows.environment is not None:
             file.array("environment_state", rows.environment[kept])
+            file.array("environment_names", np.array(dataset.environment_names))
         if plan.every_frame and rows.reached is not None:
             file.array("reached", rows.reached[kept])
         file.array("instruction", np.array(rows.instruction))

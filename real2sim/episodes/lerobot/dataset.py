@@ -11,7 +11,7 @@ import numpy as np
 from real2sim.episodes.images import resized
 from real2sim.episodes.lerobot.layout import Camera, Vector, read_layout
 from real2sim.episodes.lerobot.metadata import Entry, check_files, check_rows, read_entries, read_tasks
-from real2sim.episodes.lerobot.rows import TIMESTAMP_TOLERANCE, RowReader, Rows, check_size
+from real2sim.episodes.lerobot.rows import ENVIRONMENT, TIMESTAMP_TOLERANCE, RowReader, Rows, check_size
 from real2sim.episodes.lerobot.video import frames_at
 
 
@@ -34,6 +34,11 @@ class LeRobotDataset:
     @cached_property
     def _reader(self) -> RowReader:
         return RowReader(self.layout, self.tasks, self.action, self.state)
+
+    @property
+    def environment_names(self) -> tuple[str, ...]:
+        """Numbers of `observation.environment_state`, what is known of objects; none for a dataset without."""
+        return next((vector.names for vector in self.layout.vectors if vector.key == ENVIRONMENT), ())
 
     def check(self, numbers: Sequence[int], cameras: Sequence[Camera]) -> None:
         """Whether all files of some episodes are there, fetched, and have the rows that are expected."""

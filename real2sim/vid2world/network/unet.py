@@ -11,6 +11,7 @@ from real2sim.vid2world.network.conditions import Conditions, split_context
 from real2sim.vid2world.network.embedding import ActionTable, action_mlp, embedding_mlp, sinusoid
 from real2sim.vid2world.network.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.network.learned_map import LearnedMap
+from real2sim.vid2world.network.learned_points import LearnedPoints
 from real2sim.vid2world.network.norm import FrameNorm
 from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample
 from real2sim.vid2world.network.transformer import SpatialTransformer, TemporalTransformer, zero
@@ -58,6 +59,8 @@ class CausalUNet(nn.Module):
             self.state_emb_proj = action_mlp(config.state_dim, channels, width)
             if config.learned_map:
                 self.learned_map = LearnedMap(config.state_dim, config.learned_map, first)
+            if config.learned_points:
+                self.learned_points = LearnedPoints(config.state_dim, config.learned_points, first)
         stem = nn.Conv2d(config.in_channels, first, 3, padding=1)
         self.input_blocks = nn.ModuleList([nn.ModuleList([stem])])
         if config.position_map is not None:
@@ -243,6 +246,8 @@ class CausalUNet(nn.Module):
             h = h + self.position_map
         if self.config.learned_map:
             h = h + self.learned_map(states, height, width)
+        if self.config.learned_points:
+            h = h + self.learned_points(states, height, width)
         if self.config.init_attention:
             h = self.init_attn(h, conditions)
         skips = [h]

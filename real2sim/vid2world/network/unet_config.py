@@ -125,6 +125,9 @@ class UNetConfig:
     learned_map: int = 0
     """Channels of a coarse map that a small network predicts from the state, added after the first convolution; 0
     leaves it out."""
+    learned_points: int = 0
+    """Soft points that a small network places in the image from the state, added after the first convolution; 0
+    leaves them out."""
 
     def __post_init__(self) -> None:
         if self.temporal_norm not in ("window", "frame"):
@@ -132,7 +135,7 @@ class UNetConfig:
         check_sizes(self, *_COUNTS, "channel_mult")
         check_sizes(self, "num_res_blocks", high=64)
         check_sizes(self, "temporal_convs", "temporal_attentions", low=0, high=64)
-        check_sizes(self, "learned_map", low=0)
+        check_sizes(self, "learned_map", "learned_points", low=0)
         check_sizes(self, "text_tokens", "image_tokens_per_frame", "default_fps", low=0)
         for name in ("context_dim", "action_dim", "state_dim", "position_map"):
             if getattr(self, name) is not None:
@@ -140,8 +143,9 @@ class UNetConfig:
         check_finite("dropout", self.dropout, 0, 1)
         if not 1 <= len(self.channel_mult) <= 16:
             raise ValueError(f"channel_mult must name 1 to 16 levels, got {len(self.channel_mult)}")
-        if self.learned_map and self.state_dim is None:
-            raise ValueError("learned_map is drawn from a state; it needs state_dim")
+        for name in ("learned_map", "learned_points"):
+            if getattr(self, name) and self.state_dim is None:
+                raise ValueError(f"{name} is drawn from a state; it needs state_dim")
         for mult in self.channel_mult:
             width = mult * self.model_channels
             for name in ("norm_groups", "num_head_channels"):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from real2sim.episodes.npz import dataset_robot
+from real2sim.episodes.npz import dataset_files, dataset_robot
+from real2sim.episodes.states import object_names
 from real2sim.robot import ROBOT_FILE
 from real2sim.vid2world.state_config import StateConfig
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 LEARNED_MAP = 16
 """Channels of the map that is drawn from a robot's state."""
+LEARNED_POINTS = 48
+"""Points that are placed in the image by the state of robot and objects."""
 
 
 def with_robot_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
@@ -20,13 +23,46 @@ def with_robot_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
 
     Raises ValueError for a robot without a state.
     """
+    names = _robot_state_names(folder)
+    unet = replace(model.unet, state_dim=len(names), learned_map=LEARNED_MAP)
+    return replace(model, unet=unet, state=StateConfig(names))
+
+
+def with_object_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
+    """The configuration of a model that predicts the state of robot and objects, and draws each frame from the start
+    frame and that state alone, with points that it learns to place in the image.
+
+    Raises ValueError for a robot without a state, and for episodes that do not say where objects are.
+    """
+    names, objects = _robot_state_names(folder), object_names(dataset_files(folder)[0])
+    if not objects:
+        raise ValueError(
+            f"the episodes of {folder} do not say where objects are (observation.environment_state); leave out "
+            "--object-state, and what the robot moves is drawn from the frames before"
+        )
+    square = model.patch**2
+    unet = replace(
+        model.unet,
+        in_channels=3 * square,
+        out_channels=4 * square,
+        action_dim=None,
+        window=1,
+        temporal_convs=0,
+        temporal_attentions=0,
+        state_dim=len(names) + len(objects),
+        learned_points=LEARNED_POINTS,
+    )
+    state = StateConfig((*names, *objects))
+    return replace(model, unet=unet, state=state, draws_from="state", copy_gate=True)
+
+
+def _robot_state_names(folder: Path) -> tuple[str, ...]:
     robot = dataset_robot(folder)
     if not robot.state:
         raise ValueError(
             f"robot {robot.name!r} of {folder} has no state; leave out --robot-state or convert the dataset with one"
         )
-    unet = replace(model.unet, state_dim=len(robot.state), learned_map=LEARNED_MAP)
-    return replace(model, unet=unet, state=StateConfig(robot.state_names))
+    return robot.state_names
 
 
 def fit_to_dataset(model: WorldModelConfig, folder: Path) -> WorldModelConfig:

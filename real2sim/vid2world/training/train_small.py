@@ -28,7 +28,7 @@ from real2sim.vid2world.training.diffusion_forcing import (
     forcing_loss,
 )
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
-from real2sim.vid2world.training.robot_fit import fit_to_dataset, with_robot_state
+from real2sim.vid2world.training.robot_fit import fit_to_dataset, with_object_state, with_robot_state
 from real2sim.vid2world.training.train_rendering import RenderingConfig, RenderingTraining
 from real2sim.vid2world.training.train_states import STATES_FOLDER, StateTrainingConfig, taught_states
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
@@ -62,6 +62,9 @@ class TrainWorldModel:
     a pose map, and the way to a model that draws from states, come so."""
     robot_state: bool = False
     """Tell the model the state of the dataset's robot at each frame, and let it predict the next one."""
+    object_state: bool = False
+    """Tell it also where objects are, as far as the dataset knows (`observation.environment_state`), and draw each
+    frame from the predicted state and the start frame alone: sharper, and cheaper to train."""
     max_minutes: float = math.inf
     """Stop after this time; run the same command again to resume."""
 
@@ -74,7 +77,9 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before."""
     if config.like is not None:
         config = replace(config, model=_configuration_of(config.like), like=None)
-    if config.robot_state:
+    if config.object_state:
+        config = replace(config, model=with_object_state(config.model, config.data))
+    elif config.robot_state:
         config = replace(config, model=with_robot_state(config.model, config.data))
     config = replace(config, model=fit_to_dataset(config.model, config.data))
     head = None

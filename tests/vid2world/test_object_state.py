@@ -1,0 +1,137 @@
+"""`train world-model --object-state`: frames drawn from the state of robot and objects, with learned points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.states import measured_at, read_states
+from real2sim.evaluation.make_suite import MakeSuite, make_suite
+from real2sim.robot import Robot
+from real2sim.robot_parts import ActionNumber, Camera, StateNumber
+from real2sim.simulation.suite import load_suite
+from real2sim.training.optimisation import Optimisation
+from real2sim.vid2world.network.learned_points import LearnedPoints
+from real2sim.vid2world.training.robot_fit import with_object_state
+from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
+from real2sim.vid2world.training.train_states import StateTrainingConfig
+from real2sim.vid2world.training.windows import WindowOptimisation
+from real2sim.vid2world.world_model import WorldModel
+from real2sim.vid2world.world_model_config import WorldModelConfig
+from real2sim.worlds import open_world
+
+ARM = Robot(
+    "arm",
+    (ActionNumber("pan", -90.0, 90.0, "deg"), ActionNumber("grip", 0.0, 100.0, "percent")),
+    "absolute",
+    control_hz=6.0,
+    actions_per_frame=2,
+    cameras=(Camera("front", 16, 16), Camera("wrist", 16, 16)),
+    state=(StateNumber("pan", "deg"), StateNumber("grip", "percent")),
+    state_from="model",
+)
+NAMES = ("pan", "grip", "block.x", "block.y")
+
+
+def write_episodes(folder: Path, *, objects: bool = True) -> Path:
+    folder.mkdir()
+    ARM.save(folder)
+    rng = np.random.default_rng(0)
+    for number in range(5):
+        action = rng.uniform(0, 50, (8, 2, 2)).astype(np.float32)
+        state = np.concatenate([np.full((1, 2), number), action[:-1, -1]]).astype(np.float32)
+        episode = {
+            "image": rng.integers(0, 256, (8, 16, 32, 3), dtype=np.uint8),
+            "action": action,
+            "state": state,
+            "instruction": np.array("push"),
+        }
+        if objects:
+            episode["environment_state"] = (state / 100 + number).astype(np.float32)
+            episode["environment_names"] = np.array(NAMES[2:])
+        write_arrays(folder / f"{number:06d}.npz", episode)
+    return folder
+
+
+def test_numbers_of_objects_are_read_by_name_beside_the_robots(tmp_path: Path) -> None:
+    files = sorted(write_episodes(tmp_path / "data").glob("*.npz"))
+    states = read_states(files, ("block.y", "pan"))
+    for number, file in enumerate(files):
+        with np.load(file) as episode:
+            assert np.array_equal(states[number, :, 0], episode["environment_state"][:, 1])
+            assert np.array_equal(states[number, :, 1], episode["state"][:, 0])
+            assert measured_at(file, episode, 3) == dict(
+                zip(
+                    NAMES,
+                    [*episode["state"][3].tolist(), *episode["environment_state"][3].tolist()],
+                    strict=True,
+                )
+            )
+    with pytest.raises(ValueError, match=r"no number 'cup\.x'; it has pan, grip, block\.x, block\.y"):
+        read_states(files, ("cup.x",))
+
+
+def test_a_model_that_is_told_of_objects_draws_from_the_state_and_keeps_it_from_policies(
+    tmp_path: Path,
+) -> None:
+    data = write_episodes(tmp_path / "data")
+    config = TrainWorldModel(
+        data,
+        tmp_path / "out",
+        WorldModelConfig.tiny().for_robot(ARM),
+        optimisation=WindowOptimisation(steps=2, windows=2, frames=4, checkpoint_every=1),
+        states=StateTrainingConfig(Optimisation(steps=2, checkpoint_every=1), batch=8, unroll=2),
+        object_state=True,
+    )
+    folder = train_world_model(config)
+    assert folder is not None
+    model = WorldModel.from_folder(folder)
+    assert model.state_names == NAMES
+    assert model.config.draws_from == "state"
+    assert model.frame_passes_per_frame == 1
+    make_suite(MakeSuite(data, tmp_path / "suite", starts=3), progress=False)
+    suite = load_suite(tmp_path / "suite")
+    starts = suite.starts("push")
+    for start in starts:
+        with np.load(data / f"{start.id}.npz") as episode:
+            assert list(start.measured.values()) == pytest.approx(episode["environment_state"][0].tolist())
+    world = open_world(str(folder), suite)
+    lanes = world.reset(starts, [0, 1, 2])
+    np.testing.assert_allclose(world.robot_state(lanes), [start.robot_state for start in starts], atol=1e-5)
+    frames, lanes = world.step(lanes, np.full((3, 2, 2), 5.0, np.float32))
+    assert frames.shape == (3, 16, 32, 3)
+    assert world.robot_state(lanes).shape == (3, 2)
+
+
+def test_episodes_that_know_no_objects_are_refused(tmp_path: Path) -> None:
+    data = write_episodes(tmp_path / "data", objects=False)
+    with pytest.raises(ValueError, match=r"do not say where objects are .* leave out --object-state"):
+        with_object_state(WorldModelConfig.tiny().for_robot(ARM), data)
+
+
+def test_points_learn_where_the_state_says_that_something_is() -> None:
+    """A spot at a place that two numbers tell, at other places than it was taught."""
+    rows, columns = torch.meshgrid(torch.arange(16) + 0.5, torch.arange(32) + 0.5, indexing="ij")
+
+    def spots(states: torch.Tensor) -> torch.Tensor:
+        across, down = columns - 16 - 10 * states[:, :1, None], rows - 8 - 5 * states[:, 1:, None]
+        return torch.exp(-(across**2 + down**2) / 4)[:, None]
+
+    torch.manual_seed(0)
+    points = LearnedPoints(2, 8, 1)
+    optimiser = torch.optim.Adam(points.parameters(), 3e-3)
+    for _ in range(400):
+        states = torch.rand(32, 2) * 2 - 1
+        loss = (points(states, 16, 32) - spots(states)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    others = torch.rand(64, 2) * 2 - 1
+    wanted = spots(others)
+    with torch.no_grad():
+        drawn = points(others, 16, 32)
+    assert float((drawn - wanted).square().mean() / wanted.var()) < 0.1
