@@ -10,6 +10,9 @@ import numpy as np
 from real2sim.episodes.npz import read_npz
 from real2sim.robot import read_robot
 
+BETWEEN = "between_"
+"""Before the name of an array: the same at each of a frame's K commands, (t K m); [i, 0] is at frame i itself."""
+
 
 def state_names(file: Path) -> list[str]:
     """Names of the numbers of an episode's ``state``: its own ``state_names``, else those of the folder's robot.json.
@@ -43,22 +46,29 @@ def measured_at(file: Path, episode: Mapping[str, np.ndarray], frame: int) -> di
     return found
 
 
-def read_states(files: Sequence[Path], names: Sequence[str], frames: int | None = None) -> np.ndarray:
-    """The numbers ``names`` at the first ``frames`` frames (all for None) of equally long episodes, float32 (n t m):
-    the robot's, or those of objects.
+def episode_states(file: Path, names: Sequence[str], *, between: bool = False) -> np.ndarray:
+    """The numbers ``names`` at each frame of an episode, the robot's or those of objects, float32 (t m); with
+    ``between`` at each of the K commands of a frame, (t K m).
 
-    Raises ValueError if the episodes do not measure one of the names.
+    Raises ValueError if the episode does not measure one of the names.
     """
-    robot, objects = state_names(files[0]), object_names(files[0])
+    robot, objects = state_names(file), object_names(file)
     missing = [name for name in names if name not in robot + objects]
     if missing:
         raise ValueError(
-            f"{files[0]}: the recorded state has no number {missing[0]!r}; it has {', '.join(robot + objects)}"
+            f"{file}: the recorded state has no number {missing[0]!r}; it has {', '.join(robot + objects)}"
         )
     columns = [(robot + objects).index(name) for name in names]
     arrays = ("state", "environment_state") if max(columns) >= len(robot) else ("state",)
-    states = []
-    for file in files:
-        episode = read_npz(file, arrays)
-        states.append(np.concatenate([episode[array][:frames] for array in arrays], axis=1)[:, columns])
-    return np.stack(states).astype(np.float32)
+    episode = read_npz(file, [BETWEEN * between + array for array in arrays])
+    return np.concatenate(list(episode.values()), axis=-1)[..., columns].astype(np.float32)
+
+
+def has_states_between(file: Path) -> bool:
+    """Whether an episode also holds the states between its frames."""
+    return BETWEEN + "state" in read_npz(file, (), (BETWEEN + "state",))
+
+
+def read_states(files: Sequence[Path], names: Sequence[str], frames: int | None = None) -> np.ndarray:
+    """The numbers ``names`` at the first ``frames`` frames (all for None) of equally long episodes, float32 (n t m)."""
+    return np.stack([episode_states(file, names)[:frames] for file in files])

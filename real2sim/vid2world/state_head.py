@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -83,9 +84,10 @@ class StateHead(nn.Module):
         self.exit = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, numbers))
 
     @torch.no_grad()
-    def fit(self, states: Tensor) -> None:
-        """Take sizes of numbers and of their changes from recorded states (episodes t numbers)."""
-        flat, changes = states.double().flatten(0, 1), states.double().diff(dim=1).flatten(0, 1)
+    def fit(self, episodes: Sequence[Tensor]) -> None:
+        """Take sizes of numbers and of their changes from recorded states, one tensor (t numbers) per episode."""
+        flat = torch.cat([states.double() for states in episodes])
+        changes = torch.cat([states.double().diff(dim=0) for states in episodes])
         self.mean.copy_(flat.mean(0))
         self.spread.copy_(flat.std(0).clamp(min=1e-4))
         self.change.copy_(changes.std(0))

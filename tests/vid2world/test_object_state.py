@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from real2sim.episodes.arrays import write_arrays
-from real2sim.episodes.states import measured_at, read_states
+from real2sim.episodes.states import episode_states, measured_at
+from real2sim.episodes.subsampling import frame_actions
 from real2sim.evaluation.make_suite import MakeSuite, make_suite
 from real2sim.robot import Robot
 from real2sim.robot_parts import ActionNumber, Camera, StateNumber
@@ -18,7 +19,7 @@ from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.network.learned_points import LearnedPoints
 from real2sim.vid2world.training.robot_fit import with_object_state
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
-from real2sim.vid2world.training.train_states import StateTrainingConfig
+from real2sim.vid2world.training.train_states import StateTrainingConfig, read_phases
 from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
@@ -37,15 +38,15 @@ ARM = Robot(
 NAMES = ("pan", "grip", "block.x", "block.y")
 
 
-def write_episodes(folder: Path, *, objects: bool = True) -> Path:
+def write_episodes(folder: Path, *, objects: bool = True, lengths: tuple[int, ...] = (8, 6, 8, 7, 8)) -> Path:
     folder.mkdir()
     ARM.save(folder)
     rng = np.random.default_rng(0)
-    for number in range(5):
-        action = rng.uniform(0, 50, (8, 2, 2)).astype(np.float32)
+    for number, length in enumerate(lengths):
+        action = rng.uniform(0, 50, (length, 2, 2)).astype(np.float32)
         state = np.concatenate([np.full((1, 2), number), action[:-1, -1]]).astype(np.float32)
         episode = {
-            "image": rng.integers(0, 256, (8, 16, 32, 3), dtype=np.uint8),
+            "image": rng.integers(0, 256, (length, 16, 32, 3), dtype=np.uint8),
             "action": action,
             "state": state,
             "instruction": np.array("push"),
@@ -59,11 +60,11 @@ def write_episodes(folder: Path, *, objects: bool = True) -> Path:
 
 def test_numbers_of_objects_are_read_by_name_beside_the_robots(tmp_path: Path) -> None:
     files = sorted(write_episodes(tmp_path / "data").glob("*.npz"))
-    states = read_states(files, ("block.y", "pan"))
-    for number, file in enumerate(files):
+    for file in files:
+        states = episode_states(file, ("block.y", "pan"))
         with np.load(file) as episode:
-            assert np.array_equal(states[number, :, 0], episode["environment_state"][:, 1])
-            assert np.array_equal(states[number, :, 1], episode["state"][:, 0])
+            assert np.array_equal(states[:, 0], episode["environment_state"][:, 1])
+            assert np.array_equal(states[:, 1], episode["state"][:, 0])
             assert measured_at(file, episode, 3) == dict(
                 zip(
                     NAMES,
@@ -72,7 +73,30 @@ def test_numbers_of_objects_are_read_by_name_beside_the_robots(tmp_path: Path) -
                 )
             )
     with pytest.raises(ValueError, match=r"no number 'cup\.x'; it has pan, grip, block\.x, block\.y"):
-        read_states(files, ("cup.x",))
+        episode_states(files[0], ("cup.x",))
+
+
+def test_states_between_frames_are_further_episodes_that_begin_a_command_later(tmp_path: Path) -> None:
+    """An arm that is where the last command sent it: each phase must show that, too."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    ARM.save(folder)
+    commands = np.random.default_rng(0).uniform(0, 50, (9, 2)).astype(np.float32)
+    states = np.concatenate([np.zeros((1, 2), np.float32), commands])[:9]
+    write_arrays(
+        folder / "000000.npz",
+        {
+            "image": np.zeros((5, 16, 32, 3), np.uint8),
+            "action": frame_actions(commands, 2),
+            "state": states[::2],
+            "between_state": frame_actions(states, 2),
+        },
+    )
+    whole, later = read_phases([folder], ("pan", "grip"))
+    assert np.array_equal(whole.states, states[::2])
+    assert np.array_equal(later.states, states[1::2])
+    for episode in (whole, later):
+        assert np.array_equal(episode.states[1:], episode.actions[:-1, 2:])
 
 
 def test_a_model_that_is_told_of_objects_draws_from_the_state_and_keeps_it_from_policies(

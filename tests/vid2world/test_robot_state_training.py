@@ -47,17 +47,19 @@ def dataset(tmp_path: Path) -> Path:
 
 
 def test_all_actions_of_a_frame_lead_to_the_next_state(dataset: Path) -> None:
-    states, actions = read_transitions([dataset], ("grip", "pan"))
-    assert actions.shape == (5, 8, 4)
-    assert np.array_equal(states[:, 1:, 0], actions[:, :-1, 3])
-    assert np.array_equal(states[:, 1:, 1], actions[:, :-1, 2])
+    episodes = read_transitions([dataset], ("grip", "pan"))
+    assert len(episodes) == 5
+    for episode in episodes:
+        assert episode.actions.shape == (8, 4)
+        assert np.array_equal(episode.states[1:, 0], episode.actions[:-1, 3])
+        assert np.array_equal(episode.states[1:, 1], episode.actions[:-1, 2])
 
 
 def test_states_belong_to_the_frames_where_starts_of_suites_are_left_out(dataset: Path) -> None:
     note_in_dataset(dataset, "suite", ["000001.npz"])
     source = WindowSource(dataset, 4, ("pan", "grip"))
     assert source.states is not None
-    assert source.states[:, 0, 0].tolist() == [0, 2, 3, 4]
+    assert [float(states[0, 0]) for states in source.states] == [0, 2, 3, 4]
     assert len(source) == 4
 
 

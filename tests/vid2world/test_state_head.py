@@ -73,7 +73,9 @@ def test_training_learns_to_follow_and_can_be_stopped(tmp_path: Path) -> None:
     assert weights is not None
     head = StateHead(state_config(), SCALE)
     head.load_state_dict(weights)
-    states, actions = read_transitions([write_episodes(tmp_path / "other", 40)], NAMES)
+    others = read_transitions([write_episodes(tmp_path / "other", 40)], NAMES)
+    states = torch.stack([episode.states for episode in others])
+    actions = torch.stack([episode.actions for episode in others])
     errors = state_errors(head, states[30:], actions[30:])
     still = (states[30:, 1:] - states[30:, :1]).abs()
     assert errors[..., 0].mean() < 0.3 * still[..., 0].mean()
@@ -81,9 +83,9 @@ def test_training_learns_to_follow_and_can_be_stopped(tmp_path: Path) -> None:
 
 def test_states_are_read_by_name(tmp_path: Path) -> None:
     data = write_episodes(tmp_path / "data", 2)
-    turned, _ = read_transitions([data], NAMES[::-1])
-    straight, _ = read_transitions([data], NAMES)
-    torch.testing.assert_close(turned.flip(-1), straight)
+    turned = read_transitions([data], NAMES[::-1])[1]
+    straight = read_transitions([data], NAMES)[1]
+    torch.testing.assert_close(turned.states.flip(-1), straight.states)
     with pytest.raises(ValueError, match="no number 'wrist'; it has place, target"):
         read_transitions([data], ("wrist",))
 
@@ -99,7 +101,7 @@ def test_names_of_a_state_may_stand_in_robot_json(tmp_path: Path) -> None:
     moves = tuple(ActionNumber(f"move.{i}") for i in range(rows["action"].shape[1]))
     Robot("cart", moves, state=numbers, state_from="model").save(tmp_path / "data")
     np.testing.assert_array_equal(
-        read_transitions([tmp_path / "data"], ("size",))[0][0, :, 0], rows["state"][:, 2]
+        read_transitions([tmp_path / "data"], ("size",))[0].states[:, 0], rows["state"][:, 2]
     )
 
 

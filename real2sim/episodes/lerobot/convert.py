@@ -21,6 +21,7 @@ from real2sim.episodes.lerobot.robot import describe_robot
 from real2sim.episodes.outcomes_file import read_outcomes
 from real2sim.episodes.parallel import write_in_processes
 from real2sim.episodes.selection import episode_numbers, instruction_pattern
+from real2sim.episodes.states import BETWEEN
 from real2sim.episodes.subsampling import frame_actions, frame_stride
 from real2sim.robot import Robot, read_robot
 
@@ -208,9 +209,13 @@ def write_episode(
         file.array("action", frame_actions(rows.action, plan.stride))
         if robot.state and rows.state is not None:
             file.array("state", rows.state[kept])
+            if plan.stride > 1:
+                file.array(BETWEEN + "state", frame_actions(rows.state, plan.stride))
         if rows.environment is not None:
             file.array("environment_state", rows.environment[kept])
             file.array("environment_names", np.array(dataset.environment_names))
+            if plan.stride > 1:
+                file.array(BETWEEN + "environment_state", frame_actions(rows.environment, plan.stride))
         if plan.every_frame and rows.reached is not None:
             file.array("reached", rows.reached[kept])
         file.array("instruction", np.array(rows.instruction))

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.episodes.npz import read_dataset
-from real2sim.vid2world.training.train_states import read_transitions
-from real2sim.vid2world.training.windows import WindowOptimisation
+from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
@@ -52,15 +50,10 @@ class RenderingTraining:
         if model.state is None or model.draws_from != "state":
             raise ValueError('drawing from states is trained for draws_from="state" only')
         self.rendering, self.optimisation = rendering, optimisation
-        self.images = read_dataset(data, ("image",))["image"]
-        self.states, _ = read_transitions([data], model.state.names)
+        self.source = WindowSource(data, 2, model.state.names)
         torch.manual_seed(optimisation.seed)
         self.model = WorldModel(model)
-        sample = np.random.default_rng(optimisation.seed).integers(
-            len(self.images), size=min(len(self.images), 300)
-        )
-        few = self.images[sample, :: max(1, self.images.shape[1] // 4)]
-        self.model.first_stage.fit(few.reshape(-1, *self.images.shape[2:]))
+        self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
         assert self.model.state_head is not None
         self.model.state_head.load_state_dict(dict(head))
         self.model.state_head.requires_grad_(False)
@@ -78,13 +71,12 @@ class RenderingTraining:
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         count = self.optimisation.windows * self.optimisation.frames
-        episodes = rng.integers(len(self.images), size=count)
-        times = rng.integers(1, self.images.shape[1], size=count)
+        images, starts, robot = self.source.draw_frames(count, rng)
         device = self.model.device
         stage = self.model.first_stage
-        target = stage.encode(torch.from_numpy(self.images[episodes, times][:, None]).to(device))
-        start = stage.encode(torch.from_numpy(self.images[episodes, 0][:, None]).to(device))
-        robot = self.states[torch.from_numpy(episodes), torch.from_numpy(times)][:, None].to(device)
+        target = stage.encode(torch.from_numpy(images[:, None]).to(device))
+        start = stage.encode(torch.from_numpy(starts[:, None]).to(device))
+        robot = robot[:, None].to(device)
         drawn, share = self.model.rendered(network, start, robot)
         return {"loss": rendering_loss(self.rendering, stage, drawn, share, target, start)}
 

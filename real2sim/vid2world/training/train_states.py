@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.episodes.keep_out import for_training
-from real2sim.episodes.npz import dataset_files, dataset_robot, read_dataset
-from real2sim.episodes.states import read_states
+from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
+from real2sim.episodes.states import episode_states, has_states_between
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.state_config import StateConfig
@@ -45,16 +45,54 @@ class StateTrainingConfig:
     """Further dataset folders; their episodes need no images."""
 
 
-def read_transitions(folders: Sequence[Path], names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """States (episodes t numbers), in the order of ``names``, and what the world model is given of the actions
-    (episodes t actions), of dataset folders; starts of suites are left out."""
-    states = [read_states(for_training(dataset_files(folder)), names) for folder in folders]
-    actions = []
+@dataclass(frozen=True)
+class Transitions:
+    """One episode as the prediction of states sees it."""
+
+    states: Tensor
+    """At each frame (t numbers)."""
+    actions: Tensor
+    """What the world model is given for the actions that lead from each frame to the next (t actions)."""
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+def read_transitions(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transitions]:
+    """The episodes of dataset folders, with their states in the order of ``names``; starts of suites are left out."""
+    episodes = []
     for folder in folders:
         robot = dataset_robot(folder)
-        recorded = read_dataset(folder, ("action",))["action"].astype(np.float32)
-        actions.append(robot.world_actions(robot.per_frame(recorded)))
-    return torch.from_numpy(np.concatenate(states)), torch.from_numpy(np.concatenate(actions))
+        for file in for_training(dataset_files(folder)):
+            recorded = read_npz(file, ("action",))["action"].astype(np.float32)
+            actions = robot.world_actions(robot.per_frame(recorded))
+            episodes.append(
+                Transitions(torch.from_numpy(episode_states(file, names)), torch.from_numpy(actions))
+            )
+    return episodes
+
+
+def read_phases(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transitions]:
+    """The same episodes, and each once more for every command between two frames where the states there were kept: as
+    if the first frame had been taken one command later, two commands later, and so on."""
+    episodes = read_transitions(folders, names)
+    for folder in folders:
+        robot = dataset_robot(folder)
+        for file in for_training(dataset_files(folder)):
+            if not has_states_between(file):
+                continue
+            commands = robot.per_frame(read_npz(file, ("action",))["action"].astype(np.float32))
+            count = commands.shape[1]
+            states = episode_states(file, names, between=True)
+            # The last frame leads nowhere: nothing is known of what follows its first command.
+            every = states.reshape(-1, states.shape[-1])[: (len(states) - 1) * count + 1]
+            acted = commands.reshape(-1, commands.shape[-1])[: (len(states) - 1) * count]
+            for phase in range(1, count):
+                frames = every[phase::count]
+                whole = acted[phase : phase + (len(frames) - 1) * count].reshape(len(frames) - 1, count, -1)
+                given = robot.world_actions(np.concatenate([whole, whole[-1:]]))
+                episodes.append(Transitions(torch.from_numpy(frames), torch.from_numpy(given)))
+    return episodes
 
 
 class StateTraining:
@@ -71,11 +109,16 @@ class StateTraining:
         data: Path,
     ) -> None:
         self.config, self.state = config, state
-        self.states, self.actions = read_transitions([data, *config.data], state.names)
+        self.episodes = [
+            episode for episode in read_phases([data, *config.data], state.names) if len(episode) > 1
+        ]
+        if not self.episodes:
+            raise ValueError(f"{data}: no episode has two frames, so no change of the state can be learned")
+        self.lengths = np.array([len(episode) for episode in self.episodes])
         torch.manual_seed(config.optimisation.seed)
         head = StateHead(state, action_scale)
         # The sizes of numbers come from the episodes with images: the network that draws is told them so.
-        head.fit(read_transitions([data], state.names)[0])
+        head.fit([episode.states for episode in read_transitions([data], state.names)])
         self.model = self.trained = head
         # Errors count in units of the usual change; what never changes is always right.
         self.unit = head.change.float().clamp(min=1e-6)
@@ -88,15 +131,22 @@ class StateTraining:
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation = self.config.optimisation
         steps = 1 if step < self.config.single * optimisation.steps else self.config.unroll
-        steps = min(steps, self.states.shape[1] - 1)
+        steps = min(steps, int(self.lengths.max()) - 1)
         lanes = max(1, self.config.batch // steps)
-        episodes = torch.from_numpy(rng.integers(len(self.states), size=lanes))
-        begins = torch.from_numpy(rng.integers(self.states.shape[1] - steps, size=lanes))
-        state = self.states[episodes, begins]
+        enough = np.flatnonzero(self.lengths > steps)
+        chosen = enough[rng.integers(len(enough), size=lanes)]
+        begins = rng.integers(self.lengths[chosen] - steps)
+        drawn = [
+            (self.episodes[number], begin)
+            for number, begin in zip(chosen.tolist(), begins.tolist(), strict=True)
+        ]
+        states = torch.stack([episode.states[begin : begin + steps + 1] for episode, begin in drawn])
+        actions = torch.stack([episode.actions[begin : begin + steps] for episode, begin in drawn])
+        state = states[:, 0]
         losses = []
         for ahead in range(steps):
-            state = network(state, self.actions[episodes, begins + ahead])
-            error = (state - self.states[episodes, begins + ahead + 1]) / self.unit
+            state = network(state, actions[:, ahead])
+            error = (state - states[:, ahead + 1]) / self.unit
             # Beyond a tenth of a usual change errors count as they are: at contact one of two things happens, and
             # the more likely one is wanted, not their mean.
             losses.append(

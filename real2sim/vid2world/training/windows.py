@@ -58,7 +58,9 @@ class WindowSource:
     def __init__(
         self, folder: Path, frames: int, state_names: tuple[str, ...] = (), memory: int = MEMORY
     ) -> None:
-        self.states = read_transitions([folder], state_names)[0] if state_names else None
+        self.states = (
+            [episode.states for episode in read_transitions([folder], state_names)] if state_names else None
+        )
         self.frames, self.robot = frames, dataset_robot(folder)
         self._files = for_training(dataset_files(folder))
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -120,7 +122,7 @@ class WindowSource:
         states = None
         if self.states is not None:
             spans = zip(episodes.tolist(), offsets.tolist(), strict=True)
-            rows = [self.states[number, offset : offset + self.frames] for number, offset in spans]
+            rows = [self.states[number][offset : offset + self.frames] for number, offset in spans]
             states = torch.stack(rows).to(model.device)
         with torch.no_grad():
             return Window(
@@ -129,6 +131,21 @@ class WindowSource:
                 model.scaled(torch.from_numpy(np.stack(led)).to(model.device)),
                 states,
             )
+
+    def draw_frames(
+        self, count: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+        """``count`` later frames of random episodes and the first ones of these, uint8 (n h w 3), and the states
+        (n numbers) at the later ones."""
+        assert self.states is not None
+        episodes = self._long_enough[rng.integers(len(self._long_enough), size=count)]
+        times = 1 + rng.integers(self._lengths[episodes] - 1)
+        chosen = list(zip(episodes.tolist(), times.tolist(), strict=True))
+        return (
+            np.stack([self[number][0][time] for number, time in chosen]),
+            np.stack([self[number][0][0] for number, _ in chosen]),
+            torch.stack([self.states[number][time] for number, time in chosen]),
+        )
 
 
 class Episodes(Protocol):

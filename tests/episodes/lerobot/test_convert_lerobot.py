@@ -281,6 +281,12 @@ def test_what_is_recorded_of_objects_is_kept_frame_by_frame(tmp_path: Path) -> N
     convert(tmp_path / "data", tmp_path / "out", hz=6)
     arrays = episode(tmp_path / "out", 1)
     assert np.array_equal(arrays["environment_state"], np.array([[0, 1], [0.05, 1]], np.float32))
+    assert arrays["environment_names"].tolist() == ["block.x", "block.y"]
+    between = arrays["between_environment_state"]
+    assert between.shape == (2, 5, 2)
+    assert np.array_equal(between[:, 0], arrays["environment_state"])
+    assert np.allclose(between[..., 0].ravel(), np.arange(10) / 100)
+    assert np.array_equal(arrays["between_state"][:, 0], arrays["state"])
     assert bool(arrays["success"])
     assert "reached" not in arrays
 
