@@ -1,12 +1,15 @@
 """How many small faults in the report's statistics its tests notice: a mutation score on a random sample.
 
-    python -m benchmarks.mutants --count 120 --seed 0
+    python -m benchmarks.mutants --count 100 --out mutants
 
 Every mutant is one module of ``real2sim/report/`` with one operator, comparison or number changed.  It is noticed when
-one of the test files that import the module fails, or does not end in time.  Mutants live in memory, files stay;
-each is tried in a process of its own, forked after the heavy imports.  Changes inside messages, exceptions and
-annotations are left out.  Some mutants behave as the original does (a bound that is never met, a number of draws), so
-100 % cannot be reached.
+one of the tests that call the changed function fails, or does not end in time.  Which tests these are is recorded once
+(``mutants/record.json``); the quickest come first, and the first failure ends the trial.
+Mutants live in memory, files stay; each is tried in a process of its own, forked after the heavy imports.  Outcomes
+stand in ``mutants/outcomes.jsonl``, and the same command goes on where it was stopped.
+
+Changes inside messages, exceptions and annotations are left out.  Some mutants behave as the original does (a bound
+that is never met, a number of draws), so 100 % cannot be reached.
 """
 
 from __future__ import annotations
@@ -15,25 +18,29 @@ import argparse
 import ast
 import importlib.abc
 import importlib.util
+import json
 import os
 import random
-import re
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE, TESTS = ROOT / "real2sim" / "report", ROOT / "tests" / "report"
 MODULES = (
     "agreement", "answer", "betting", "correlation", "gaps", "horizon", "jackknife", "judge_error", "letters",
     "noise_ceiling", "paired_tests", "permutation", "planning", "prediction_powered", "racing", "rank_violation",
-    "ranking", "rates", "scopes", "sequential", "several_runs", "true_rates", "verdict",
+    "ranking", "rates", "scopes", "sequential", "several_runs", "smear", "spread", "true_rates", "validation",
+    "validity", "verdict",
 )  # fmt: skip
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -51,18 +58,32 @@ class Mutant:
 
     module: str
     line: int
+    column: int
+    functions: tuple[int, ...]
+    """First lines of the functions around the change."""
     change: str
     source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.module}.py:{self.line}:{self.column} {self.change[:150]}"
 
 
 def mutant(module: str, place: int) -> Mutant:
     """The module with the change at ``place`` among all places where it can be changed."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    node = _targets(tree)[place]
+    node: Any = _targets(tree)[place]
+    functions = tuple(
+        min([around.lineno, *(decorator.lineno for decorator in around.decorator_list)])
+        for around in ast.walk(tree)
+        if isinstance(around, ast.FunctionDef) and any(node is inner for inner in ast.walk(around))
+    )
     before = ast.unparse(node)
     _change(node)
     change = f"{before} -> {ast.unparse(node)}"
-    return Mutant(module, getattr(node, "lineno", 0), change, ast.unparse(ast.fix_missing_locations(tree)))
+    return Mutant(
+        module, node.lineno, node.col_offset, functions, change, ast.unparse(ast.fix_missing_locations(tree))
+    )
 
 
 def _targets(tree: ast.Module) -> list[ast.AST]:
@@ -119,14 +140,67 @@ def sample(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
     return [mutant(module, place) for module, place in chosen]
 
 
-def matching_tests(module: str) -> list[str]:
-    """The test files that import a module of the report."""
-    pattern = re.compile(rf"real2sim\.report(\.| import ){module}\b")
-    return [
-        str(path)
-        for path in sorted(TESTS.glob("test_*.py"))
-        if pattern.search(path.read_text(encoding="utf-8"))
-    ]
+class Recorder:
+    """A pytest plugin that notes which functions of the report every test calls, and how long it takes."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict[str, Any]] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Item) -> Generator[None, Any, Any]:
+        functions: dict[str, set[int]] = defaultdict(set)
+        prefix = str(PACKAGE) + os.sep
+
+        def entered(frame: FrameType, event: str, argument: object) -> None:
+            code = frame.f_code
+            if event == "call" and code.co_filename.startswith(prefix):
+                functions[Path(code.co_filename).stem].add(code.co_firstlineno)
+
+        begin = time.monotonic()
+        sys.setprofile(entered)
+        try:
+            result = yield
+        finally:
+            sys.setprofile(None)
+        # Only tests that pass without a mutant can notice one.
+        seconds = time.monotonic() - begin
+        found = {module: sorted(lines) for module, lines in functions.items()}
+        self.tests[pyfuncitem.nodeid] = {"seconds": seconds, "functions": found}
+        return result
+
+
+def record(path: Path) -> dict[str, Any]:
+    """Which functions the tests of the report call; read from ``path`` where it was recorded before.
+
+    In a process of its own, so that this one imports nothing of the report.
+    """
+    if not path.exists():
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                recorder = Recorder()
+                own = f"--ignore={TESTS / 'test_mutants.py'}"
+                pytest.main(["-q", "-p", "no:cacheprovider", own, str(TESTS)], plugins=[recorder])
+                path.write_text(json.dumps(recorder.tests), encoding="utf-8")
+                code = 0
+            finally:
+                os._exit(code)
+        if os.waitpid(child, 0)[1] != 0:
+            raise SystemExit("mutants: the tests could not be recorded")
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def matching_tests(tests: dict[str, Any], module: str, functions: Iterable[int]) -> list[str]:
+    """Tests that call one of the functions (by first line), quickest first.
+
+    What no test calls by itself is run when the module is imported (a constant, a default): then all tests of the
+    module match.
+    """
+    of_module = {name: test for name, test in tests.items() if module in test["functions"]}
+    wanted = set(functions)
+    calling = {name: test for name, test in of_module.items() if wanted & set(test["functions"][module])}
+    return sorted(calling or of_module, key=lambda name: float(tests[name]["seconds"]))
 
 
 class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -142,9 +216,8 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, self.name, "exec"), module.__dict__)
 
 
-def noticed(mutant: Mutant) -> bool:
-    """Whether the matching tests fail, or do not end."""
-    tests = matching_tests(mutant.module)
+def noticed(mutant: Mutant, tests: Sequence[str]) -> bool:
+    """Whether one of the tests fails, or they do not end."""
     if not tests:
         return False
     child = os.fork()
@@ -153,8 +226,6 @@ def noticed(mutant: Mutant) -> bool:
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         sys.meta_path.insert(0, _Instead(mutant))
-        import pytest
-
         code = 1
         try:
             code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
@@ -174,33 +245,31 @@ def noticed(mutant: Mutant) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--count", type=int, default=120, help="mutants")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the record and the outcomes")
+    parser.add_argument("--count", type=int, default=100, help="mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--modules", nargs="+", choices=MODULES, default=MODULES)
-    parser.add_argument("--skip", type=int, default=0, help="mutants of the sample that were tried already")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     # What every test imports, once for all of them; nothing of the report itself.
-    for name in (
-        "hypothesis",
-        "jinja2",
-        "matplotlib.figure",
-        "pandas",
-        "pytest",
-        "scipy.stats",
-        "statsmodels.api",
-    ):
+    for name in ("hypothesis", "jinja2", "matplotlib.figure", "pandas", "scipy.stats", "statsmodels.api"):
         importlib.import_module(name)
     os.chdir(ROOT)
-    mutants = sample(arguments.modules, arguments.count, arguments.seed)[arguments.skip :]
-    caught = 0
-    for tried, mutant in enumerate(mutants, start=1):
-        found = noticed(mutant)
-        caught += found
-        print(
-            f"{'noticed ' if found else 'SURVIVED'} {mutant.module}.py:{mutant.line} {mutant.change[:150]}",
-            flush=True,
-        )
-        print(f"{caught} of {tried} noticed", file=sys.stderr, flush=True)
+    tests = record(arguments.out / "record.json")
+    outcomes = arguments.out / "outcomes.jsonl"
+    known: dict[str, bool] = {}
+    if outcomes.exists():
+        rows = [json.loads(line) for line in outcomes.read_text(encoding="utf-8").splitlines()]
+        known = {row["mutant"]: row["noticed"] for row in rows}
+    mutants = sample(arguments.modules, arguments.count, arguments.seed)
+    for mutant in mutants:
+        if mutant.name in known:
+            continue
+        known[mutant.name] = noticed(mutant, matching_tests(tests, mutant.module, mutant.functions))
+        with outcomes.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"mutant": mutant.name, "noticed": known[mutant.name]}) + "\n")
+        print(f"{'noticed ' if known[mutant.name] else 'SURVIVED'} {mutant.name}", flush=True)
+    caught = sum(known[mutant.name] for mutant in mutants)
     print(f"{caught} of {len(mutants)} noticed")
 
 

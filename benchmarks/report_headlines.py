@@ -8,7 +8,9 @@ every time:
 * *good*: the simulator's true rates are the real ones;
 * *top half reversed*: the same, but the better half of the policies is in the opposite order;
 * *unrelated*: the simulator's rates are the real ones in a random order;
-* *near-ties*: all true rates lie within 4 points, unrelated to each other.
+* *near-ties*: all true rates lie within 4 points, unrelated to each other;
+* *just too noisy*: errors of 15 points (standard deviation) are added to the real rates, of 100 such simulators the one
+  whose true MMRV is the least above the limit of "ranks".
 
 Real rates are a ladder from 0.1 to 0.9, or uniform at random where ``--layout random`` says so.
 """
@@ -40,7 +42,7 @@ from real2sim.report.verdict import (
     headline,
 )
 
-WORLDS = ("good", "top half reversed", "unrelated", "near-ties")
+WORLDS = ("good", "top half reversed", "unrelated", "near-ties", "just too noisy")
 POLICIES, EPISODES = (3, 4, 6, 8, 16), (20, 50, 100)
 NAMES = {
     RANKS: "ranks", SEPARATES: "separates", LOOKS_RIGHT: "looks right", NO_EVIDENCE: "no evidence",
@@ -51,6 +53,7 @@ FALSE = {
     "top half reversed": (RANKS, REVERSED),
     "unrelated": (RANKS, SEPARATES, REVERSED),
     "near-ties": (RANKS, SEPARATES, REVERSED),
+    "just too noisy": (RANKS, REVERSED),
 }
 """Headlines that are not true in a world.  "No evidence" in a good world is a lack of power, not a false claim; it is
 counted to show how often it happens.  "Looks right" says itself that it cannot be relied on."""
@@ -78,6 +81,9 @@ def true_rates(rng: np.random.Generator, world: str, k: int, layout: str) -> tup
         sim = rng.permutation(real)
     if world == "near-ties":
         sim, real = 0.6 + rng.uniform(-0.02, 0.02, (2, k))
+    if world == "just too noisy":
+        others = [np.clip(real + rng.normal(0, 0.15, k), 0, 1) for _ in range(100)]
+        sim = min(others, key=lambda other: (mmrv(other, real) <= RANKED_MMRV, mmrv(other, real)))
     return sim, real
 
 

@@ -22,7 +22,7 @@ from real2sim.report.jackknife import (
 from real2sim.report.noise_ceiling import NoiseCeiling, noise_ceiling
 from real2sim.report.permutation import Permutation, permutation_test
 from real2sim.report.rank_violation import mmrv, mmrv_interval
-from real2sim.report.true_rates import Noise, binomial_noise, true_correlation, true_gap
+from real2sim.report.true_rates import Noise, binomial_noise, shared_part, true_correlation, true_gap
 from real2sim.report.wording import plural
 
 
@@ -143,14 +143,15 @@ def _violation(
     real: np.ndarray,
     counts: list[np.ndarray],
     tasks: np.ndarray | None,
+    shared: float,
     dropped: tuple[float, float],
     why: str,
 ) -> Measure:
-    """MMRV over all points, or within tasks."""
+    """MMRV over all points, or within tasks; ``shared`` is the correlation of the noise of both worlds."""
     if why:
         return Measure(math.nan, unsupported=why)
     value = mmrv(sim, real, tasks)
-    low, high = mmrv_interval((counts[0], counts[1]), (counts[2], counts[3]), tasks=tasks)
+    low, high = mmrv_interval((counts[0], counts[1]), (counts[2], counts[3]), tasks=tasks, shared=shared)
     if math.isnan(high):
         why = "no interval: the number of episodes is not stated on both sides"
     return Measure(value, min(low, value), max(high, value), *dropped, why)
@@ -246,7 +247,7 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     """Agreement over comparison rows (see ``compare_rates``) that have both rates.
 
     Intervals and p count independent training runs, not policies: jackknife over runs for correlations, Student's
-    t over runs for gaps, and the posterior range for MMRV (of these same policies).
+    t over runs for gaps, and a posterior of both rates together for MMRV (of these same policies).
     """
     rows = rows[rows["sim_rate"].notna() & rows["real_rate"].notna()]
     points = Points(
@@ -264,11 +265,13 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     mae, mae_true, bias = _gaps(points, noise, why)
     by_run = permutation_test(*_square(rows, "family"))
     by_policy = by_run if points.runs == policies else permutation_test(*_square(rows, "policy"))
-    violation = _violation(points.sim, points.real, counts, None, points.dropped(points.without(mmrv)), alone)
+    shared = shared_part(noise)
+    dropped = points.dropped(points.without(mmrv))
+    violation = _violation(points.sim, points.real, counts, None, shared, dropped, alone)
     within = violation
     if len(set(points.tasks.tolist())) > 1:
         dropped = points.dropped(points.without_within())
-        within = _violation(points.sim, points.real, counts, points.tasks, dropped, alone)
+        within = _violation(points.sim, points.real, counts, points.tasks, shared, dropped, alone)
     remarks: list[str] = []
     if len(by_run.groups) > 1 or 0 < by_run.units < points.runs:
         fixed = points.runs - by_run.units

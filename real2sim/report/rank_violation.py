@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from real2sim.report.joint_rates import draw_angles
 from real2sim.report.rates import wilson
 
 
@@ -79,13 +80,16 @@ def mmrv_interval(
     sim: tuple[np.ndarray, np.ndarray],
     real: tuple[np.ndarray, np.ndarray],
     level: float = 0.95,
-    draws: int = 4000,
+    draws: int = 2000,
     tasks: np.ndarray | None = None,
+    shared: float = 0.0,
 ) -> tuple[float, float]:
     """Interval for the MMRV that unlimited episodes of these same policies would show.
 
-    Each side is (successes, episodes).  The upper end is the (1+level)/2 quantile of MMRV over posterior
-    draws of all rates (Beta with Jeffreys' prior); sampling noise only adds violations, so it errs upwards.
+    Each side is (successes, episodes).  The upper end is the (1+level)/2 quantile of MMRV over posterior draws of both
+    rates of each policy together (`real2sim.report.joint_rates`; ``shared`` is the correlation of the noise of both
+    worlds), and at least the measured MMRV: where a policy or two lie far from the line of the others, or simulation
+    turns the order round, the normal distribution shrinks too much of that away.
     The lower end counts only violations that hold wherever the rates lie inside simultaneous Wilson intervals
     (Šidák over both sides); the plain lower quantile would exclude 0 even for a perfect simulator.
     (nan, nan) if a count is missing.
@@ -96,9 +100,15 @@ def mmrv_interval(
     sim_k, sim_n, real_k, real_n = counts
     rng = np.random.default_rng(0)
     n = len(sim_k)
-    x = rng.beta(sim_k + 0.5, sim_n - sim_k + 0.5, size=(draws, n))
-    y = rng.beta(real_k + 0.5, real_n - real_k + 0.5, size=(draws, n))
-    high = float(np.quantile(largest_violations(x, y, tasks).mean(axis=1), 0.5 + level / 2))
+    groups = np.zeros(n, int) if tasks is None else np.asarray(tasks)
+    total = np.zeros(draws)
+    for group in dict.fromkeys(groups.tolist()):
+        here = groups == group
+        sides = (sim_k[here], sim_n[here]), (real_k[here], real_n[here])
+        y, x = draw_angles(*sides, draws, rng, shared)
+        # Ordered by the angle, so that rates at 0 or 1 are no ties; weighed by the rate.
+        total += largest_violations(y, np.sin(np.clip(x, 0, math.pi / 2)) ** 2).sum(axis=1)
+    high = max(float(np.quantile(total / n, 0.5 + level / 2)), mmrv(sim_k / sim_n, real_k / real_n, tasks))
 
     each = level ** (1 / (2 * n))
     sim_low, sim_high = wilson(sim_k, sim_n, each)

@@ -42,6 +42,12 @@ def binomial_noise(
     return Noise(sides[0], sides[1], covariance)
 
 
+def shared_part(noise: Noise | None) -> float:
+    """Correlation of the noise of both worlds over all points; 0 where it is not known."""
+    both = 0.0 if noise is None else float(np.sqrt(noise.sim * noise.real).sum())
+    return float(noise.shared.sum()) / both if noise is not None and both > 0 else 0.0
+
+
 def true_correlation(
     sim: np.ndarray, real: np.ndarray, noise: Noise, plain: tuple[float, float, float]
 ) -> tuple[float, float, float] | None:

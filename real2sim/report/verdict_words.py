@@ -54,9 +54,9 @@ def interval_of_r(pooled: Agreement) -> str:
 
 
 def order(pooled: Agreement) -> str:
-    points = number(100 * pooled.mmrv_within.high, 0)
+    points = plural(round(100 * pooled.mmrv_within.high), "point")
     return (
-        f"Trusting the simulated order costs a typical policy at most {points} points of real success (MMRV within "
+        f"Trusting the simulated order costs a typical policy at most {points} of real success (MMRV within "
         "tasks, upper end of the 95 % interval)."
     )
 

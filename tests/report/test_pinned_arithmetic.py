@@ -114,14 +114,12 @@ def test_lower_end_of_mmrv_uses_intervals_that_all_hold_at_once():
     assert low == pytest.approx(least)
 
 
-def test_upper_end_of_mmrv_is_the_quantile_of_two_betas():
-    # Two policies, simulation certainly reversed: MMRV is the difference of the real rates.
-    sim = (np.array([0.0, 1000.0]), np.full(2, 1000.0))
-    real = (np.array([16.0, 8.0]), np.full(2, 20.0))
-    rng = np.random.default_rng(1)
-    difference = rng.beta(16.5, 4.5, 400_000) - rng.beta(8.5, 12.5, 400_000)
-    _, high = mmrv_interval(sim, real, draws=40_000)
-    assert high == pytest.approx(np.quantile(np.maximum(difference, 0), 0.975), abs=0.01)
+def test_upper_end_of_mmrv_of_two_reversed_policies_is_that_of_their_difference():
+    # Two policies, simulation certainly reversed: MMRV is the difference of the real rates, 0.8 - 0.4.
+    n = np.full(2, 2000.0)
+    deviation = np.sqrt((0.8 * 0.2 + 0.4 * 0.6) / 2000)
+    _, high = mmrv_interval((0.1 * n * [0, 9], n), (np.array([1600.0, 800.0]), n), draws=40_000)
+    assert high == pytest.approx(0.4 + 1.96 * deviation, abs=0.003)
 
 
 def test_ties_count_for_the_higher_policy_in_the_code_and_for_the_lower_one_in_the_paper():
