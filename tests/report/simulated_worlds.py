@@ -246,6 +246,7 @@ def violations(times: int) -> list[Trial]:
     worlds = {
         "perfect simulator": (ladder, ladder),
         "neighbours swapped": (swapped, ladder),
+        "better half reversed": (np.concatenate([ladder[:4], ladder[:3:-1]]), ladder),
         "reversed": (ladder[::-1], ladder),
         "all real rates 0.5": (ladder, np.full(8, 0.5)),
     }
