@@ -86,6 +86,7 @@ def play(asked: DevelopmentSet, name: str) -> pd.DataFrame:
         world=asked.world,
         lanes=asked.lanes,
         processes=1,
+        consistency=False,
     )
     episodes = rollout(config, {name: load_member(folder)}, progress=False)
     if asked.world != PHYSICS_WORLD:

@@ -80,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 device=options.device,
                 processes=1,
                 sampling=SamplingOverrides(steps=options.steps, history=way),  # type: ignore[arg-type]
+                consistency=False,
             )
         )
     print(frame_agreement(*runs.values()).to_string(index=False, float_format=lambda value: f"{value:.1f}"))

@@ -1,9 +1,11 @@
 """Makes the drawer suite's start frames and the recordings of its scripted controllers (extra 'physics').
 
     python -m benchmarks.make_drawer_suite --out real2sim/assets/drawer
+    python -m benchmarks.make_drawer_suite --out real2sim/assets/drawer --recorded data/world-heldout
 
 The starts are drawn from seeds that no dataset uses.  The controllers act on the physics state; what they did is
-replayed open loop, in physics and in the world model, from the same starts.
+replayed open loop, in physics and in the world model, from the same starts.  The second command picks the suite's
+recorded episodes from held-out ones; physics is not needed for it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from real2sim.drawer.physics import (
     DrawerStart,
     draw_starts,
 )
-from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.episodes.npz import dataset_files, dataset_robot
 from real2sim.simulation.suite import REPLAYS_FILE, Start, Suite, SuiteConfig, Task, write_suite
 
 START_SEED = 20_260
@@ -55,6 +58,12 @@ CONTROLLERS: dict[str, dict[str, Flaws]] = {
     },
 }
 """Ways to do each task worse than the expert."""
+RECORDED = "recorded"
+RECORDED_BY = ("expert", "scaled", "hesitant")
+"""Controllers of the recorded episodes: those that do nothing but their task, well or slowly."""
+RECORDED_PER_TASK = 8
+KEPT = ("image", "action", "state", "state_names", "instruction", "task", "success", "controller")
+"""Arrays of a recorded episode that the suite keeps."""
 
 
 def main() -> None:
@@ -65,7 +74,11 @@ def main() -> None:
     parser.add_argument(
         "--measure", action="store_true", help="only measure the states of the suite's starts"
     )
+    parser.add_argument("--recorded", type=Path, help="only copy recorded episodes from this dataset folder")
     arguments = parser.parse_args()
+    if arguments.recorded:
+        copy_recorded(arguments.recorded, arguments.out / RECORDED)
+        return
     if arguments.measure:
         measure_starts(arguments.out)
         return
@@ -127,6 +140,20 @@ def measure_starts(folder: Path) -> None:
             measured = dict(zip(STATE_NAMES, map(float, physics.state), strict=True))
             starts[task.name].append(replace(start, measured=measured))
     write_suite(folder, suite.config, starts)
+
+
+def copy_recorded(heldout: Path, out: Path) -> None:
+    """Copy the first episodes of each task by the controllers ``RECORDED_BY``, without the experts' labels."""
+    counts = dict.fromkeys(TASKS, 0)
+    for path in dataset_files(heldout):
+        episode = read_arrays(path, KEPT)
+        task = str(episode["task"])
+        if str(episode["controller"]) in RECORDED_BY and counts[task] < RECORDED_PER_TASK:
+            counts[task] += 1
+            write_arrays(out / path.name, episode)
+    if set(counts.values()) != {RECORDED_PER_TASK}:
+        raise ValueError(f"{heldout} has {counts} such episodes, expected {RECORDED_PER_TASK} of each task")
+    dataset_robot(heldout).save(out)
 
 
 if __name__ == "__main__":

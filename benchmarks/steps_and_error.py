@@ -98,6 +98,7 @@ def ranking(folder: Path, run: Path, options: argparse.Namespace) -> list[dict[s
             starts=options.starts,
             world=str(folder),
             processes=options.processes,
+            consistency=False,
         )
     )
     score_runs(ScoreConfig(runs=(run,)))

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 
 from real2sim.checks import check_device, check_whole
-from real2sim.evaluation.policy_answers import NumberAnswers, find_warnings, number_answers
+from real2sim.evaluation.policy_answers import NumberAnswers, find_warnings, number_answers, too_weak
 from real2sim.evaluation.policy_sources import find_policies
 from real2sim.evaluation.recorded_moments import Moments, find_moments
 from real2sim.policies.observation_mapping import leaves
@@ -60,6 +60,8 @@ class PolicyCheck:
     recorded: np.ndarray | None
     """float32 (m K n); None where nothing was recorded."""
     warnings: tuple[str, ...]
+    too_weak: tuple[str, ...] = ()
+    """Numbers whose sign and order these observations cannot tell."""
 
 
 def check_policy(config: CheckPolicy, own: Mapping[str, Policy] | None = None) -> PolicyCheck:
@@ -92,6 +94,7 @@ def check_policy(config: CheckPolicy, own: Mapping[str, Policy] | None = None) -
         answered,
         recorded,
         tuple(find_warnings(answered, recorded, suite.robot)),
+        tuple(too_weak(answered, recorded, suite.robot)),
     )
 
 
@@ -132,6 +135,11 @@ def check_lines(check: PolicyCheck) -> str:
     lines += [f"warning: {warning}" for warning in check.warnings]
     if not check.warnings and check.recorded is not None:
         lines.append("No sign, scale, gripper or frame looks wrong on these observations.")
+    if check.too_weak:
+        lines.append(
+            f"{len(check.answered)} observations do not tell sign and order of {', '.join(check.too_weak)}: the "
+            "correlation could be an accident. Ask for more with --observations."
+        )
     return "\n".join(lines).rstrip()
 
 

@@ -86,7 +86,10 @@ def _measured(run: Path) -> dict[str, Any]:
 def measure_run(
     config: RolloutConfig, suite: Suite, sources: Sequence[PolicySource], device: str = "cpu"
 ) -> None:
-    """Measure the policies of a run that have not been measured yet, and write ``consistency.json`` into it."""
+    """Measure the policies of a run that have not been measured yet, and write ``consistency.json`` into it.
+
+    A policy acts on the episodes that were recorded for its task, or on all where none were.
+    """
     missing, known = unmeasured(config, suite, sources), _measured(config.out)
     if missing:
         recorded = RecordedEpisodes.from_folder(suite.folder / RECORDED_FOLDER, suite)
@@ -97,9 +100,16 @@ def measure_run(
             known[source.name] = {}
             for name in source.tasks:
                 task = suite.task(name)
-                told = [task.instruction] * len(recorded)
+                places = recorded.of(name) or range(len(recorded))
+                told = [task.instruction] * len(places)
                 measured = measure_consistency(
-                    source.name, make([]), suite.robot, recorded, redrawn, told, name
+                    source.name,
+                    make([]),
+                    suite.robot,
+                    recorded.part(places),
+                    redrawn.part(places),
+                    told,
+                    name,
                 )
                 values = asdict(measured)
                 values["at_depth"] = {str(depth): value for depth, value in measured.at_depth.items()}

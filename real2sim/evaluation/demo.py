@@ -49,6 +49,7 @@ def demo(config: DemoConfig) -> Report:
             seed=config.seed,
             processes=config.processes,
             device=config.device,
+            consistency=False,
         )
     )
     score_runs(ScoreConfig(runs=(run,)))

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import pearsonr
 
+from real2sim.evaluation.exchanged_numbers import SURE, find_exchanged
 from real2sim.robot import ActionNumber, Robot
 
-SURE = 0.01
-"""Chance at which a correlation is no accident (two-sided, one value per moment)."""
-SURE_OF_TWO = 0.05
-"""The same where two numbers have to show it at once."""
 LEAST = 5
 """Moments below which nothing is said about signs and frames."""
 UNITS = {
@@ -110,6 +107,19 @@ def find_warnings(answered: np.ndarray, recorded: np.ndarray | None, robot: Robo
     return found
 
 
+def too_weak(answered: np.ndarray, recorded: np.ndarray | None, robot: Robot) -> list[str]:
+    """Numbers whose sign and order the correlation with recorded actions (m K n) cannot tell, grippers aside."""
+    if recorded is None:
+        return []
+    return [
+        number.name
+        for place, number in enumerate(robot.action)
+        if number.used and number.name not in (robot.terminate or ()) and not is_gripper(number.name)
+        if recorded[..., place].any()
+        if _correlation(answered[..., place], recorded[..., place])[1] >= SURE
+    ]
+
+
 def is_gripper(name: str) -> bool:
     """Whether an action number is a gripper's, by its name."""
     return any(word in name.lower() for word in ("grip", "opening", "closed", "jaw"))
@@ -147,22 +157,24 @@ def _outside(answered: np.ndarray, robot: Robot) -> Iterator[str]:
 
 def _scales(answered: np.ndarray, recorded: np.ndarray, robot: Robot, used: Sequence[int]) -> Iterator[str]:
     """Numbers that are many times as large or as small as recorded ones, those with one reason together."""
+    ratios = {
+        place: _size(answered[..., place]) / size
+        for place in used
+        if not robot.action[place].binary and (size := _size(recorded[..., place]))
+    }
     reasons: dict[str, list[tuple[str, float]]] = {}
-    for place in used:
-        if robot.action[place].binary:
-            continue
-        size = [
-            float(np.sqrt(np.mean(np.square(x[..., place], dtype=np.float64)))) for x in (answered, recorded)
-        ]
-        if not size[1]:
-            continue
-        if not size[0]:
+    for place, ratio in ratios.items():
+        if not ratio:
             reasons.setdefault("is always 0", []).append((robot.action[place].name, 0.0))
             continue
-        ratio = size[0] / size[1]
-        near = min(UNITS, key=lambda factor: abs(math.log(ratio / factor)))
-        # 57 and 100 lie close together: angles are thought of where the robot's number is one.
-        angle = robot.action[place].unit in ("rad", "deg")
+        unit = robot.action[place].unit
+        # A wrong unit makes all numbers of that unit small; one alone, that follows nothing, is hardly moved.
+        alone = max(ratios[other] for other in ratios if robot.action[other].unit == unit) > 1 / FAR
+        value, chance = _correlation(answered[..., place], recorded[..., place])
+        if ratio < 1 and alone and (value is None or chance >= SURE):
+            continue
+        near = min(_units(unit), key=lambda factor: abs(math.log(ratio / factor)))
+        angle = unit in ("rad", "deg")  # 57 and 100 lie close together
         for factor in (math.degrees(1), math.radians(1)) if angle else ():
             near = factor if abs(math.log(ratio / factor)) < math.log(2 * NEAR) else near
         if abs(math.log(ratio / near)) < math.log(2 * NEAR if angle else NEAR):
@@ -170,41 +182,48 @@ def _scales(answered: np.ndarray, recorded: np.ndarray, robot: Robot, used: Sequ
         elif not 1 / FAR < ratio < FAR:
             reasons.setdefault("another scale", []).append((robot.action[place].name, ratio))
     for reason, items in reasons.items():
-        names, ratios = ", ".join(name for name, _ in items), [ratio for _, ratio in items]
+        names, sizes = ", ".join(name for name, _ in items), [ratio for _, ratio in items]
         if reason == "is always 0":
             yield f"{names} {'is' if len(items) == 1 else 'are'} always 0, and not in what was recorded"
         else:
-            many = f"{min(ratios):.3g}" if len(items) == 1 else f"{min(ratios):.3g} to {max(ratios):.3g}"
+            many = f"{min(sizes):.3g}" if len(items) == 1 else f"{min(sizes):.3g} to {max(sizes):.3g}"
             yield f"{names}: {many} times as large as recorded: {reason}?"
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _units(unit: str) -> list[float]:
+    """Which of ``UNITS`` come into question for a number: angles are neither lengths nor the other way round."""
+    angles, lengths = ("degrees", "radians"), ("metres",)
+    strange = lengths if unit in ("rad", "deg") else angles if unit == "m" else ()
+    return [factor for factor, said in UNITS.items() if not said.startswith(strange)]
 
 
 def _frame(
     answered: np.ndarray, recorded: np.ndarray, robot: Robot, used: Sequence[int]
 ) -> tuple[list[str], set[int]]:
-    """Pairs of numbers of one unit of which each follows the recording of the other, and the numbers in them."""
+    """Sentences on numbers of one unit that follow each other's recordings, and which numbers these are."""
     found: list[str] = []
     taken: set[int] = set()
-    for i, first in enumerate(used):
-        for second in used[i + 1 :]:
-            if robot.action[first].unit != robot.action[second].unit or {first, second} & taken:
-                continue
-            own = [_correlation(answered[..., k], recorded[..., k])[0] or 0.0 for k in (first, second)]
-            cross = [
-                _correlation(answered[..., a], recorded[..., b])
-                for a, b in ((first, second), (second, first))
-            ]
-            if all(
-                value is not None and chance < SURE_OF_TWO and abs(value) > max(own) + 0.3
-                for value, chance in cross
-            ):
-                values = [value for value, _ in cross if value is not None]
-                signs = ", with signs turned" if min(values) < 0 else ""
-                found.append(
-                    f"{robot.action[first].name} and {robot.action[second].name} look swapped{signs}: each follows "
-                    f"what was recorded of the other (correlations {values[0]:.2f} and {values[1]:.2f}); another "
-                    "frame or order?"
+    units = dict.fromkeys(robot.action[place].unit for place in used)
+    for places in ([place for place in used if robot.action[place].unit == unit] for unit in units):
+        for exchanged in find_exchanged(answered[..., places], recorded[..., places]):
+            names = [robot.action[places[place]].name for place in exchanged.numbers]
+            signs = ", with signs turned" if min(exchanged.correlations) < 0 else ""
+            said = [f"{value:.2f}" for value in exchanged.correlations]
+            if len(names) == 2:
+                follow = f"each follows what was recorded of the other (correlations {' and '.join(said)})"
+            else:
+                pairs = zip(names, [*names[1:], names[0]], said, strict=True)
+                follow = ", ".join(
+                    f"{name} follows what was recorded of {other} ({value})" for name, other, value in pairs
                 )
-                taken |= {first, second}
+            found.append(
+                f"{', '.join(names[:-1])} and {names[-1]} look swapped{signs}: {follow}; another frame or order?"
+            )
+            taken |= {places[place] for place in exchanged.numbers}
     return found, taken
 
 

@@ -80,4 +80,5 @@ class RankConfig:
             processes=self.processes,
             device=self.device,
             threads=self.threads,
+            consistency=False,
         )

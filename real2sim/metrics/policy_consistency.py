@@ -51,6 +51,17 @@ class RecordedEpisodes:
         """What the robot was told."""
         return tuple(start.task.instruction for start in self.starts)
 
+    def of(self, task: str) -> tuple[int, ...]:
+        """Places of the episodes that were recorded for a task."""
+        return tuple(place for place, start in enumerate(self.starts) if start.task.name == task)
+
+    def part(self, places: Sequence[int]) -> RecordedEpisodes:
+        """Some of the episodes."""
+        rows = list(places)
+        states = None if self.states is None else self.states[rows]
+        starts = tuple(self.starts[row] for row in rows)
+        return RecordedEpisodes(self.frames[rows], self.actions[rows], starts, states, self.state_names)
+
     def start(self, episode: int, moment: int) -> Start:
         """An episode that begins at a later moment of a recorded one."""
         start = self.starts[episode]
@@ -102,6 +113,10 @@ class Redrawn:
     begins: tuple[int, ...]
     frames: np.ndarray
     """uint8 (b e d h w 3): for each beginning the d frames that follow it."""
+
+    def part(self, places: Sequence[int]) -> Redrawn:
+        """Some of the episodes."""
+        return Redrawn(self.begins, self.frames[:, list(places)])
 
 
 @dataclass(frozen=True)

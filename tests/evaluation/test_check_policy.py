@@ -148,6 +148,48 @@ def test_a_wrong_convention_is_told(suite: Path, change: Change, said: str) -> N
     assert any(re.search(said, warning) for warning in found), found
 
 
+def test_axes_that_a_weak_policy_exchanges_are_told_with_enough_moments() -> None:
+    rng = np.random.default_rng(0)
+    recorded = rng.normal(0, 0.03, (60, 1, 3)).astype(np.float32)
+    weak = (recorded + rng.normal(0, 0.05, recorded.shape)).clip(-0.1, 0.1).astype(np.float32)
+    robot = replace(HAND, action=HAND.action[:3])
+    assert not any("swapped" in text for text in find_warnings(weak, recorded, robot))
+    (found,) = find_warnings(weak[..., [0, 2, 1]], recorded, robot)
+    assert re.match(r"y and z look swapped: each follows what was recorded of the other", found)
+    (found,) = find_warnings(weak[..., [1, 2, 0]] * [1, -1, 1], recorded, robot)
+    assert re.match(
+        r"x, y and z look swapped, with signs turned: x follows what was recorded of y \(0\.\d\d\), y follows .* of z "
+        r"\(-0\.\d\d\), z follows what was recorded of x \(0\.\d\d\)",
+        found,
+    )
+
+
+def test_what_the_observations_cannot_tell_is_said(suite: Path) -> None:
+    class Vague(Reads):
+        def act(self, observation: Observation) -> np.ndarray:
+            actions = super().act(observation)
+            actions[:, 1] = self._rng.normal(0, 0.03, len(actions))
+            return actions
+
+    check = check_policy(CheckPolicy("mine", str(suite)), {"mine": Vague()})
+    assert check.too_weak == ("y",)
+    assert "10 observations do not tell sign and order of y: " in check_lines(check)
+    assert "do not tell" not in check_lines(check_policy(CheckPolicy("mine", str(suite)), {"mine": Reads()}))
+
+
+def test_a_number_that_a_policy_hardly_moves_is_no_wrong_unit_but_all_of_a_unit_are() -> None:
+    rng = np.random.default_rng(0)
+    recorded = rng.normal(0, 0.03, (10, 1, 3)).astype(np.float32)
+    answered = recorded + rng.normal(0, 0.005, recorded.shape).astype(np.float32)
+    robot = replace(HAND, action=HAND.action[:3])
+    idle = answered.copy()
+    idle[..., 0] = rng.normal(0, 0.001, idle[..., 0].shape)
+    assert find_warnings(idle.clip(-0.1, 0.1), recorded, robot) == []
+    (found,) = find_warnings(answered / 57, recorded, robot)
+    assert re.match(r"x, y, z: 0.01.* times as large as recorded: ", found)
+    assert "degrees" not in found
+
+
 def test_answers_that_follow_nothing_are_told() -> None:
     robot = replace(HAND, action=HAND.action[:4])
     waves = 2 * np.pi * np.arange(10)[:, None, None] / 10 * np.arange(1, 5)

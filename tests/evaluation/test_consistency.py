@@ -75,6 +75,9 @@ def test_a_rollout_measures_every_policy_and_a_report_sets_those_apart_that_it_c
     assert measured["episodes"] == 3
     assert set(measured["policies"]) == {"early", "mine"}
     assert set(measured["policies"]["early"]) == {"close_drawer", "open_drawer"}
+    moments = {task: values["moments"] for task, values in measured["policies"]["early"].items()}
+    # Of the three episodes two were recorded for the one task; ten drawn frames of each are acted on.
+    assert moments == {"close_drawer": 20, "open_drawer": 10}
     found = distances(measured["policies"])
     farther, nearer = sorted(found, key=lambda name: -found[name])
     assert found[farther] > found[nearer] >= 0
