@@ -5,35 +5,35 @@ Scripted controllers act, or policies that were trained: those end up in places 
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from real2sim.drawer.experts import (
-    Drifter,
-    FlawedExpert,
-    Flaws,
-    Hesitant,
-    Hoverer,
-    Interrupted,
-    Lingerer,
-    Reverser,
-    Wanderer,
-    expert_action,
-)
+from real2sim.checks import check_seed, check_whole
+from real2sim.drawer.experts import expert_action
+from real2sim.drawer.mixes import BROAD, MIXES, Controller, draw_controller
 from real2sim.drawer.physics import HORIZON, STATE_NAMES, TASKS, DrawerPhysics, DrawerStart, is_success
 from real2sim.drawer.presets import EXPERT_LABELS, drawer_robot
 from real2sim.episodes.arrays import write_arrays
-from real2sim.episodes.npz import EXPERT_LABELS_FILE
+from real2sim.episodes.npz import EXPERT_LABELS_FILE, read_npz
+from real2sim.episodes.recording_parts import open_recording
 from real2sim.files import write_json
+from real2sim.policies.places import check_place, place_fingerprint, policy_at
+from real2sim.policies.policy import Policy, StochasticPolicy
 from real2sim.policies.rt1.policy import RT1Policy
-from real2sim.simulation.observation import observe_frames
+from real2sim.simulation.action_checks import check_actions
+from real2sim.simulation.observation import observe
+
+LOG = logging.getLogger(__name__)
+WHERE = "the drawer robot"
+"""What messages call whose robot a policy has to fit."""
 
 
 @dataclass(frozen=True)
@@ -54,123 +54,37 @@ class Collect:
     policies do: creep, hover just above the handle, move the drawer back again; ``all`` 40, 30 and 30 % of them."""
     images: bool = True
     """Record camera frames; without them an episode costs half the time, enough to teach the prediction of states."""
-    policies: tuple[Path, ...] = ()
-    """RT-1 policy folders; given some, one of them, drawn per episode, acts in place of ``mix``, as random as its
-    temperature says or up to twice as much.  Never those that a model taught with these episodes shall
-    evaluate."""
+    policies: tuple[str, ...] = ()
+    """Folders of trained policies, or `module.py:Class` for a policy in a Python file; given some, one of them, drawn
+    per episode, acts in place of ``mix``; an RT-1 as random as its temperature says or up to twice as much.  Never
+    those that a model taught with these episodes shall evaluate."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.processes < 1:
-            raise ValueError(
-                f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}"
-            )
+        check_whole("episodes", self.episodes)
+        check_whole("processes", self.processes, 1, 1024)
+        check_seed("seed", self.seed)
         if self.policies and not self.images:
             raise ValueError("policies act on camera frames; leave out --no-images")
-
-
-class Controller(Protocol):
-    """Acts on the physics state."""
-
-    def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
-        """Action (13,)."""
-
-
-BROAD = {
-    "expert": 0.12,
-    "noisy": 0.16,
-    "scaled": 0.08,
-    "miss": 0.24,
-    "stop": 0.10,
-    "switch": 0.08,
-    "wander": 0.12,
-    "drift": 0.08,
-    "still": 0.02,
-}
-"""Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
-CONTACT = {"partial": 0.35, "linger": 0.15, "graze": 0.2, "noisy": 0.15, "wander": 0.15}
-"""The same for the mix of what happens at the handle."""
-UNSURE = {"slow": 0.3, "hesitant": 0.25, "hover": 0.25, "reverse": 0.2}
-"""The same for the mix of what slow, late and undecided policies do."""
-_SHARES: tuple[tuple[str, float, dict[str, float]], ...] = (
-    ("broad", 0.4, BROAD),
-    ("contact", 0.3, CONTACT),
-    ("unsure", 0.3, UNSURE),
-)
-ALL = {f"{mix}/{kind}": share * kinds[kind] for mix, share, kinds in _SHARES for kind in kinds}
-MIXES = {"broad": BROAD, "contact": CONTACT, "unsure": UNSURE, "all": ALL}
-
-
-def draw_controller(task: str, kinds: dict[str, float], rng: np.random.Generator) -> tuple[str, Controller]:
-    """A kind's name and a controller of that kind."""
-    kind = str(rng.choice(np.array(list(kinds)), p=list(kinds.values()))).split("/")[-1]
-    if kind == "wander":
-        return kind, Wanderer(rng)
-    if kind == "drift":
-        return kind, Drifter(rng)
-    if kind == "linger":
-        return kind, Lingerer(rng)
-    if kind == "hover":
-        return kind, Hoverer(rng)
-    if kind == "reverse":
-        return kind, Reverser(rng)
-    if kind == "hesitant":
-        aim = (float(rng.normal(0, 0.02)), float(rng.normal(0, 0.012)), float(rng.normal(0, 0.015)))
-        flaws = Flaws(noise=float(rng.uniform(0.0, 0.3)), scale=float(rng.uniform(0.3, 1.0)), aim=aim)
-        return kind, Hesitant(task, flaws, rng)
-    if kind == "partial":
-        noise, scale = float(rng.uniform(0.0, 0.4)), float(rng.uniform(0.4, 1.0))
-        return kind, Interrupted(task, Flaws(noise=noise, scale=scale), rng)
-    slight = float(rng.uniform(0.0, 0.15))
-    flaws = {
-        "expert": lambda: Flaws(noise=slight),
-        "noisy": lambda: Flaws(
-            noise=float(rng.uniform(0.15, 1.2)), random=float(rng.uniform(0, 0.7) * (rng.random() < 0.5))
-        ),
-        "scaled": lambda: Flaws(noise=slight, scale=float(rng.uniform(0.15, 0.8))),
-        "miss": lambda: Flaws(noise=float(rng.uniform(0.0, 0.3)), aim=_draw_miss(task, rng)),
-        "graze": lambda: Flaws(
-            noise=float(rng.uniform(0.0, 0.5)),
-            scale=float(rng.uniform(0.5, 1.0)),
-            aim=(float(rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.11)), 0.0, float(rng.normal(0, 0.02))),
-        ),
-        "stop": lambda: Flaws(noise=slight, stop=int(rng.integers(1, 14))),
-        "slow": lambda: Flaws(
-            noise=float(rng.uniform(0.0, 0.2)),
-            scale=float(rng.uniform(0.15, 0.6)),
-            aim=(float(rng.normal(0, 0.015)), float(rng.normal(0, 0.01)), float(rng.normal(0, 0.01))),
-            switch=int(rng.choice(np.array([1000, int(rng.integers(4, 16))]))),
-        ),
-        "switch": lambda: Flaws(noise=slight, switch=int(rng.integers(0, 14))),
-        "still": lambda: Flaws(stop=0),
-    }[kind]()
-    return kind, FlawedExpert(task, flaws, rng)
-
-
-def _draw_miss(task: str, rng: np.random.Generator) -> tuple[float, float, float]:
-    side = float(rng.choice([-1.0, 1.0]))
-    place = rng.random()
-    if place < 0.5:  # beside: from grazing the end of the bar to clearly past it
-        return side * float(rng.uniform(0.03, 0.18)), float(rng.normal(0, 0.01)), float(rng.normal(0, 0.01))
-    if place < 0.75:  # above: on the bar or the drawer's rim, or over everything
-        return float(rng.normal(0, 0.02)), float(rng.normal(0, 0.02)), float(rng.uniform(0.02, 0.14))
-    depth = 0.08 if task == "open_drawer" else 0.04  # before or behind the bar
-    return float(rng.normal(0, 0.03)), side * float(rng.uniform(0.02, depth)), float(rng.normal(0, 0.02))
 
 
 class PolicyController:
     """A policy at the place of a scripted controller: it sees only the newest of ``frames``, which grow."""
 
     def __init__(
-        self, policy: RT1Policy, task: str, frames: list[np.ndarray], rng: np.random.Generator
+        self, policy: Policy, name: str, task: str, frames: list[np.ndarray], rng: np.random.Generator
     ) -> None:
-        self._policy, self._frames = policy, frames
-        policy.seed([int(rng.integers(2**62))])
-        self._instruction = TASKS[task]
+        self._policy, self._name, self._frames = policy, name, frames
+        seed = int(rng.integers(2**62))
+        if isinstance(policy, StochasticPolicy):
+            policy.seed([seed])
+        self._instruction, self._robot = TASKS[task], drawer_robot()
         policy.reset([self._instruction])
 
     def act(self, step: int, hand: np.ndarray, handle: np.ndarray) -> np.ndarray:
         """Action (13,) at a step."""
-        action: np.ndarray = self._policy.act(observe_frames(self._frames[-1][None], [self._instruction]))[0]
+        seen = observe(self._robot, self._frames[-1][None], [self._instruction])
+        answer = self._policy.act(seen)
+        action: np.ndarray = check_actions(answer, self._robot, policy=self._name, step=step, lanes=1)[0, 0]
         return action
 
 
@@ -179,7 +93,7 @@ def record_episode(
     seed: int,
     index: int,
     kinds: dict[str, float] = BROAD,
-    policies: tuple[Path, ...] = (),
+    policies: tuple[str, ...] = (),
     images: bool = True,
 ) -> dict[str, np.ndarray]:
     """One episode in the dataset's layout; T = horizon + 1 frames, the last action is unused.
@@ -195,9 +109,11 @@ def record_episode(
     frames = [physics.reset(start)]
     if policies:
         kind = "policy"
-        policy = _policy(policies[int(rng.integers(len(policies)))])
-        policy.temperature = policy.network.config.temperature * float(rng.uniform(1.0, 2.0))
-        controller: Controller = PolicyController(policy, task, frames, rng)
+        name = policies[int(rng.integers(len(policies)))]
+        policy: Any = _policy(name)
+        if isinstance(policy, RT1Policy):
+            policy.temperature = policy.network.config.temperature * float(rng.uniform(1.0, 2.0))
+        controller: Controller = PolicyController(policy, name, task, frames, rng)
     else:
         kind, controller = draw_controller(task, kinds, rng)
     actions: list[np.ndarray] = []
@@ -233,8 +149,8 @@ def record_episode(
 
 
 @lru_cache(maxsize=64)
-def _policy(folder: Path) -> RT1Policy:
-    return RT1Policy.from_folder(folder)
+def _policy(place: str) -> Policy:
+    return policy_at(place, drawer_robot(), WHERE)
 
 
 def episode_path(folder: Path, index: int) -> Path:
@@ -243,19 +159,64 @@ def episode_path(folder: Path, index: int) -> Path:
 
 
 def collect(config: Collect) -> int:
-    """Record what is missing of a dataset; gives the number of episodes recorded now."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    drawer_robot().save(config.out)
-    write_json(config.out / EXPERT_LABELS_FILE, EXPERT_LABELS)
-    missing = [index for index in range(config.episodes) if not episode_path(config.out, index).exists()]
+    """Record what is missing or damaged of a dataset; gives the number of episodes recorded now.
+
+    Who acts in an episode is kept beside it, so that one that is recorded again is the same one.  Raises ValueError
+    if the folder holds episodes of another seed, or asks for others to act in those that are there.
+    """
+    for place in config.policies:
+        check_place(place, drawer_robot(), WHERE)
+    out, mix = config.out, "policies" if config.policies else config.mix
+    acting = {"mix": mix, "policies": [place_fingerprint(place) for place in config.policies]}
+    recorded = 1 + max((_number(path) for path in out.glob("episode_*.npz")), default=-1)
+    settings = {"seed": config.seed, "images": config.images}
+    who = open_recording(out, settings, acting, recorded, config.episodes)
+    missing = [index for index in range(config.episodes) if not _is_there(config, index)]
+    jobs = [(config, index, _kinds(config, index, who[index], acting)) for index in missing]
+    drawer_robot().save(out)
+    write_json(out / EXPERT_LABELS_FILE, EXPERT_LABELS)
     context = multiprocessing.get_context("spawn")
     with (
         context.Pool(config.processes, initializer=_one_thread) as pool,
         tqdm(total=len(missing), unit="episode") as bar,
     ):
-        for _ in pool.imap_unordered(_record, [(config, index) for index in missing]):
+        for _ in pool.imap_unordered(_record, jobs):
             bar.update()
     return len(missing)
+
+
+def _number(path: Path) -> int:
+    number = path.stem.removeprefix("episode_")
+    if not number.isdigit():
+        raise ValueError(f"{path} is no episode of a recording; move it elsewhere")
+    return int(number)
+
+
+def _is_there(config: Collect, index: int) -> bool:
+    """Whether an episode is recorded and can be read; that a damaged one is recorded again is said."""
+    path = episode_path(config.out, index)
+    try:
+        read_npz(path, ("action", "state", "success", *(("image",) if config.images else ())))
+    except FileNotFoundError:
+        return False
+    except (ValueError, OSError) as error:
+        LOG.warning("%s; the episode is recorded again", error)
+        return False
+    return True
+
+
+def _kinds(
+    config: Collect, index: int, acted: dict[str, Any], acting: dict[str, Any]
+) -> dict[str, float] | None:
+    """Shares of the controllers that act in a missing episode, or None where the policies asked for do."""
+    if not acted["policies"]:
+        return MIXES[acted["mix"]]
+    if acted != acting:
+        raise ValueError(
+            f"episode {index} of {config.out} is missing, and other policies than are asked for acted in it; record "
+            f"it first, with those and --episodes {index + 1}"
+        )
+    return None
 
 
 _physics: DrawerPhysics | None = None
@@ -265,9 +226,10 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _record(job: tuple[Collect, int]) -> None:
+def _record(job: tuple[Collect, int, dict[str, float] | None]) -> None:
     global _physics
     _physics = _physics or DrawerPhysics()
-    config, index = job
-    episode = record_episode(_physics, config.seed, index, MIXES[config.mix], config.policies, config.images)
+    config, index, kinds = job
+    policies = () if kinds is not None else config.policies
+    episode = record_episode(_physics, config.seed, index, kinds or BROAD, policies, config.images)
     write_arrays(episode_path(config.out, index), episode)

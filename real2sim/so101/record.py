@@ -11,8 +11,10 @@ from typing import Literal, Protocol
 import numpy as np
 from tqdm import tqdm
 
+from real2sim.checks import check_seed, check_whole
 from real2sim.episodes.lerobot.recording import Recording
 from real2sim.episodes.lerobot.writer import LeRobotWriter
+from real2sim.episodes.recording_parts import open_recording
 from real2sim.so101.experts import Drifter, FlawedExpert, Flaws, Wanderer
 from real2sim.so101.physics import (
     ACTIONS_PER_FRAME,
@@ -49,10 +51,9 @@ class RecordSO101:
     """Video encoder: `libx264`, which keeps small frames clean, or LeRobot's `libsvtav1`."""
 
     def __post_init__(self) -> None:
-        if self.episodes < 1 or self.processes < 1:
-            raise ValueError(
-                f"episodes and processes must be at least 1, got {self.episodes} and {self.processes}"
-            )
+        check_whole("episodes", self.episodes)
+        check_whole("processes", self.processes, 1, 1024)
+        check_seed("seed", self.seed)
 
 
 class Controller(Protocol):
@@ -185,9 +186,15 @@ def recording(codec: str = CODEC, episodes_per_file: int = 20) -> Recording:
 
 
 def record(config: RecordSO101) -> int:
-    """Record what is missing of a dataset; gives the number of episodes recorded now."""
+    """Record what is missing of a dataset; gives the number of episodes recorded now.
+
+    Raises ValueError if the folder holds episodes of another seed, or of another mix where none is missing.
+    """
     with LeRobotWriter(config.out, recording(config.codec)) as writer:
         missing = range(writer.episodes, config.episodes)
+        open_recording(
+            config.out, {"seed": config.seed}, {"mix": config.mix}, writer.episodes, config.episodes
+        )
         for episode in tqdm(_recorded(config, missing), total=len(missing), unit="episode"):
             writer.add(
                 TASKS[episode.task],

@@ -11,15 +11,7 @@ import pytest
 import torch
 
 from real2sim.actions import FIELDS, WIDTH
-from real2sim.drawer.collect import (
-    MIXES,
-    Collect,
-    Controller,
-    collect,
-    draw_controller,
-    episode_path,
-    record_episode,
-)
+from real2sim.drawer.collect import Collect, collect, episode_path, record_episode
 from real2sim.drawer.experts import (
     FlawedExpert,
     Flaws,
@@ -28,6 +20,7 @@ from real2sim.drawer.experts import (
     expert_action,
     robot_action,
 )
+from real2sim.drawer.mixes import MIXES, Controller, draw_controller
 from real2sim.drawer.physics import (
     CLOSED_ABOVE,
     HAND_HIGH,
@@ -259,10 +252,54 @@ def test_an_episode_depends_on_its_seed_and_number_alone(physics: DrawerPhysics,
 
 
 @pytest.mark.physics
+def test_a_recording_is_continued_with_its_own_seed_and_a_damaged_episode_is_the_same_again(
+    tmp_path: Path,
+) -> None:
+    collect(Collect(tmp_path, episodes=2, seed=5, processes=1))
+    collect(Collect(tmp_path, episodes=3, seed=5, processes=1, mix="contact"))
+    path = episode_path(tmp_path, 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1000])
+    with pytest.raises(ValueError, match="was recorded with seed = 5, now 6 is asked for"):
+        collect(Collect(tmp_path, episodes=4, seed=6))
+    with pytest.raises(ValueError, match="was recorded with mix = 'broad', now 'contact' is asked for"):
+        collect(Collect(tmp_path, episodes=2, seed=5, mix="contact"))
+    assert collect(Collect(tmp_path, episodes=3, seed=5, processes=1, mix="contact")) == 1
+    again = read_npz(path, ("action", "drawer"))
+    direct = record_episode(DrawerPhysics(), 5, 0)
+    np.testing.assert_array_equal(again["action"], direct["action"])
+
+
+PYTHON_POLICY = """
+import numpy as np
+class Pushes:
+    def reset(self, instructions):
+        self.seen = 0
+    def act(self, observation):
+        self.seen += 1
+        action = np.zeros((len(observation.frames), 13), np.float32)
+        action[:, 8], action[:, 11] = 1, 0.01 * (self.seen % 5)
+        return action
+"""
+
+
+@pytest.mark.physics
+def test_a_policy_in_a_python_file_acts_in_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PYTHON_POLICY)
+    place = f"{tmp_path / 'mine.py'}:Pushes"
+    collect(Collect(tmp_path / "out", episodes=1, seed=5, processes=1, policies=(place,)))
+    action = read_npz(episode_path(tmp_path / "out", 0), ("action",))["action"]
+    np.testing.assert_allclose(action[:4, 11], [0.01, 0.02, 0.03, 0.04], rtol=1e-5)
+    (tmp_path / "mine.py").write_text(PYTHON_POLICY.replace("% 5", "% 6"))
+    with pytest.raises(ValueError, match="was recorded with policies"):
+        collect(Collect(tmp_path / "out", episodes=1, seed=5, processes=1, policies=(place,)))
+
+
+@pytest.mark.physics
 def test_a_policy_records_the_actions_it_chose_from_the_recorded_frames(
     physics: DrawerPhysics, tmp_path: Path
 ) -> None:
-    folder = load_suite("drawer").folder / "policies" / "converged"
+    folder = str(load_suite("drawer").folder / "policies" / "converged")
     collect(Collect(tmp_path, episodes=2, seed=5, processes=2, policies=(folder,)))
     written = read_npz(episode_path(tmp_path, 1), ("image", "action", "controller", "instruction"))
     assert str(written["controller"]) == "policy"

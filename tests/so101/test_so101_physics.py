@@ -107,6 +107,8 @@ def test_every_kind_of_controller_can_act(physics: SO101Physics) -> None:
 
 def test_a_recording_that_was_stopped_goes_on_with_the_episodes_that_are_missing(tmp_path: Path) -> None:
     assert record(RecordSO101(tmp_path / "parts", episodes=1, seed=4)) == 1
+    with pytest.raises(ValueError, match="was recorded with seed = 4, now 5 is asked for"):
+        record(RecordSO101(tmp_path / "parts", episodes=2, seed=5))
     assert record(RecordSO101(tmp_path / "parts", episodes=2, seed=4)) == 1
     record(RecordSO101(tmp_path / "whole", episodes=2, seed=4))
     parts, whole = LeRobotDataset(tmp_path / "parts"), LeRobotDataset(tmp_path / "whole")
