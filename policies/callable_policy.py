@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from real2sim.policies.policy import Observation, Requirements, check_frames
+from real2sim.policies.policy import Observation, Requirements, observed_frames
 from real2sim.simulation.action_checks import as_numbers
 
 
@@ -30,5 +30,5 @@ class CallablePolicy:
 
     def act(self, observation: Observation) -> np.ndarray:
         """Whatever the function returns, as an array."""
-        check_frames(observation.frames, self._lanes)
+        observed_frames(observation, self._lanes)
         return as_numbers(self._function(observation), "the function of a policy")

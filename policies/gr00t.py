@@ -15,7 +15,7 @@ from real2sim.policies.chunks import ChunkBuffer
 from real2sim.policies.conventions import OWN_LAYOUT, find_convention
 from real2sim.policies.gr00t_wire import PING_SECONDS, Gr00tConnection, Modality, read_modalities
 from real2sim.policies.observation_mapping import ImageItem, StateItem, read_images, read_size, read_state
-from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.policy import Observation, observed_frames
 from real2sim.policies.remote import check_chunk, kept
 from real2sim.policies.remote_options import RemoteOptions, read_address
 from real2sim.robot import Robot
@@ -102,7 +102,7 @@ class Gr00tPolicy:
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes K n), or (lanes n) where K is 1."""
-        check_frames(observation.frames, len(self._lanes))
+        observed_frames(observation, len(self._lanes))
         actions = np.stack([self._act(index, lane, observation) for index, lane in enumerate(self._lanes)])
         if self.options.outside == "clip":
             actions = np.clip(actions, self._robot.low, self._robot.high)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.policies.remote_options import NEEDS_EXTRA
 from real2sim.policies.servers.policy_wire import MOST_BYTES, PLAIN_KINDS
 
 PING_SECONDS = 5.0
@@ -38,9 +39,7 @@ class Gr00tConnection:
             import msgpack  # noqa: F401
             import zmq
         except ImportError as error:
-            raise ImportError(
-                "remote policies need the extra 'remote': pip install 'real2sim[remote]'"
-            ) from error
+            raise ImportError(NEEDS_EXTRA) from error
         self._zmq: Any = zmq
         self._context: Any = zmq.Context.instance()
         self._address = address.replace("zmq://", "tcp://", 1)

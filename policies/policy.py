@@ -16,7 +16,19 @@ __all__ = [
     "check_frames",
     "observe",
     "observe_frames",
+    "observed_frames",
 ]
+
+
+def observed_frames(observation: Observation, lanes: int) -> np.ndarray:
+    """The canvas of an observation, once it is known to be uint8 (lanes h w 3)."""
+    if not isinstance(observation, Observation):
+        raise ValueError(
+            f"a policy acts on an Observation, got a {type(observation).__name__}; "
+            "real2sim.policies.policy.observe_frames makes one of frames"
+        )
+    check_frames(observation.frames, lanes)
+    return observation.frames
 
 
 def check_frames(frames: np.ndarray, lanes: int) -> None:

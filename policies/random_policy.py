@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.policy import Observation, observed_frames
 from real2sim.robot import Robot
 from real2sim.simulation.action_checks import without_ending
 
@@ -48,7 +48,7 @@ class RandomPolicy:
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes K n), or (lanes n) where K is 1."""
         robot = self._robot
-        check_frames(observation.frames, len(self._streams))
+        observed_frames(observation, len(self._streams))
         shape = (robot.actions_per_frame, robot.action_width)
         drawn = [stream.uniform(robot.low, robot.high, shape) for stream in self._streams]
         actions = np.array(drawn, dtype=np.float32).reshape(-1, *shape)

@@ -13,8 +13,8 @@ import numpy as np
 
 from real2sim.actions import rt1_robot
 from real2sim.policies.chunks import ChunkBuffer
-from real2sim.policies.policy import Observation, check_frames, observe
-from real2sim.policies.remote_options import RemoteOptions, read_address
+from real2sim.policies.policy import Observation, observe, observed_frames
+from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_address
 from real2sim.policies.remote_plan import RemotePlan, make_plan
 from real2sim.policies.servers.policy_wire import MOST_BYTES, pack_message, unpack_message
 from real2sim.robot import Robot
@@ -84,7 +84,7 @@ class RemotePolicy:
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes K n), or (lanes n) where K is 1."""
-        check_frames(observation.frames, len(self._lanes))
+        observed_frames(observation, len(self._lanes))
         actions = [self._act(index, lane, observation) for index, lane in enumerate(self._lanes)]
         robot = self._robot
         shape = (len(actions), robot.actions_per_frame, robot.action_width)
@@ -191,9 +191,7 @@ class RemotePolicy:
             from websockets.exceptions import InvalidURI
             from websockets.sync.client import connect
         except ImportError as error:
-            raise ImportError(
-                "remote policies need the extra 'remote': pip install 'real2sim[remote]'"
-            ) from error
+            raise ImportError(NEEDS_EXTRA) from error
         try:
             # Newer versions of websockets connect on entering; the lane closes what it got.
             opening = connect(self.address, compression=None, max_size=MOST_BYTES, open_timeout=5)

@@ -15,6 +15,8 @@ from real2sim.policies.openpi import find_preset
 WAITING = ("answer_within", "patience")
 """Options that do not change what a policy does."""
 SCHEMES = ("ws", "wss", "zmq")
+NEEDS_EXTRA = "remote policies need the extra 'remote': pip install 'real2sim[remote]'"
+"""What is said where the packages that talk to servers are missing."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.policy import Observation, observed_frames
 
 
 class ReplayPolicy:
@@ -32,7 +32,7 @@ class ReplayPolicy:
 
     def act(self, observation: Observation) -> np.ndarray:
         """The next recorded actions float32 (lanes n), or (lanes K n)."""
-        check_frames(observation.frames, len(self._actions))
+        observed_frames(observation, len(self._actions))
         if self._step >= self._actions.shape[1]:
             raise ValueError(
                 f"the recording has {self._actions.shape[1]} steps and step {self._step} was asked for; "

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from real2sim.checks import check_device, check_finite, check_whole
+from real2sim.policies.places import policy_at
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
+from real2sim.policies.python_policy import is_python
 from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_KEY, serve_forever
 from real2sim.robot import Robot, read_robot
+from real2sim.simulation.action_checks import as_numbers
 from real2sim.simulation.suite import load_suite
 
 GREETING = {"stateful": True, "convention": "real2sim"}
@@ -25,9 +28,10 @@ class ServePolicy:
     """Serve a policy to openpi clients and to ``ws://`` policies of a rollout."""
 
     policy: str
-    """Folder of a trained policy, folder of RT-1's SavedModel (extra 'tf'), or ``random``."""
+    """Folder of a trained policy, folder of RT-1's SavedModel (extra 'tf'), `module.py:Class` for a policy in a Python
+    file (each connection gets an object of its own), or ``random``."""
     suite: str = "drawer"
-    """Suite whose robot ``random`` acts for."""
+    """Suite whose robot ``random`` and Python policies act for."""
     host: str = "127.0.0.1"
     """Address to listen on; the default is reachable from this machine alone."""
     port: int = 8000
@@ -73,12 +77,13 @@ class PolicyLane:
         actions = self._policy.act(
             observe(robot, canvas, instructions, None if state is None else state[None])
         )
-        return actions.reshape(-1, robot.action_width)
+        return as_numbers(actions, "the policy").reshape(-1, robot.action_width)
 
 
 def serve_policy(config: ServePolicy) -> None:
     """Serve until the process is stopped."""
-    robot = load_suite(config.suite).robot if config.policy == "random" else read_robot(Path(config.policy))
+    of_suite = config.policy == "random" or is_python(config.policy)
+    robot = load_suite(config.suite).robot if of_suite else read_robot(Path(config.policy).expanduser())
     make = _maker(config, robot)
     names = {} if robot is None else {"action_names": list(robot.action_names)}
     serve_forever(lambda: PolicyLane(make(), robot), GREETING | names, config.host, config.port)
@@ -90,6 +95,9 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
 
         assert robot is not None
         return lambda: RandomPolicy(robot)
+    if is_python(config.policy):
+        assert robot is not None
+        return _python_maker(config, robot)
     folder = Path(config.policy).expanduser()
     if (folder / "saved_model.pb").is_file():
         from real2sim.policies.rt1.saved_model import SavedModelRT1
@@ -102,3 +110,19 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
     loaded = load_policy(folder, config.device)
     # A copy has episodes of its own; the network is shared.
     return lambda: copy.copy(loaded)
+
+
+def _python_maker(config: ServePolicy, robot: Robot) -> Callable[[], Policy]:
+    def make() -> Policy:
+        return policy_at(config.policy, robot, f"suite {config.suite!r}", config.device)
+
+    # One that cannot be made is found before anybody connects; the first connection takes it.
+    ready = [make()]
+
+    def take() -> Policy:
+        try:
+            return ready.pop()
+        except IndexError:
+            return make()
+
+    return take

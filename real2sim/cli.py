@@ -172,6 +172,8 @@ def serve_policy(arguments: Sequence[str]) -> None:
     from real2sim.policies.serve import ServePolicy
     from real2sim.policies.serve import serve_policy as serve
 
+    if arguments and not arguments[0].startswith("-"):
+        arguments = ["--policy", *arguments]
     serve(_parse(ServePolicy, "serve-policy", arguments))
 
 

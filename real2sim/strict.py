@@ -129,7 +129,7 @@ def _encodable(text: str) -> str:
 
 def _build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
     kinds = typing.get_type_hints(cls)
-    arguments = {name: _made(kinds[name], value, f"{where}.{name}") for name, value in values.items()}
+    arguments = {name: _made(kinds[name], value, _inside(where, name)) for name, value in values.items()}
     try:
         return cls(**arguments)
     except ValueError as error:
@@ -147,8 +147,13 @@ def _made(kind: Any, value: Any, where: str) -> Any:
         inner = arguments[:1] * len(value) if Ellipsis in arguments else arguments
         return tuple(_made(item, part, where) for item, part in zip(inner, value, strict=True))
     if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {key: _made(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _made(arguments[1], item, _inside(where, key)) for key, item in value.items()}
     return Path(value) if kind is Path else value
+
+
+def _inside(where: str, name: str) -> str:
+    """The place of a field: the file, then names with dots between them."""
+    return f"{where}.{name}" if ", field " in where else f"{where}, field {name}"
 
 
 def _sentence(error: ValidationError, cls: type, values: Any, where: str) -> str:
@@ -176,16 +181,27 @@ def _sentence(error: ValidationError, cls: type, values: Any, where: str) -> str
         owner = _owner(cls, place)
         within = f" in {field}" if field else ""
         return f"{where}: field {first['loc'][-1]!r} of {owner.__name__} is missing{within}"
-    expected = (
-        first["msg"]
-        .removeprefix("Value error, expected ")
-        .replace("Input should be ", "")
-        .replace("Input should have ", "")
-    )
+    expected = _expected(first)
     if not field:
         shown = "an object" if dataclasses.is_dataclass(cls) or isinstance(values, Mapping) else expected
         return f"{where}: expected {shown} with the fields of {cls.__name__}, found {_json(values)}"
     return f"{where}: field {field} is {_json(found)}, expected {expected}"
+
+
+def _expected(complaint: Any) -> str:
+    """What should stand there, in the words of JSON."""
+    if complaint["type"] in ("too_long", "too_short"):
+        limits = complaint["ctx"]
+        most = complaint["type"] == "too_long"
+        count = limits["max_length"] if most else limits["min_length"]
+        return f"at {'most' if most else 'least'} {count} values, not {limits['actual_length']}"
+    said = str(complaint["msg"]).removeprefix("Value error, expected ")
+    for words, ours in (
+        ("Input should be ", ""), ("Input should have ", ""), ("a valid dictionary", "an object"),
+        ("a valid tuple", "a list"), ("a valid list", "a list"),
+    ):  # fmt: skip
+        said = said.replace(words, ours)
+    return said
 
 
 def _owner(cls: type, place: list[str]) -> type:

@@ -16,6 +16,10 @@ class Inner:
     sides: tuple[int, ...]
     rate: float = 1.0
 
+    def __post_init__(self) -> None:
+        if 7 in self.sides:
+            raise ValueError("seven is unlucky")
+
 
 @dataclass(frozen=True)
 class Outer:
@@ -51,16 +55,18 @@ def test_a_configuration_survives_json() -> None:
         ({"inner": {"sides": [1, "2"]}}, 'f.json: field inner.sides.1 is "2", expected a valid integer'),
         ({"inner": {"sides": [True]}}, "f.json: field inner.sides.0 is true, expected a valid integer"),
         ({"inner": {"sides": [1], "rate": float("nan")}}, "f.json: field inner.rate is NaN, expected a finite number"),
-        ({"inner": {"sides": 5}}, "f.json: field inner.sides is 5, expected a valid tuple"),
-        ({"inner": 5}, "f.json: field inner is 5, expected"),
+        ({"inner": {"sides": 5}}, "f.json: field inner.sides is 5, expected a list"),
+        ({"inner": 5}, "f.json: field inner is 5, expected an object"),
         ({"pair": [1]}, "f.json: field pair is [1], expected a value at place 1"),
-        ({"pair": [1, 2, 3]}, "f.json: field pair is [1, 2, 3], expected"),
+        ({"pair": [1, 2, 3]}, "f.json: field pair is [1, 2, 3], expected at most 2 values, not 3"),
         ({"kind": "c"}, "f.json: field kind is \"c\", expected 'a' or 'b'"),
         ({"limit": "1"}, 'f.json: field limit is "1", expected a valid number'),
         ({"lanes": "all"}, 'f.json: field lanes is "all", expected'),
         ({"lanes": 1.5}, "f.json: field lanes is 1.5, expected"),
         ({"more": [{"sides": [1.5]}]}, "f.json: field more.0.sides.0 is 1.5, expected a valid integer"),
         ({"name": "bad"}, "f.json: the name is bad"),
+        ({"inner": {"sides": [7]}}, "f.json, field inner: seven is unlucky"),
+        ({"more": [{"sides": [7]}]}, "f.json, field more: seven is unlucky"),
         ({"name": "\ud800"}, "f.json: field name is"),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from real2sim.model_building import build_module
 from real2sim.model_folder import WEIGHTS_FILE, read_config, read_tensors, write_folder
 from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.network import ImitationNetwork
-from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.policy import Observation, observed_frames
 from real2sim.policies.rt1.instructions import InstructionTable
 
 KIND = "imitation"
@@ -72,9 +72,8 @@ class ImitationPolicy:
     @torch.inference_mode()
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes n), or (lanes K n) for a robot that takes K per frame."""
-        config, frames, state = self.network.config, observation.frames, observation.state
-        lanes = len(self._sentences)
-        check_frames(frames, lanes)
+        config, lanes = self.network.config, len(self._sentences)
+        frames, state = observed_frames(observation, lanes), observation.state
         if frames.shape[1:3] != config.image_size:
             raise ValueError(
                 f"frames have {frames.shape[1]} x {frames.shape[2]} pixels, this policy was taught on "

@@ -17,7 +17,7 @@ from real2sim.model_folder import (
     read_tensors,
     write_folder,
 )
-from real2sim.policies.policy import Observation, Requirements, check_frames
+from real2sim.policies.policy import Observation, Requirements, observed_frames
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.image import FilmEfficientNet, ImageTokenizer, letterbox, prepare_images
 from real2sim.policies.rt1.instructions import InstructionTable
@@ -157,8 +157,7 @@ class RT1Policy:
     @torch.inference_mode()
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes n), or (lanes K n) for K actions per frame, for the canvas."""
-        config, frames = self.network.config, observation.frames
-        check_frames(frames, len(self._sentences))
+        config, frames = self.network.config, observed_frames(observation, len(self._sentences))
         images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
         self._history.append(self.network.image_tokens(images, self._sentences))
         # The first frames fill the slots from the left; a full window then moves on by one.

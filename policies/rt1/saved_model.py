@@ -10,7 +10,7 @@ import numpy as np
 
 from real2sim.actions import FIELDS, pack
 from real2sim.checks import check_finite
-from real2sim.policies.policy import Observation, check_frames
+from real2sim.policies.policy import Observation, observed_frames
 from real2sim.policies.rt1.action_tokens import without_small_grips
 from real2sim.policies.rt1.instructions import InstructionTable
 
@@ -82,7 +82,7 @@ class SavedModelRT1:
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes 13) for the canvas."""
-        check_frames(observation.frames, len(self._states))
+        observed_frames(observation, len(self._states))
         images = self._fit(observation.frames)
         actions = [self._act(lane, image) for lane, image in enumerate(images)]
         return without_small_grips(np.stack(actions), self._dead_zone)

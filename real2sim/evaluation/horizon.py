@@ -12,7 +12,7 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.run_folder import RunFolder
-from real2sim.evaluation.score_runs import suite_judge
+from real2sim.evaluation.score_runs import open_judge_of
 from real2sim.files import write_text
 from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import Suite, load_suite
@@ -31,8 +31,9 @@ class HorizonConfig:
     """Steps after which episodes are cut; by default fifths of the longest episode."""
     episodes: int = 400
     """Most episodes that are cut, evenly spread over the run."""
-    judge: Path | None = None
-    """Model folder of a judge; by default the judge of the run's suite."""
+    judge: str | None = None
+    """Model folder of a judge, or ``openai:URL#model=NAME`` as for `real2sim score`; by default the judge of the run's
+    suite."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or any(length < 1 for length in self.lengths):
@@ -47,7 +48,6 @@ def outcomes_along_the_way(config: HorizonConfig) -> Path:
     """
     import pandas as pd
 
-    from real2sim.success.judge import open_judge
     from real2sim.worlds import open_physics
 
     folder = RunFolder(config.run)
@@ -59,7 +59,7 @@ def outcomes_along_the_way(config: HorizonConfig) -> Path:
     rows = [rows[i] for i in picked]
     longest = max(int(row["steps"]) for row in rows)
     lengths = sorted({*config.lengths} or {max(1, round(longest * fifth / 5)) for fifth in range(1, 6)})
-    judge = open_judge(config.judge or suite_judge(config.run), folders=[config.run])
+    judge = open_judge_of(config.run, config.judge)
     world = open_physics(suite)
     out: list[dict[str, Any]] = []
     for row in tqdm(rows, desc="horizon", unit="episode"):

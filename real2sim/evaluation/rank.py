@@ -18,7 +18,7 @@ from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE, RankConfig
 from real2sim.evaluation.rank_result import RankResult, facts, open_questions, why_ended
 from real2sim.evaluation.run import rollout
-from real2sim.evaluation.score_runs import suite_judge
+from real2sim.evaluation.score_runs import note_model_judge, open_judge_of
 from real2sim.evaluation.workers import Workers
 from real2sim.files import write_json
 from real2sim.report.racing import Question, Race, Round, Schedule
@@ -148,13 +148,13 @@ class Rounds:
         """Success of each episode: what the world knows, or else what the judge says."""
         if all(rows[name].get("success") is not None for name in episodes):
             return {name: bool(rows[name]["success"]) for name in episodes}
-        from real2sim.success.judge import open_judge
         from real2sim.success.score import score, scores_by
+        from real2sim.success.vlm_judge import VLMJudge
 
         if self._judge is None:
-            self._judge = open_judge(
-                self._config.judge or suite_judge(self._config.out), folders=[self._folder.path]
-            )
+            self._judge = open_judge_of(self._folder.path, self._config.judge)
+            if self.rank == 0 and isinstance(self._judge, VLMJudge):
+                note_model_judge(self._folder.path, self._judge)
         until = time.monotonic() + PATIENCE
         while not episodes <= set(scores := scores_by(self._judge, self._folder.path)):
             if self.rank == 0:

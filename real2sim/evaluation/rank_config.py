@@ -45,8 +45,9 @@ class RankConfig:
     """Starts of each task in the first round, which all policies run."""
     step: int = 4
     """Starts of each task in each later round."""
-    judge: Path | None = None
-    """Model folder of the judge; by default the suite's.  Not needed where the world knows the outcomes."""
+    judge: str | None = None
+    """Model folder of the judge, or ``openai:URL#model=NAME`` as for `real2sim score`; by default the suite's.  Not
+    needed where the world knows the outcomes."""
     seed: int = 0
     """Seed of the run, and of the order in which starts are used."""
     world: str = "world_model"

@@ -57,17 +57,14 @@ def score_runs(config: ScoreConfig) -> list[Path]:
 
 def _score(run: Path, config: ScoreConfig) -> Path:
     from real2sim.success import compared
-    from real2sim.success.judge import open_judge
     from real2sim.success.labels import episode_labels
     from real2sim.success.score import score
     from real2sim.success.vlm_judge import VLMJudge
 
     labels = episode_labels(config.labels, [run]) if config.labels else {}
-    judge = open_judge(config.judge or suite_judge(run), folders=[run])
+    judge = open_judge_of(run, config.judge)
     judge = _strict(judge) if config.unclear == "failure" else judge
     asks = isinstance(judge, VLMJudge)
-    if isinstance(judge, VLMJudge):
-        judge.keep_answers(answers_file(run, judge.name))
     scores = score(run, judge, batch=16 if asks else 64)
     if isinstance(judge, VLMJudge):
         for line in judge.costs.lines():
@@ -80,6 +77,26 @@ def _score(run: Path, config: ScoreConfig) -> Path:
         if said := compared.unproven(run, judge.name, {judge.digest}):
             logger.warning("%s", said)
     return scores
+
+
+def open_judge_of(run: Path, judge: Path | str | None) -> Judge:
+    """The judge that is named for a run, by default that of its suite; answers of a model are kept in the run."""
+    from real2sim.success.judge import open_judge
+    from real2sim.success.vlm_judge import VLMJudge
+
+    found = open_judge(judge or suite_judge(run), folders=[run])
+    if isinstance(found, VLMJudge):
+        found.keep_answers(answers_file(run, found.name))
+    return found
+
+
+def note_model_judge(run: Path, judge: Judge) -> None:
+    """Keep in a run that a vision-language model judges it, and say so where too few labels back it."""
+    from real2sim.success import compared
+
+    compared.write_comparison(run, judge, compared.VISION_LANGUAGE_MODEL, None)
+    if said := compared.unproven(run, judge.name, {judge.digest}):
+        logger.warning("%s", said)
 
 
 def answers_file(run: Path, judge: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from real2sim.arrays import read_arrays
 from real2sim.report.smear import odd_colours
 from real2sim.report.wording import task_name
 
+LOG = logging.getLogger(__name__)
 STILLS = 8
 """Frames that a strip shows at rest."""
 MOST_FRAMES = 32
@@ -177,5 +179,7 @@ def make_films(
     odd = odd_colours(starts, ends)
     films = [replace(film, odd_colours=value) for film, value in zip(films, odd, strict=True)]
     if missing:
-        return films, [f"{len(missing)} film strips could not be drawn; the first: {missing[0]}."]
+        said = f"{len(missing)} film strips could not be drawn; the first: {missing[0]}."
+        LOG.warning("%s A rollout with the same options draws missing and damaged episodes again.", said)
+        return films, [said]
     return films, []

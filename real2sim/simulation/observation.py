@@ -42,10 +42,16 @@ def observe(
     robot: Robot, frames: np.ndarray, instructions: Sequence[str], state: np.ndarray | None = None
 ) -> Observation:
     """The observation of ``robot`` for canvases uint8 (lanes h w 3), one instruction per lane and states (lanes m)."""
-    return Observation(frames, robot.images(frames), state, tuple(instructions))
+    return Observation(_array(frames), robot.images(frames), state, tuple(instructions))
 
 
 def observe_frames(frames: np.ndarray, instructions: Sequence[str] | None = None) -> Observation:
     """The observation of a robot with one camera, called ``image``, and no state, for frames uint8 (lanes h w 3)."""
-    texts = ("",) * len(frames) if instructions is None else tuple(instructions)
-    return Observation(frames, {"image": frames}, None, texts)
+    texts = ("",) * len(_array(frames)) if instructions is None else tuple(instructions)
+    return Observation(_array(frames), {"image": frames}, None, texts)
+
+
+def _array(frames: np.ndarray) -> np.ndarray:
+    if not isinstance(frames, np.ndarray):
+        raise ValueError(f"frames are a {type(frames).__name__}; expected uint8 (lanes, height, width, 3)")
+    return frames

@@ -145,6 +145,18 @@ class Suite:
             )
         return [dict(zip(names, map(float, row), strict=True)) for row in values]
 
+    def _measured_robot_states(self, task: Task, count: int) -> np.ndarray:
+        """The robot's state at each start (starts m), taken by name from what was measured there."""
+        measured, names = self._measured(task.name, count), self.robot.state_names
+        missing = [name for name in names if not measured or name not in measured[0]]
+        if missing:
+            raise ValueError(
+                f"{self.folder / STARTS_FILE} has no array '{task.name}/robot_states'; robot {self.robot.name!r} has "
+                f"a state of {len(names)} numbers, and each start needs one: '{task.name}/measured' would do, but has "
+                f"no {missing[0]!r}"
+            )
+        return np.array([[values[name] for name in names] for values in measured], np.float32)
+
     def replays(self, task: str) -> dict[str, np.ndarray]:
         """Scripted action sequences (starts horizon n), or (starts horizon K n), by controller, aligned with the
         starts of the task."""
@@ -212,10 +224,7 @@ class Suite:
         robot_states = self._start_arrays.get(f"{task.name}/robot_states")
         expected = (len(ids), len(self.robot.state))
         if self.robot.state_from is not None and robot_states is None:
-            raise ValueError(
-                f"{path} has no array '{task.name}/robot_states'; robot {self.robot.name!r} has a state of "
-                f"{expected[1]} numbers, and each start needs one"
-            )
+            robot_states = self._measured_robot_states(task, len(ids))
         if robot_states is not None and (
             robot_states.shape != expected or not np.isfinite(robot_states).all()
         ):

@@ -139,6 +139,30 @@ def test_a_world_model_asks_for_lanes_and_actions_that_are_numbers(tiny_suite: P
         model.step(state, np.full((1, 13), 1e30))
 
 
+def test_a_policy_acts_on_observations_alone(tiny_suite: Path) -> None:
+    from real2sim.actions import rt1_robot
+    from real2sim.policies.replay import ReplayPolicy
+    from real2sim.policies.rt1.policy import RT1Policy
+    from real2sim.simulation.observation import observe, observe_frames
+
+    frames = np.zeros((1, 16, 16, 3), np.uint8)
+    replay = ReplayPolicy(np.zeros((1, 3, 13), np.float32))
+    for policy in (
+        RT1Policy.from_folder(tiny_suite / "policies" / "late"),
+        RandomPolicy(rt1_robot()),
+        replay,
+    ):
+        policy.reset(["close drawer"])
+        for given in (None, frames, {"image": frames}):
+            with pytest.raises(ValueError, match=r"acts on an Observation, got a .*observe_frames makes one"):
+                policy.act(given)  # type: ignore[arg-type]
+    for make in (observe_frames, lambda frames: observe(rt1_robot(), frames, ["close drawer"])):
+        with pytest.raises(ValueError, match=r"frames are a (NoneType|list); expected uint8"):
+            make(None)
+        with pytest.raises(ValueError, match=r"frames are a (NoneType|list); expected uint8"):
+            make([[0]])
+
+
 def test_a_trained_policy_asks_for_an_instruction(tiny_suite: Path) -> None:
     from real2sim.policies.rt1.policy import RT1Policy
 

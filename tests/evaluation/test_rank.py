@@ -27,6 +27,9 @@ from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.run import rollout
 from real2sim.report.racing import Round
 from real2sim.simulation.suite import load_suite
+from real2sim.success.compared import unproven
+from real2sim.success.vlm_judge import VLMJudge
+from tests.success.vlm_server import serving
 
 POLICIES = ("early", "late", "replay:push")
 
@@ -229,3 +232,28 @@ def test_outcomes_that_a_world_knows_need_no_judge(tiny_suite: Path, tmp_path: P
         rounds = Rounds(asked, suite, sources, ("close_drawer", "open_drawer"), None, False, stack)
         found = rounds.outcomes(Round((0, 1, 2), 0, 2))
     np.testing.assert_array_equal(found, np.broadcast_to([0, 1, 0], (2, 2, 3)))
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_vision_language_model_judges_a_race_or_is_refused_where_it_has_no_verdict(
+    tiny_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sure: bool
+) -> None:
+    def reply(request: dict[str, object], number: int) -> str:
+        return '{"success": true}' if sure else "I cannot tell."
+
+    with serving(reply) as stub:
+        address = f"openai:{stub.url}#model=stub"
+        words = command(tiny_suite, tmp_path / "race", "--judge", address, "--starts", "2")
+        if not sure:
+            with pytest.raises(SystemExit) as ended:
+                cli.main(words)
+            assert ended.value.code == 2
+            assert "stub has no verdict on" in capsys.readouterr().err
+            return
+        cli.main(words)
+        asked = len(stub.requests)
+        assert asked == len(real2sim.load_run(tmp_path / "race"))
+        cli.main(words)
+        assert len(stub.requests) == asked, "answers are kept"
+    assert real2sim.load_run(tmp_path / "race")["success"].all()
+    assert unproven(tmp_path / "race", "stub", {VLMJudge.from_address(address).digest})

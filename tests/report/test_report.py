@@ -168,11 +168,13 @@ def test_film_strips_show_a_success_and_a_failure_of_each_policy(written):
             assert any(alt.endswith("success" if kind else "failure") for alt in own)
 
 
-def test_missing_episode_files_are_a_remark_and_not_an_error(suite, tmp_path):
+def test_missing_episode_files_are_a_remark_and_a_warning_and_not_an_error(suite, tmp_path, caplog):
     episodes = suite.episodes.assign(video="nowhere/episode.npz")
     make_report(episodes, suite.real, out=tmp_path)
     _, text, _ = read_page(tmp_path)
     assert "film strips could not be drawn" in text
+    assert "film strips could not be drawn; the first: " in caplog.text
+    assert "nowhere/episode.npz" in caplog.text
 
 
 def test_frames_are_read_from_the_column_video(suite, frames, tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.robot import Robot
 from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Suite
@@ -62,4 +63,22 @@ def test_a_start_without_the_robots_state_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"has no array 'lift/robot_states'; robot 'six joints' has a state of 6"
     ):
+        Suite.from_folder(folder).starts("lift")
+
+
+def test_a_start_takes_the_robots_state_by_name_from_what_was_measured(tmp_path: Path) -> None:
+    folder = write_robot_suite(tmp_path / "suite", SIX_JOINTS)
+    path = folder / "start_frames.npz"
+    arrays = read_arrays(path)
+    expected = {task.name: arrays.pop(f"{task.name}/robot_states") for task in TASKS}
+    names = [*reversed(SIX_JOINTS.state_names), "block.x"]
+    arrays["measured_names"] = np.array(names)
+    for task, states in expected.items():
+        arrays[f"{task}/measured"] = np.concatenate([states[:, ::-1], np.zeros((2, 1))], axis=1)
+    write_arrays(path, arrays)
+    for task, states in expected.items():
+        found = np.stack([start.robot_state for start in Suite.from_folder(folder).starts(task)])
+        np.testing.assert_allclose(found, states, atol=1e-6)
+    write_arrays(path, {**arrays, "measured_names": np.array([*names[:5], "other", "block.x"])})
+    with pytest.raises(ValueError, match=r"'lift/measured' would do, but has no 'shoulder_pan.pos'"):
         Suite.from_folder(folder).starts("lift")

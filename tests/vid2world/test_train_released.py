@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from real2sim.cli import main
 from real2sim.episodes.arrays import write_arrays
+from real2sim.episodes.keep_out import write_keep_out
 from real2sim.episodes.rlds.convert import ConvertRLDS, convert_rlds
 from real2sim.model_folder import config_to_dict
 from real2sim.training.augmentation import Augmentation
@@ -45,7 +46,7 @@ from real2sim.vid2world.training.train_released import (
     shifted,
     train_released,
 )
-from real2sim.vid2world.training.windows import WindowOptimisation
+from real2sim.vid2world.training.windows import WindowOptimisation, open_episodes
 
 ROOT = Path(__file__).parents[2]
 RLDS = ROOT / "tests" / "data" / "fractal_tiny" / "fractal20220817_data" / "0.1.0"
@@ -441,3 +442,23 @@ def test_training_from_rlds_equals_training_from_its_conversion(tmp_path: Path) 
         train_released(training(start, data, tmp_path / name, optimisation=replace(QUICK, steps=2)))
     direct, converted = weights(tmp_path / "direct"), weights(tmp_path / "converted")
     assert all(torch.equal(tensor, converted[name]) for name, tensor in direct.items())
+
+
+def test_starts_of_a_suite_are_kept_out_of_a_training_from_rlds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    everything = open_episodes(RLDS)
+    assert "--keep-out SUITE leaves out" in caplog.text
+    write_keep_out(tmp_path, ["fractal20220817_data/0.1.0/train/1", "bridge/0.1.0/train/0"])
+    kept = open_episodes(RLDS, "train", (tmp_path,))
+    assert len(kept) == len(everything) - 1
+    assert [kept.where(i) for i in range(len(kept))] == [
+        everything.where(i) for i in range(len(everything)) if i != 1
+    ]
+    np.testing.assert_array_equal(kept[1]["action"], everything[2]["action"])
+    sources = [f"fractal20220817_data/0.1.0/train/{i}" for i in range(len(everything))]
+    write_keep_out(tmp_path, sources)
+    with pytest.raises(ValueError, match="are starts of suites that are kept out"):
+        open_episodes(RLDS, "train", (tmp_path,))
+    with pytest.raises(ValueError, match="--keep-out is for RLDS datasets"):
+        open_episodes(tmp_path, "train", (tmp_path,))

@@ -66,6 +66,8 @@ class TrainReleased:
     """Folder of the training: checkpoint, log and the finished model in ``model/``."""
     split: str = "train"
     """Episodes of an RLDS dataset, in TensorFlow Datasets' own words."""
+    keep_out: tuple[Path, ...] = ()
+    """Suites whose starts are not learned from, for an RLDS dataset; a dataset folder says itself which those are."""
     dropout: Dropout = Dropout()
     train_resampler: bool = False
     """Train the resampler of image tokens with the U-Net, as the published training does; by default it stays."""
@@ -128,12 +130,21 @@ class LatentTraining:
         unet = model_config.unet
         if frames > unet.window:
             raise ValueError(f"windows of {frames} frames do not fit the model's window of {unet.window}")
-        episodes = open_episodes(config.data, config.split)
+        episodes = open_episodes(config.data, config.split, config.keep_out)
         width = unet.action_dim or 0
         self.windows = EpisodeWindows(episodes, frames, model_config.image_size, width, robot)
 
     def settings(self) -> Mapping[str, Any]:
-        names = ("released", "data", "split", "dropout", "train_resampler", "augmentation", "optimisation")
+        names = (
+            "released",
+            "data",
+            "split",
+            "keep_out",
+            "dropout",
+            "train_resampler",
+            "augmentation",
+            "optimisation",
+        )
         return {"model": self.model.config, **{name: getattr(self.config, name) for name in names}}
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from real2sim.checks import check_whole
 from real2sim.episodes.arrays import read_arrays
-from real2sim.episodes.keep_out import for_training
+from real2sim.episodes.keep_out import for_training, read_keep_out
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.robot import Robot
@@ -22,6 +23,7 @@ from real2sim.vid2world.training.diffusion_forcing import Window
 from real2sim.vid2world.training.train_states import read_transitions
 from real2sim.vid2world.world_model import WorldModel
 
+LOG = logging.getLogger(__name__)
 START_SHARE = 0.35
 """Share of windows that begin where episodes begin: every rollout does."""
 MEMORY = 8 << 30
@@ -176,9 +178,53 @@ class EpisodeFolder:
         return str(self._files[number])
 
 
-def open_episodes(folder: Path, split: str = "train") -> Episodes:
-    """A dataset folder, or a split of an RLDS dataset if the folder has a ``features.json``."""
-    return RLDSEpisodes(folder, split) if (folder / "features.json").is_file() else EpisodeFolder(folder)
+class WithoutStarts:
+    """The episodes of an RLDS dataset but for those (dataset, split and number) that suites begin with."""
+
+    def __init__(self, episodes: RLDSEpisodes, out: Collection[str]) -> None:
+        self._episodes = episodes
+        self._numbers = [i for i in range(len(episodes)) if episodes.dataset.source(i) not in out]
+        if not self._numbers:
+            raise ValueError(
+                f"all {len(episodes)} episodes of {episodes.dataset.folder} are starts of suites that are kept out; "
+                "train on others"
+            )
+        LOG.info(
+            "%d of %d episodes are starts of suites and are left out of training",
+            len(episodes) - len(self._numbers), len(episodes),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, number: int) -> Mapping[str, np.ndarray]:
+        return self._episodes[self._numbers[number]]
+
+    def where(self, number: int) -> str:
+        return self._episodes.where(self._numbers[number])
+
+
+def open_episodes(folder: Path, split: str = "train", keep_out: Sequence[Path] = ()) -> Episodes:
+    """A dataset folder, or a split of an RLDS dataset if the folder has a ``features.json``.
+
+    ``keep_out`` are suites whose starts an RLDS dataset's episodes are not learned from; a dataset folder says itself
+    which of its episodes those are.
+    """
+    if not (folder / "features.json").is_file():
+        if keep_out:
+            raise ValueError(
+                f"--keep-out is for RLDS datasets; {folder} is a dataset folder, convert it with --keep-out or make "
+                "the suite from it"
+            )
+        return EpisodeFolder(folder)
+    episodes = RLDSEpisodes(folder, split)
+    if not keep_out:
+        LOG.warning(
+            "all %d episodes of %s are learned from; --keep-out SUITE leaves out those that a suite begins with",
+            len(episodes), folder,
+        )  # fmt: skip
+        return episodes
+    return WithoutStarts(episodes, {source for suite in keep_out for source in read_keep_out(suite)})
 
 
 class EpisodeWindows:
