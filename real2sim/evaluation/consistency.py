@@ -44,10 +44,10 @@ ACTING = ("rt1", "imitation", "python", "remote")
 
 @dataclass(frozen=True)
 class ConsistencyLimit:
-    """How large a policy's distance may be, and what that rests on."""
+    """How large a policy's lasting difference may be, and what that rests on."""
 
     threshold: float
-    """Distance, in spreads of the policy's own actions, beyond which a simulator is not believed."""
+    """Lasting difference, in half ranges of the robot's action, beyond which a simulator is not believed."""
     policies: int
     """Policies on which it was fitted."""
     source: str
@@ -79,8 +79,14 @@ def unmeasured(config: RolloutConfig, suite: Suite, sources: Sequence[PolicySour
 
 
 def _measured(run: Path) -> dict[str, Any]:
+    """What was measured with a run; policies measured before lasting differences were are left out."""
     path = run / CONSISTENCY_FILE
-    return dict(read_json(path)["policies"]) if path.is_file() else {}
+    policies = read_json(path)["policies"] if path.is_file() else {}
+    return {
+        policy: tasks
+        for policy, tasks in policies.items()
+        if all("lasting" in values for values in tasks.values())
+    }
 
 
 def measure_run(
@@ -120,7 +126,7 @@ def measure_run(
 def panel(config: MetricsConfig) -> pd.DataFrame:
     """Consistency of a panel of policies in a world model, on recorded episodes with their own instructions.
 
-    Writes ``panel.csv``; columns: policy, distance, after 1, 5 and 10 drawn frames, shift, moments.
+    Writes ``panel.csv``; columns: policy, distance, after 1, 5 and 10 drawn frames, shift, lasting, moments.
     """
     import pandas as pd
 
@@ -144,6 +150,7 @@ def panel(config: MetricsConfig) -> pd.DataFrame:
                 "distance": found.distance,
                 **after,
                 "shift": found.shift,
+                "lasting": found.lasting,
                 "moments": found.moments,
             }
         )
@@ -152,18 +159,18 @@ def panel(config: MetricsConfig) -> pd.DataFrame:
     return table
 
 
-def distances(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
-    """Policy -> its largest distance over the tasks."""
+def lasting_differences(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, float]:
+    """Policy -> its largest lasting difference over the tasks."""
     return {
-        policy: max(float(values["distance"]) for values in tasks.values())
+        policy: max(float(values["lasting"]) for values in tasks.values())
         for policy, tasks in measured.items()
         if tasks
     }
 
 
-def run_distances(run: Path) -> dict[str, float]:
-    """What was measured with a run: policy -> distance; empty for runs without."""
-    return distances(_measured(run))
+def run_differences(run: Path) -> dict[str, float]:
+    """What was measured with a run: policy -> lasting difference; empty for runs without."""
+    return lasting_differences(_measured(run))
 
 
 def set_apart(
@@ -182,8 +189,8 @@ def set_apart(
         order = sorted(measured.items(), key=lambda item: item[1])
         said = ", ".join(f"{name} {value:.2f}" for name, value in order)
         return episodes, [
-            f"Policy consistency, the distance of actions on recorded and on drawn frames: {said}{missing}. This suite "
-            "has no threshold, so every policy is ranked."
+            f"Policy consistency, the lasting difference of actions on recorded and on drawn frames: {said}{missing}. "
+            "This suite has no threshold, so every policy is ranked."
         ]
     beyond = sorted(name for name in acting if measured.get(name, 0.0) > limit.threshold)
     apart = episodes["policy"].isin(beyond) & (episodes["set"] == "policies")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, load_run
-from real2sim.evaluation.consistency import read_limit, run_distances, set_apart
+from real2sim.evaluation.consistency import read_limit, run_differences, set_apart
 from real2sim.evaluation.horizon import HORIZON_FILE
 from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
@@ -136,7 +136,7 @@ def _set_apart(
     episodes: pd.DataFrame, runs: tuple[Path, ...], suite: Suite | None
 ) -> tuple[pd.DataFrame, list[str]]:
     """Policies that the simulator cannot judge as a set of their own, and what is to be said of them."""
-    measured = {name: value for run in runs for name, value in run_distances(run).items()}
+    measured = {name: value for run in runs for name, value in run_differences(run).items()}
     apart, said = set_apart(episodes, measured, None if suite is None else read_limit(suite))
     return apart.sort_values("set", kind="stable", ignore_index=True), said
 

@@ -263,7 +263,9 @@ def _consistency(
             measure_consistency(folder.name, policy, robot, recorded, redrawn, recorded.instructions, "all")
         )
         after = {f"after_{depth}": value for depth, value in found.pop("at_depth").items()}
-        rows.append({**{key: found[key] for key in ("policy", "distance", "shift", "moments")}, **after})
+        rows.append(
+            {**{key: found[key] for key in ("policy", "distance", "shift", "lasting", "moments")}, **after}
+        )
     return pd.DataFrame(rows)
 
 

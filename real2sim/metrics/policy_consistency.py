@@ -131,6 +131,10 @@ class Consistency:
     """The same for the frames after so many drawn steps."""
     shift: float
     """Length of the mean difference alone, divided by the spread: what does not average out."""
+    lasting: float
+    """Differences averaged along each drawn sequence, root of their mean square over the sequences, in half ranges of
+    the robot's action: what steers a policy elsewhere for many frames, not what comes and goes.  Thresholds are
+    stated for it."""
     moments: int
     """Pairs of frames that were compared."""
 
@@ -208,6 +212,7 @@ def measure_consistency(
     spread = max(math.sqrt(float(real.var(axis=(0, 1)).sum(axis=-1).mean())), LEAST_SPREAD)
     squared = np.square(apart).sum(axis=-1).mean(axis=-1)
     mean = np.nanmean(apart, axis=(0, 1, 2))
+    along = np.nanmean(apart, axis=(2, 3))
     return Consistency(
         policy=name,
         task=task,
@@ -216,5 +221,6 @@ def measure_consistency(
             d: math.sqrt(float(np.nanmean(squared[:, :, d - 1]))) / spread for d in DEPTHS if d <= depth
         },
         shift=math.sqrt(float(np.square(mean).sum(axis=-1).mean())) / spread,
+        lasting=math.sqrt(float(np.square(along).sum(axis=-1).mean())),
         moments=int(np.isfinite(squared).sum()),
     )

@@ -13,7 +13,7 @@ from real2sim.actions import rt1_robot
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.episodes.npz import dataset_files, dataset_robot
 from real2sim.evaluation.check_policy import CheckPolicy, check_lines, check_policy
-from real2sim.evaluation.consistency import RECORDED_FOLDER
+from real2sim.evaluation.consistency import RECORDED_FOLDER, read_limit
 from real2sim.metrics.policy_consistency import DEPTHS, RecordedEpisodes
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.suite import load_suite
@@ -33,6 +33,13 @@ def test_the_suite_ships_recorded_episodes_of_both_tasks_that_none_of_its_starts
         RECORDED_BY
     )
     assert sum(path.stat().st_size for path in folder.iterdir()) < 1_500_000
+
+
+def test_the_suite_says_how_far_a_policy_may_be_led_astray_and_what_that_rests_on() -> None:
+    limit = read_limit(load_suite("drawer"))
+    assert limit is not None
+    assert limit.policies >= 10
+    assert "too low" in limit.source
 
 
 def test_a_shipped_policy_can_be_checked_on_them() -> None:

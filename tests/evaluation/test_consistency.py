@@ -12,7 +12,7 @@ import torch
 
 from real2sim import cli
 from real2sim.episodes.arrays import write_arrays
-from real2sim.evaluation.consistency import NOT_JUDGED, distances
+from real2sim.evaluation.consistency import NOT_JUDGED, lasting_differences
 from real2sim.evaluation.report_runs import ReportConfig, report_runs
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.run import rollout
@@ -78,7 +78,7 @@ def test_a_rollout_measures_every_policy_and_a_report_sets_those_apart_that_it_c
     moments = {task: values["moments"] for task, values in measured["policies"]["early"].items()}
     # Of the three episodes two were recorded for the one task; ten drawn frames of each are acted on.
     assert moments == {"close_drawer": 20, "open_drawer": 10}
-    found = distances(measured["policies"])
+    found = lasting_differences(measured["policies"])
     farther, nearer = sorted(found, key=lambda name: -found[name])
     assert found[farther] > found[nearer] >= 0
 
@@ -116,6 +116,17 @@ def test_a_policy_that_joins_a_run_is_measured_and_the_others_are_not_measured_a
     after = read_json(run / "consistency.json")["policies"]
     assert set(after) == {"early", "mine", "late"}
     assert after["early"]["close_drawer"]["distance"] == 123.0
+
+
+def test_policies_that_were_measured_without_the_lasting_difference_are_measured_again(
+    suite: Path, tmp_path: Path
+) -> None:
+    run = scored(suite, tmp_path / "run")
+    before = read_json(run / "consistency.json")["policies"]
+    del before["early"]["open_drawer"]["lasting"]
+    (run / "consistency.json").write_text(json.dumps({"episodes": 3, "policies": before}))
+    scored(suite, run)
+    assert read_json(run / "consistency.json")["policies"]["early"]["open_drawer"]["lasting"] >= 0
 
 
 def test_without_recorded_episodes_or_by_request_nothing_is_measured(

@@ -52,12 +52,12 @@ class Blind:
 
 
 class Recorder:
-    """A world that draws the recorded frames, brighter by ``error`` grey levels."""
+    """A world that draws the recorded frames, brighter by ``error`` grey levels, or brighter and darker in turns."""
 
     name, frame_passes_per_frame = "recorder", 0
 
-    def __init__(self, recorded: RecordedEpisodes, error: int = 0) -> None:
-        self.recorded, self.error = recorded, error
+    def __init__(self, recorded: RecordedEpisodes, error: int = 0, alternating: bool = False) -> None:
+        self.recorded, self.error, self.alternating = recorded, error, alternating
 
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> list[tuple[int, int]]:
         names = [start.id for start in self.recorded.starts]
@@ -69,7 +69,9 @@ class Recorder:
             np.testing.assert_array_equal(action, self.recorded.actions[episode, moment])
         state = [(episode, moment + 1) for episode, moment in state]
         frames = np.stack([self.recorded.frames[place] for place in state])
-        return (frames.astype(int) + self.error).clip(0, 255).astype(np.uint8), state
+        signs = [1 - 2 * (moment % 2) if self.alternating else 1 for _, moment in state]
+        errors = self.error * np.array(signs)[:, None, None, None]
+        return (frames.astype(int) + errors).clip(0, 255).astype(np.uint8), state
 
     def robot_state(self, state: Any) -> None:
         return None
@@ -98,8 +100,16 @@ def recorded(tmp_path: Path, suite: Suite) -> RecordedEpisodes:
     return RecordedEpisodes.from_folder(tmp_path / "recorded", suite)
 
 
-def distance(policy: Any, suite: Suite, recorded: RecordedEpisodes, error: int, depth: int = 3) -> Any:
-    redrawn = draw_again(Recorder(recorded, error), recorded, begins=(0, 4, 9), depth=depth, lanes=4)
+def distance(
+    policy: Any,
+    suite: Suite,
+    recorded: RecordedEpisodes,
+    error: int,
+    depth: int = 3,
+    alternating: bool = False,
+) -> Any:
+    world = Recorder(recorded, error, alternating)
+    redrawn = draw_again(world, recorded, begins=(0, 4, 9), depth=depth, lanes=4)
     return measure_consistency(
         "policy", policy, suite.robot, recorded, redrawn, recorded.instructions, "close_drawer"
     )
@@ -124,6 +134,18 @@ def test_the_distance_is_the_difference_of_actions_in_spreads_of_the_policys_own
     assert measured.at_depth == pytest.approx({1: 20 / spread}, rel=1e-4)
     # The last beginning leaves two frames on which the policy still acts.
     assert measured.moments == 6 * (3 + 3 + 2)
+
+
+def test_a_difference_lasts_if_it_steers_one_way_along_a_drawn_sequence(
+    suite: Suite, recorded: RecordedEpisodes
+) -> None:
+    steady = distance(Brightness(), suite, recorded, error=20, depth=2)
+    assert steady.lasting == pytest.approx(
+        20 / 127.5, rel=1e-4
+    )  # the policy moves the whole range over 127.5 levels
+    turning = distance(Brightness(), suite, recorded, error=20, depth=2, alternating=True)
+    assert turning.distance == pytest.approx(steady.distance, rel=1e-4)
+    assert turning.lasting == pytest.approx(0, abs=1e-6)
 
 
 def test_a_policy_that_remembers_is_misled_by_every_drawn_frame_it_remembers(
