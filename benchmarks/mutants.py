@@ -1,12 +1,12 @@
 """How many small faults in the report's statistics its tests notice: a mutation score on a random sample.
 
-    python -m benchmarks.mutants --count 100 --out mutants
+    python -m benchmarks.mutants --count 100 --out mutants.jsonl
 
 Every mutant is one module of ``real2sim/report/`` with one operator, comparison or number changed.  It is noticed when
-one of the tests that call the changed function fails, or does not end in time.  Which tests these are is recorded once
-(``mutants/record.json``); the quickest come first, and the first failure ends the trial.
-Mutants live in memory, files stay; each is tried in a process of its own, forked after the heavy imports.  Outcomes
-stand in ``mutants/outcomes.jsonl``, and the same command goes on where it was stopped.
+one of the tests fails, or does not end in time: first those tests are tried that use what they import from the module,
+then the whole files that they are in; the first failure ends the trial.  Mutants live in memory, files stay; each is
+tried in a process of its own, forked after the heavy imports.  Outcomes are kept in a file, and the same command goes
+on where it was stopped.
 
 Changes inside messages, exceptions and annotations are left out.  Some mutants behave as the original does (a bound
 that is never met, a number of draws), so 100 % cannot be reached.
@@ -21,26 +21,24 @@ import importlib.util
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE, TESTS = ROOT / "real2sim" / "report", ROOT / "tests" / "report"
 MODULES = (
     "agreement", "answer", "betting", "correlation", "gaps", "horizon", "jackknife", "judge_error", "letters",
     "noise_ceiling", "paired_tests", "permutation", "planning", "prediction_powered", "racing", "rank_violation",
-    "ranking", "rates", "scopes", "sequential", "several_runs", "smear", "spread", "true_rates", "validation",
-    "validity", "verdict",
+    "ranking", "rates", "scopes", "sequential", "several_runs", "smear", "spread", "true_rates", "validity",
+    "verdict",
 )  # fmt: skip
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -59,8 +57,6 @@ class Mutant:
     module: str
     line: int
     column: int
-    functions: tuple[int, ...]
-    """First lines of the functions around the change."""
     change: str
     source: str
 
@@ -73,17 +69,10 @@ def mutant(module: str, place: int) -> Mutant:
     """The module with the change at ``place`` among all places where it can be changed."""
     tree = ast.parse((PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
     node: Any = _targets(tree)[place]
-    functions = tuple(
-        min([around.lineno, *(decorator.lineno for decorator in around.decorator_list)])
-        for around in ast.walk(tree)
-        if isinstance(around, ast.FunctionDef) and any(node is inner for inner in ast.walk(around))
-    )
     before = ast.unparse(node)
     _change(node)
     change = f"{before} -> {ast.unparse(node)}"
-    return Mutant(
-        module, node.lineno, node.col_offset, functions, change, ast.unparse(ast.fix_missing_locations(tree))
-    )
+    return Mutant(module, node.lineno, node.col_offset, change, ast.unparse(ast.fix_missing_locations(tree)))
 
 
 def _targets(tree: ast.Module) -> list[ast.AST]:
@@ -140,67 +129,33 @@ def sample(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
     return [mutant(module, place) for module, place in chosen]
 
 
-class Recorder:
-    """A pytest plugin that notes which functions of the report every test calls, and how long it takes."""
-
-    def __init__(self) -> None:
-        self.tests: dict[str, dict[str, Any]] = {}
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_pyfunc_call(self, pyfuncitem: pytest.Item) -> Generator[None, Any, Any]:
-        functions: dict[str, set[int]] = defaultdict(set)
-        prefix = str(PACKAGE) + os.sep
-
-        def entered(frame: FrameType, event: str, argument: object) -> None:
-            code = frame.f_code
-            if event == "call" and code.co_filename.startswith(prefix):
-                functions[Path(code.co_filename).stem].add(code.co_firstlineno)
-
-        begin = time.monotonic()
-        sys.setprofile(entered)
-        try:
-            result = yield
-        finally:
-            sys.setprofile(None)
-        # Only tests that pass without a mutant can notice one.
-        seconds = time.monotonic() - begin
-        found = {module: sorted(lines) for module, lines in functions.items()}
-        self.tests[pyfuncitem.nodeid] = {"seconds": seconds, "functions": found}
-        return result
+def matching_files(module: str) -> list[Path]:
+    """The test files that import a module of the report."""
+    pattern = re.compile(rf"real2sim\.report(\.| import .*\b){module}\b")
+    return [
+        path for path in sorted(TESTS.glob("test_*.py")) if pattern.search(path.read_text(encoding="utf-8"))
+    ]
 
 
-def record(path: Path) -> dict[str, Any]:
-    """Which functions the tests of the report call; read from ``path`` where it was recorded before.
-
-    In a process of its own, so that this one imports nothing of the report.
-    """
-    if not path.exists():
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                recorder = Recorder()
-                own = f"--ignore={TESTS / 'test_mutants.py'}"
-                pytest.main(["-q", "-p", "no:cacheprovider", own, str(TESTS)], plugins=[recorder])
-                path.write_text(json.dumps(recorder.tests), encoding="utf-8")
-                code = 0
-            finally:
-                os._exit(code)
-        if os.waitpid(child, 0)[1] != 0:
-            raise SystemExit("mutants: the tests could not be recorded")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def matching_tests(tests: dict[str, Any], module: str, functions: Iterable[int]) -> list[str]:
-    """Tests that call one of the functions (by first line), quickest first.
-
-    What no test calls by itself is run when the module is imported (a constant, a default): then all tests of the
-    module match.
-    """
-    of_module = {name: test for name, test in tests.items() if module in test["functions"]}
-    wanted = set(functions)
-    calling = {name: test for name, test in of_module.items() if wanted & set(test["functions"][module])}
-    return sorted(calling or of_module, key=lambda name: float(tests[name]["seconds"]))
+def direct_tests(module: str, source: str) -> list[str]:
+    """Names of a file's tests that use what the file imports from the module, themselves or through its helpers."""
+    tree = ast.parse(source)
+    known = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == f"real2sim.report.{module}":
+            known |= {alias.asname or alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module == "real2sim.report":
+            known |= {alias.asname or alias.name for alias in node.names if alias.name == module}
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    while True:
+        using = {
+            name
+            for name, function in functions.items()
+            if any(isinstance(node, ast.Name) and node.id in known for node in ast.walk(function))
+        }
+        if using <= known:
+            return [name for name in functions if name in using and name.startswith("test_")]
+        known |= using
 
 
 class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -216,21 +171,33 @@ class _Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, self.name, "exec"), module.__dict__)
 
 
-def noticed(mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Whether one of the tests fails, or they do not end."""
-    if not tests:
-        return False
+def noticed(mutant: Mutant) -> bool:
+    """Whether the tests that use the module notice the fault, or else the files that they are in."""
+    files = matching_files(mutant.module)
+    direct = [
+        f"{path}::{name}"
+        for path in files
+        for name in direct_tests(mutant.module, path.read_text(encoding="utf-8"))
+    ]
+    return any(_fail(mutant, tests) for tests in (direct, [str(path) for path in files]) if tests)
+
+
+def _fail(mutant: Mutant, tests: Sequence[str]) -> bool:
+    """Whether one of the tests fails with the mutant in its module's place, or they do not end."""
     child = os.fork()
     if child == 0:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         sys.meta_path.insert(0, _Instead(mutant))
+        import pytest
+
         code = 1
         try:
             code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
         finally:
-            os._exit(code != 0)
+            # 5: nothing but slow tests was chosen.
+            os._exit(code not in (0, 5))
     until = time.monotonic() + PATIENCE
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -245,18 +212,24 @@ def noticed(mutant: Mutant, tests: Sequence[str]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the record and the outcomes")
+    parser.add_argument("--out", type=Path, required=True, help="file of the outcomes (JSON lines)")
     parser.add_argument("--count", type=int, default=100, help="mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--modules", nargs="+", choices=MODULES, default=MODULES)
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     # What every test imports, once for all of them; nothing of the report itself.
-    for name in ("hypothesis", "jinja2", "matplotlib.figure", "pandas", "scipy.stats", "statsmodels.api"):
+    for name in (
+        "hypothesis",
+        "jinja2",
+        "matplotlib.figure",
+        "pandas",
+        "pytest",
+        "scipy.stats",
+        "statsmodels.api",
+    ):
         importlib.import_module(name)
+    outcomes = arguments.out.resolve()
     os.chdir(ROOT)
-    tests = record(arguments.out / "record.json")
-    outcomes = arguments.out / "outcomes.jsonl"
     known: dict[str, bool] = {}
     if outcomes.exists():
         rows = [json.loads(line) for line in outcomes.read_text(encoding="utf-8").splitlines()]
@@ -265,7 +238,7 @@ def main() -> None:
     for mutant in mutants:
         if mutant.name in known:
             continue
-        known[mutant.name] = noticed(mutant, matching_tests(tests, mutant.module, mutant.functions))
+        known[mutant.name] = noticed(mutant)
         with outcomes.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"mutant": mutant.name, "noticed": known[mutant.name]}) + "\n")
         print(f"{'noticed ' if known[mutant.name] else 'SURVIVED'} {mutant.name}", flush=True)

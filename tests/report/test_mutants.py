@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.mutants import MODULES, PACKAGE, ROOT, matching_tests, mutant, sample
+from benchmarks.mutants import MODULES, PACKAGE, ROOT, direct_tests, matching_files, mutant, sample
 
 
 def test_a_mutant_is_the_module_with_one_change() -> None:
@@ -26,30 +26,33 @@ def test_a_seed_always_draws_the_same_mutants() -> None:
     assert sample(modules, 4, seed=1) != sample(modules, 4, seed=2)
 
 
-def test_every_module_of_the_sample_can_be_changed() -> None:
+def test_every_module_of_the_sample_is_imported_by_a_test() -> None:
+    assert all(matching_files(module) for module in MODULES)
     assert all(mutant(module, 0).module == module for module in MODULES)
 
 
-def test_the_quickest_tests_of_the_changed_function_come_first() -> None:
-    tests = {
-        "slow": {"seconds": 2.0, "functions": {"letters": [7, 8]}},
-        "quick": {"seconds": 0.1, "functions": {"letters": [8]}},
-        "beside": {"seconds": 0.1, "functions": {"letters": [3]}},
-        "elsewhere": {"seconds": 0.1, "functions": {"rates": [8]}},
-    }
-    assert matching_tests(tests, "letters", [8, 9]) == ["quick", "slow"]
-    assert matching_tests(tests, "letters", [1]) == ["quick", "beside", "slow"]
-    assert matching_tests(tests, "gaps", [8]) == []
+def test_the_tests_of_a_module_are_those_that_use_what_they_import_from_it() -> None:
+    source = """
+from real2sim.report.letters import compact_letters as letters
+from real2sim.report.rates import wilson
+
+def helper(): return letters(1)
+def test_itself(): assert letters(2)
+def test_through_a_helper(): assert helper()
+def test_of_something_else(): assert wilson(1, 2)
+"""
+    assert direct_tests("letters", source) == ["test_itself", "test_through_a_helper"]
+    assert direct_tests("rates", source) == ["test_of_something_else"]
+    assert direct_tests("gaps", source) == []
 
 
-def test_faults_are_found_by_the_recorded_tests_and_outcomes_are_kept(tmp_path: Path) -> None:
-    test = "tests/report/test_agreement_measures.py::test_swapping_the_arguments_of_mmrv_gives_another_number"
-    functions = {"rank_violation": list(range(1, 200))}
-    (tmp_path / "record.json").write_text(json.dumps({test: {"seconds": 0.1, "functions": functions}}))
-    command = [sys.executable, "-m", "benchmarks.mutants", "--out", str(tmp_path)]
-    command += ["--count", "2", "--seed", "1", "--modules", "rank_violation"]
+def test_faults_are_found_and_the_same_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    out = tmp_path / "mutants.jsonl"
+    command = [sys.executable, "-m", "benchmarks.mutants", "--out", str(out)]
+    command += ["--count", "2", "--modules", "letters"]
     first = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    kept = [json.loads(line) for line in (tmp_path / "outcomes.jsonl").read_text().splitlines()]
-    assert len(first) == 3 and [row["mutant"] in line for row, line in zip(kept, first[:2], strict=True)]
+    kept = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(first) == 3 and all(row["mutant"] in line for row, line in zip(kept, first[:2], strict=True))
+    assert any(row["noticed"] for row in kept)
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert again == first[-1:]
