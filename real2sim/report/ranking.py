@@ -114,7 +114,8 @@ def rank(episodes: pd.DataFrame) -> Ranking:
     if len(policies) > 1:
         words += (
             f" Policies that share a letter cannot be told apart; all pairs are tested, {test}, with at most "
-            f"{100 * FAMILY_ERROR:.0f} % chance of any false difference (Holm)."
+            f"{100 * FAMILY_ERROR:.0f} % chance of any false difference (Holm). The chance to be best takes no "
+            "account of how many pairs there are, and may be sure where the letters are not yet."
         )
     if left_out:
         words += f" Left out because not every policy ran them: {', '.join(left_out)}."

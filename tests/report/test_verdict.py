@@ -155,5 +155,13 @@ def test_a_headline_is_false_at_most_one_time_in_twenty(world, k, n, layout):
 
 
 @pytest.mark.slow
-def test_a_good_simulator_is_told_so_with_enough_trials():
-    assert shares("good", 8, 100, 60)[RANKS] > 0.5
+@pytest.mark.parametrize(("k", "n"), [(6, 100), (8, 50), (16, 100)])
+def test_a_simulator_just_too_noisy_is_rarely_said_to_rank_as_reality_does(k, n):
+    draws = 100
+    assert shares("just too noisy", k, n, draws)[RANKS] <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("k", "n"), [(8, 50), (8, 100), (16, 50), (16, 100)])
+def test_a_good_simulator_is_told_so_with_enough_trials(k, n):
+    assert shares("good", k, n, 60)[RANKS] > 0.5
