@@ -54,6 +54,8 @@ def interval_of_r(pooled: Agreement) -> str:
 
 
 def order(pooled: Agreement) -> str:
+    if missing(pooled.mmrv_within.high):
+        return ""
     points = plural(round(100 * pooled.mmrv_within.high), "point")
     return (
         f"Trusting the simulated order costs a typical policy at most {points} of real success (MMRV within "
