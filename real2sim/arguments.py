@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import TypeVar
 
+from real2sim.checks import check_options
 from real2sim.wording import parsing_complaint
 
 Config = TypeVar("Config")
@@ -19,8 +20,13 @@ def parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
+            found = tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
     except SystemExit as ended:
         if not ended.code:
             raise
         raise ValueError(f"{parsing_complaint(complaint.getvalue())}; see real2sim {name} --help") from None
+    try:
+        check_options(found)
+    except ValueError as error:
+        raise ValueError(f"{error}; see real2sim {name} --help") from None
+    return found

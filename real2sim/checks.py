@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 import re
 from typing import Any
 
 LARGEST_SEED = 2**63 - 1
+LARGEST_COUNT = 2**31 - 1
+"""Of whole numbers that are no seeds; larger ones are typing errors."""
 
 
 def check_whole(name: str, value: Any, low: int | None = 1, high: int | None = None) -> int:
@@ -37,6 +40,31 @@ def check_sizes(config: Any, *names: str, low: int = 1, high: int = 65_536) -> N
 def check_seed(name: str, value: Any) -> int:
     """The seed ``value``; ValueError unless it is a whole number from 0 to 2^63 - 1."""
     return check_whole(name, value, 0, LARGEST_SEED)
+
+
+def check_options(config: Any, within: str = "") -> None:
+    """Raise a ValueError that names the option unless the numbers of a configuration can be meant.
+
+    None is NaN or, where its default is finite, infinite; none is below 0 whose default is not; whole ones stay below
+    2^31, and seeds are seeds.  Configurations within it are looked at too.
+    """
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{within}{field.name.replace('_', '-')}"
+        if dataclasses.is_dataclass(value):
+            check_options(value, f"{name}.")
+            continue
+        default = field.default if isinstance(field.default, int | float) else 0
+        low = None if default < 0 else 0
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, bool) or not isinstance(item, int | float):
+                continue
+            if field.name == "seed":
+                check_seed(f"--{name}", item)
+            elif isinstance(item, int):
+                check_whole(f"--{name}", item, low, LARGEST_COUNT)
+            elif not (item == math.inf == default):
+                # Several numbers may be bounds or places.
+                check_finite(f"--{name}", item, None if isinstance(value, tuple) else low)
 
 
 def check_name(what: str, name: Any) -> str:

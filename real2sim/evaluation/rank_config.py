@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from real2sim.checks import check_whole
 from real2sim.evaluation.policy_sources import ALL_SHIPPED
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.vid2world.load import SamplingOverrides
@@ -63,6 +64,15 @@ class RankConfig:
     """`cpu` or `cuda`."""
     threads: int = 1
     """Processor threads per process."""
+
+    def __post_init__(self) -> None:
+        check_whole("first", self.first)
+        check_whole("step", self.step)
+        for name in ("budget", "starts"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
+        # What a round is rolled out with is checked before the first one.
+        self.rollout((), 0, 1)
 
     def rollout(self, policies: tuple[str, ...], begin: int, end: int) -> RolloutConfig:
         """The rollout of one round: starts ``begin`` to ``end`` of every task."""
