@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GROUND = (
     "wording",
-    "arguments",
     "checks",
+    "arguments",
     "files",
     "arrays",
     "spreadsheets",
