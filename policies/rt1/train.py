@@ -59,7 +59,7 @@ class PolicyTraining:
     """npz file with one sentence embedding per instruction, as `real2sim convert embeddings` writes it;
     without it the episodes' own, and where they have none a random vector of signs per instruction."""
     save_at: tuple[float, ...] = (1.0,)
-    """Shares of the training at which the policy is saved as OUT/at-<percent>."""
+    """Shares of the training at which the policy is saved as OUT/at-<percent>; its end always is, as OUT/at-100."""
     keep_every: int = 100
     """Steps between checkpoints from which a stopped training continues."""
     max_minutes: float = math.inf
@@ -77,6 +77,11 @@ class PolicyTraining:
             raise ValueError(
                 "smoothing, shift, blur and noise must not be negative, brightness lies between 0 and 1"
             )
+
+    @property
+    def saved_shares(self) -> tuple[float, ...]:
+        """``save_at``, and the end."""
+        return tuple(dict.fromkeys((*self.save_at, 1.0)))
 
     @property
     def optimisation(self) -> Optimisation:
@@ -98,13 +103,13 @@ class PolicyTraining:
 
 
 def train_policy(training: PolicyTraining) -> tuple[Path, ...]:
-    """Train, and give the policy folders that exist so far, in the order of ``save_at``.
+    """Train, and give the policy folders that exist so far, in the order of ``save_at``, the finished one last.
 
     A training that is stopped and run again ends with the same weights as one that was not.
     """
     task = BehaviourCloning(training)
     run_training(task, training.optimisation, training.out, training.max_minutes, task.save)
-    folders = [checkpoint_folder(training.out, share) for share in training.save_at]
+    folders = [checkpoint_folder(training.out, share) for share in training.saved_shares]
     return tuple(folder for folder in folders if folder.is_dir())
 
 
@@ -148,7 +153,7 @@ class BehaviourCloning:
 
     def save(self, step: int) -> None:
         """Write the policy folder where ``step`` is one of the shares at which it is wanted."""
-        for share in self.training.save_at:
+        for share in self.training.saved_shares:
             if step == max(1, round(share * self.training.steps)):
                 card = _card(self.training, self.demonstrations, self.table, self.model, share, step)
                 folder = checkpoint_folder(self.training.out, share)

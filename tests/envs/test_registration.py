@@ -18,6 +18,7 @@ from real2sim.worlds import open_world
     ("suite", "task", "name"),
     [
         ("drawer", "close_drawer", "DrawerClose"),
+        ("so101", "push_block", "SO101PushBlock"),
         ("drawer", None, "Drawer"),
         ("two_arms", "fold_the_towel", "TwoArmsFoldTheTowel"),
     ],

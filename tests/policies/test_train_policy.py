@@ -108,6 +108,12 @@ def test_policies_are_saved_at_the_stated_shares(dataset: Path, tmp_path: Path) 
     assert "2 of 8" in (folders[0] / "README.md").read_text()
 
 
+def test_the_end_of_a_training_is_saved_whatever_else_is(dataset: Path, tmp_path: Path) -> None:
+    folders = train_policy(settings(dataset, tmp_path, save_at=(0.25,)))
+    assert [folder.name for folder in folders] == ["at-25", "at-100"]
+    assert weights(folders[1])
+
+
 def with_embeddings(dataset: Path, out: Path, vectors: dict[str, np.ndarray]) -> Path:
     out.mkdir()
     for path in dataset_files(dataset):
