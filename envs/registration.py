@@ -61,8 +61,8 @@ def _one_thread() -> None:
 
 
 def environment_name(suite: str, task: str | None) -> str:
-    """The part of an id that names suite and task: ``DrawerClose`` for ``close_drawer`` of ``drawer``, ``SO101Push`` for
-    ``push`` of ``so101``: words with digits are names of robots, and stand in capitals."""
+    """The part of an id that names suite and task: ``DrawerClose`` for ``close_drawer`` of ``drawer``, ``SO101Push``
+    for ``push`` of ``so101``: words with digits are names of robots, and stand in capitals."""
     words = [] if task is None else [word for word in task.split("_") if word != suite]
     return "".join(
         word.upper() if any(map(str.isdigit, word)) else word[:1].upper() + word[1:]

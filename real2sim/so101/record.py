@@ -42,9 +42,10 @@ class RecordSO101:
     """How many episodes the dataset shall hold."""
     seed: int = 1
     """Seed of the dataset; episode i depends on (seed, i) alone."""
-    mix: Literal["all", "demonstrations"] = "all"
+    mix: Literal["all", "wide", "demonstrations"] = "all"
     """Which controllers act: ``all``: experts, misses of every kind, interrupted and undecided ones, wandering;
-    ``demonstrations``: experts with small errors, as a person teleoperates."""
+    ``wide``: the same, and whole motions far from the block; ``demonstrations``: experts with small errors, as a person
+    teleoperates."""
     processes: int = 1
     """Processes that simulate; one more writes."""
     codec: str = CODEC
@@ -77,8 +78,23 @@ ALL = {
     "still": 0.01,
 }
 """Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
+WIDE = {
+    "elsewhere": 0.22,
+    "miss": 0.20,
+    "expert": 0.13,
+    "noisy": 0.12,
+    "fumble": 0.09,
+    "stop": 0.05,
+    "release": 0.04,
+    "switch": 0.04,
+    "slow": 0.05,
+    "wander": 0.05,
+    "still": 0.01,
+}
+"""The same with whole motions where no block is.  Where an arm that has done its motion nearly always leaves the block
+in the tray, a world model draws it there, too, when the arm never touched it."""
 DEMONSTRATIONS = {"demonstration": 1.0}
-MIXES = {"all": ALL, "demonstrations": DEMONSTRATIONS}
+MIXES = {"all": ALL, "wide": WIDE, "demonstrations": DEMONSTRATIONS}
 
 
 def draw_controller(
@@ -96,6 +112,7 @@ def draw_controller(
         "demonstration": lambda: Flaws(noise=slight, speed=float(rng.uniform(0.85, 1.2))),
         "noisy": lambda: Flaws(noise=float(rng.uniform(0.003, 0.02)), speed=speed),
         "miss": lambda: Flaws(noise=slight, speed=speed, aim=_draw_miss(rng)),
+        "elsewhere": lambda: Flaws(noise=slight, speed=speed, aim=_draw_elsewhere(physics, rng)),
         "fumble": lambda: Flaws(
             noise=slight,
             speed=speed,
@@ -119,6 +136,15 @@ def _draw_miss(rng: np.random.Generator) -> tuple[float, float, float]:
     angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.008, 0.06)
     above = rng.uniform(0.01, 0.05) if rng.random() < 0.25 else rng.normal(0.0, 0.003)
     return float(away * np.cos(angle)), float(away * np.sin(angle)), float(above)
+
+
+def _draw_elsewhere(physics: SO101Physics, rng: np.random.Generator) -> tuple[float, float, float]:
+    """To a place within reach that is at least 6 cm from the block."""
+    block = physics.block[:2]
+    while True:
+        place = np.array([rng.uniform(0.15, 0.29), rng.uniform(-0.17, 0.09)])
+        if np.linalg.norm(place - block) > 0.06:
+            return float(place[0] - block[0]), float(place[1] - block[1]), 0.0
 
 
 @dataclass(frozen=True)
