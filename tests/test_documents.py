@@ -85,6 +85,7 @@ def test_the_readme_environment_snippet_runs() -> None:
     assert names["info"]["instruction"] == "close drawer"
 
 
+@pytest.mark.slow
 def test_the_policy_of_the_documents_runs_as_it_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ ANSWERS: list[tuple[Callable[[np.ndarray], Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "complaint"), ANSWERS)
 def test_answers_of_a_policy_that_are_no_actions(
     tiny_suite: Path, tmp_path: Path, answer: Callable[[np.ndarray], Any], complaint: str
@@ -73,6 +74,7 @@ def test_answers_that_are_actions_in_another_form_are_taken(
     assert len(real2sim.rollout(config, {"mine": CallablePolicy(answer)}, progress=False)) == 2
 
 
+@pytest.mark.slow
 def test_an_error_of_a_policy_is_not_blamed_on_the_run_folder(tiny_suite: Path, tmp_path: Path) -> None:
     policy = CallablePolicy(lambda seen: broken_disk(seen.frames))
     config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1)

@@ -95,6 +95,7 @@ def make(game: Path) -> gymnasium.Env:
     return gymnasium.make(name, suite=str(game), world_model=str(game / "model"))
 
 
+@pytest.mark.slow
 def test_the_checker_of_gymnasium_has_no_complaint(game: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -132,6 +133,7 @@ def test_another_robots_suite_is_no_game(tiny_suite: Path) -> None:
         KeyboardMouseEnv(str(tiny_suite), world_model="world_model")
 
 
+@pytest.mark.slow
 def test_random_and_replay_play_the_game_from_the_command_line(game: Path, tmp_path: Path) -> None:
     config = RolloutConfig(
         out=tmp_path / "run",

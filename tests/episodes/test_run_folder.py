@@ -206,6 +206,7 @@ def test_files_that_are_missing_or_damaged_are_noticed(begun: RunFolder) -> None
     assert "has no array 'actions'" in found["e"]
 
 
+@pytest.mark.slow
 def test_a_living_owner_is_named_and_a_dead_one_does_not_bind(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from real2sim.episodes.folder_lock import folder_lock\n"

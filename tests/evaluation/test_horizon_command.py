@@ -9,6 +9,7 @@ from real2sim.cli import main
 from real2sim.episodes.run_folder import load_run
 
 
+@pytest.mark.slow
 def test_outcomes_along_the_way_end_as_the_episode_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

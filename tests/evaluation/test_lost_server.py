@@ -91,6 +91,7 @@ def assert_same_run(a: Path, b: Path) -> None:
             np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_later_and_ends_like_one_that_was_not_disturbed(
     tiny_suite: Path, tmp_path: Path, port: int, server: subprocess.Popen[bytes]
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_run_goes_on_later_and_ends_like_one_that_was_not_disturbed(
     assert_same_run(tmp_path / "whole", broken)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_started_again_in_time_is_not_even_noticed(
     tiny_suite: Path, tmp_path: Path, port: int, server: subprocess.Popen[bytes]
 ) -> None:

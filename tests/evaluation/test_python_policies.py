@@ -81,6 +81,7 @@ def assert_same_run(a: Path, b: Path) -> None:
             np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.slow
 def test_a_class_and_a_function_act_in_every_process_as_in_one(
     tiny_suite: Path, tmp_path: Path, module: Path
 ) -> None:
@@ -258,6 +259,7 @@ class Failing(Forward):
         return observation.nothing  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 def test_own_objects_act_in_every_process_as_in_one(tiny_suite: Path, tmp_path: Path) -> None:
     speed = 0.01
     own = {
@@ -270,6 +272,7 @@ def test_own_objects_act_in_every_process_as_in_one(tiny_suite: Path, tmp_path: 
     assert len(list((tmp_path / "three").glob("rows-*.jsonl"))) == 3
 
 
+@pytest.mark.slow
 def test_a_changed_own_object_does_not_continue_a_run(tiny_suite: Path, tmp_path: Path) -> None:
     def run(policy: Any, starts: int, **more: Any) -> int:
         return len(
@@ -322,6 +325,7 @@ def test_an_object_that_cannot_leave_its_process_acts_there(
     assert "this rollout uses one process" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_own_object_that_fails_in_a_worker_names_its_line(tiny_suite: Path, tmp_path: Path) -> None:
     policy = Failing()
     with pytest.raises(
@@ -330,6 +334,7 @@ def test_an_own_object_that_fails_in_a_worker_names_its_line(tiny_suite: Path, t
         rollout(config(tiny_suite, tmp_path, "mine", processes=2), {"mine": policy}, progress=False)
 
 
+@pytest.mark.slow
 def test_a_server_is_shared_by_all_processes(tiny_suite: Path, tmp_path: Path) -> None:
     from real2sim.policies.random_policy import RandomPolicy
     from real2sim.policies.serve import GREETING, PolicyLane

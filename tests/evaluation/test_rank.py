@@ -87,6 +87,7 @@ def test_giving_the_command_again_makes_nothing_new(tiny_suite: Path, whole: Pat
     assert again.race.episodes == len(real2sim.load_run(whole))
 
 
+@pytest.mark.slow
 def test_a_race_that_was_killed_ends_as_one_that_was_not(
     tiny_suite: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -107,11 +108,13 @@ def test_a_race_that_was_killed_ends_as_one_that_was_not(
     assert (out / "ranking.json").read_text() == (whole / "ranking.json").read_text()
 
 
+@pytest.mark.slow
 def test_two_processes_run_the_same_race(tiny_suite: Path, whole: Path, tmp_path: Path) -> None:
     rank(config(tiny_suite, tmp_path / "two", until="ranking", processes=2), progress=False)
     assert outcomes(tmp_path / "two") == outcomes(whole)
 
 
+@pytest.mark.slow
 def test_processes_of_a_launcher_run_the_same_race(tiny_suite: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "launched"
     words = [sys.executable, "-m", "real2sim", *command(tiny_suite, out, "--until", "ranking")]

@@ -68,6 +68,7 @@ def test_policies_share_the_seeds_of_their_starts(whole: Path) -> None:
     assert table["seed"].nunique() == 2 * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 3])
 def test_any_number_of_processes_makes_the_same_run(
     tiny_suite: Path, whole: Path, tmp_path: Path, processes: int
@@ -77,6 +78,7 @@ def test_any_number_of_processes_makes_the_same_run(
     assert_same_run(whole, tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rest", [1, 3])
 def test_processes_of_a_launcher_share_the_run_and_another_number_continues_it(
     tiny_suite: Path, whole: Path, tmp_path: Path, rest: int
@@ -89,6 +91,7 @@ def test_processes_of_a_launcher_share_the_run_and_another_number_continues_it(
     assert_same_run(whole, tmp_path)
 
 
+@pytest.mark.slow
 def test_accelerate_launch_makes_the_same_run(tiny_suite: Path, whole: Path, tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     options = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]

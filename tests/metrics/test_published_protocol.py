@@ -145,6 +145,7 @@ def test_a_small_model_is_measured_so_too(tmp_path: Path) -> None:
     assert rows["metric"].tolist() == ["psnr"] and np.isfinite(rows["value"]).all()
 
 
+@pytest.mark.slow
 def test_windows_of_a_released_model_begin_with_what_its_first_stage_gives_back() -> None:
     torch.manual_seed(0)
     config = replace(Vid2WorldConfig.tiny(), sampler=replace(Vid2WorldConfig.tiny().sampler, steps=2))

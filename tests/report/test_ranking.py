@@ -217,6 +217,7 @@ def test_what_is_settled_or_still_needed_shares_the_error_among_all_pairs():
     assert np.isnan(pair["stopped_at"])
 
 
+@pytest.mark.slow
 def test_equal_policies_are_settled_at_most_one_time_in_twenty():
     rng = np.random.default_rng(0)
     false = []

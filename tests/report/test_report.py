@@ -189,6 +189,7 @@ def one_policy(episodes, name="policy-4"):
     return episodes[episodes["policy"] == name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -258,6 +259,7 @@ def test_a_reversed_simulator_gets_no_praise():
     assert next(iter(made.verdicts.values())).grade == "bad"
 
 
+@pytest.mark.slow
 def test_published_rates_without_episodes_make_a_report(tmp_path):
     simulated = simpler_simulated_rates()
     simulated["set"], simulated["family"] = simulated["suite"], simulated["policy"].map(simpler_families())
@@ -270,6 +272,7 @@ def test_published_rates_without_episodes_make_a_report(tmp_path):
     assert made.verdicts["widowx_bridge"].grade == "unknown"
 
 
+@pytest.mark.slow
 def test_same_input_gives_the_same_files(suite, tmp_path):
     for name in ("a", "b"):
         make_report(suite.episodes, suite.real, out=tmp_path / name)

@@ -50,6 +50,7 @@ def test_worlds_that_judge_themselves_keep_their_verdicts():
     assert any("different judges" in remark for remark in remarks)
 
 
+@pytest.mark.slow
 def test_every_set_has_its_own_verdict_and_agreement(tmp_path):
     suite = make_suite(policies=6, starts=20)
     other = suite.episodes.assign(success=~suite.episodes["success"], world="reversed")

@@ -89,6 +89,7 @@ def test_a_time_limit_stops_and_the_next_call_resumes(dataset: Path, tmp_path: P
     assert train_classifier(tiny(dataset, tmp_path / "run")) is not None
 
 
+@pytest.mark.slow
 def test_a_trained_judge_recognises_unseen_outcomes(dataset: Path, unseen: Path, tmp_path: Path) -> None:
     config = tiny(
         dataset,

@@ -110,6 +110,7 @@ def test_an_episode_alone_equals_the_same_episode_in_a_batch(model: Vid2World) -
         assert np.abs(alone[:, 0].astype(int) - together[:, lane]).max() <= 1
 
 
+@pytest.mark.slow
 def test_selected_lanes_go_on_as_if_alone(model: Vid2World) -> None:
     chosen_actions = actions(3, 2)
     _, state = model.step(model.reset(frames(3), [7, 8, 9]), chosen_actions[0])
@@ -176,6 +177,7 @@ def test_a_full_window_moves_on_and_begins_anew_from_its_first_picture(model: Vi
     assert torch.equal(state.unconditional_context, again)
 
 
+@pytest.mark.slow
 def test_lanes_of_different_ages_are_one_batch_once_their_windows_are_full(model: Vid2World) -> None:
     chosen_actions = actions(2, HISTORY + 3)
     older, younger = (model.reset(frames(2)[lane : lane + 1], [lane]) for lane in range(2))
@@ -238,6 +240,7 @@ def test_cost_is_counted_in_passes_over_one_frame(model: Vid2World) -> None:
     assert sum(calls) == model.frame_passes_per_frame == 2 * 2 * (HISTORY + 1)
 
 
+@pytest.mark.slow
 def test_a_cached_history_saves_passes_and_changes_frames_a_little(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

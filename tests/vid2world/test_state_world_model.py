@@ -132,6 +132,7 @@ def test_frames_before_the_start_change_nothing_where_the_state_says_all_and_are
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws_from", ["state", "frames"])
 def test_where_the_gate_is_shut_the_start_frame_is_copied_exactly_for_a_thousand_steps(
     draws_from: str,
@@ -168,6 +169,7 @@ def test_channels_that_do_not_fit_are_refused() -> None:
 UNET_WITHOUT = model_config("state", drawn=False, gate=False).unet
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws_from", ["state", "frames"])
 def test_training_goes_on_where_it_was_stopped_and_learns(draws_from: str, tmp_path: Path) -> None:
     data = write_episodes(tmp_path / "data", 12)

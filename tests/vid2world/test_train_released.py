@@ -231,6 +231,7 @@ def test_conditions_are_withheld_as_often_as_asked(start: Path, data: Path, tmp_
     assert 3 < sum(shown) < 17
 
 
+@pytest.mark.slow
 def test_training_on_one_clip_lowers_the_error(start: Path, tmp_path: Path) -> None:
     clip = write_episodes(tmp_path / "clip", (3,))
     optimisation = replace(QUICK, steps=40, learning_rate=3e-3, checkpoint_every=40)
@@ -306,6 +307,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_training_equals_one_that_was_not(
     start: Path, data: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def training(dataset: Path, out: Path, **changes: object) -> TrainWorldModel:
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_equals_one_that_was_not(dataset: Path, tmp_path: Path) -> None:
     whole = train_world_model(training(dataset, tmp_path / "whole"))
     assert train_world_model(training(dataset, tmp_path / "parts", max_minutes=0.0)) is None
@@ -62,6 +63,7 @@ def test_a_stopped_training_equals_one_that_was_not(dataset: Path, tmp_path: Pat
         torch.testing.assert_close(WorldModel.from_folder(parts).state_dict()[name], tensor, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_error(dataset: Path, tmp_path: Path) -> None:
     optimisation = WindowOptimisation(
         steps=60, windows=4, frames=5, warmup=5, checkpoint_every=60, learning_rate=3e-3

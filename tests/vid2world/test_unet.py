@@ -378,6 +378,7 @@ def test_gradient_reaches_every_parameter(config: UNetConfig) -> None:
     assert idle == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [UNetConfig.tiny(), CAUSAL])
 def test_gradient_checkpointing_gives_the_same_gradients(config: UNetConfig) -> None:
     """Also with dropout, whose choices have to be made again in the same way."""
