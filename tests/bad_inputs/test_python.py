@@ -62,6 +62,7 @@ def test_answers_of_a_policy_that_are_no_actions(
         real2sim.rollout(config, {"mine": policy}, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grad", "bfloat16", "list"])
 def test_answers_that_are_actions_in_another_form_are_taken(
     tiny_suite: Path, tmp_path: Path, kind: str

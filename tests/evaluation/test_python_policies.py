@@ -357,6 +357,7 @@ def test_a_server_is_shared_by_all_processes(tiny_suite: Path, tmp_path: Path) -
     assert json.loads((tmp_path / "two/run.json").read_text()).get("unseeded", []) == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_told_seeds_is_named(tiny_suite: Path, tmp_path: Path) -> None:
     from real2sim.policies.random_policy import RandomPolicy
     from real2sim.policies.serve import PolicyLane

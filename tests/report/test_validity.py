@@ -92,6 +92,7 @@ def test_the_report_says_that_validity_is_not_measured_without_a_gate() -> None:
     assert "not measured" in report.validity.statement
 
 
+@pytest.mark.slow
 def test_the_page_shows_accepted_shares_and_all_three_treatments(tmp_path: Path) -> None:
     suite = make_suite(sets=True)
     episodes = suite.episodes.assign(valid=suite.episodes["seed"] % 5 != 0, invalid_from=np.nan)

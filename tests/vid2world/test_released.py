@@ -101,6 +101,7 @@ def test_steps_give_camera_frames_and_leave_the_old_state_alone(model: Vid2World
     assert np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_an_episode_alone_equals_the_same_episode_in_a_batch(model: Vid2World) -> None:
     start, chosen_actions = frames(2), actions(2, HISTORY + 1)
     together = rollout(model, start, chosen_actions, [7, 8])
@@ -130,6 +131,7 @@ def test_actions_and_seeds_change_the_frames(model: Vid2World) -> None:
     assert not np.array_equal(base, rollout(model, start, chosen_actions, [1]))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_the_first_window_is_the_published_autoregressive_loop(model: Vid2World) -> None:
     chosen_actions = actions(2, HISTORY)

@@ -93,6 +93,7 @@ def draw(unet: CausalUNet, name: str) -> Tensor:
         return sampler.autoregressive(given_frames, scene, case["T"], noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_frames_are_those_of_the_published_sampler(unet: CausalUNet, name: str) -> None:
     expected = load_file(GOLDEN / "outputs.safetensors")[name]

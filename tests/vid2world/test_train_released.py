@@ -437,6 +437,7 @@ def test_windows_longer_than_the_model_sees_are_refused(start: Path, data: Path,
         train_released(training(start, data, tmp_path, optimisation=replace(QUICK, frames=17)))
 
 
+@pytest.mark.slow
 def test_training_from_rlds_equals_training_from_its_conversion(tmp_path: Path) -> None:
     start = write_start(tmp_path / "start", replace(TINY, image_size=(256, 320)))
     convert_rlds(ConvertRLDS(RLDS, tmp_path / "npz"))
