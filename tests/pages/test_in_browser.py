@@ -81,7 +81,7 @@ def test_a_rater_labels_with_keys_alone(browser: Browser, serve: Serve, tiny_run
 
 def test_the_episode_plays_pauses_and_steps(browser: Browser, serve: Serve, tiny_run: Path) -> None:
     browser.open(serve(label_app(LabelSession(LabelConfig(tiny_run)))))
-    # It plays by itself; a slow machine may not be asked in time for each frame, so none but the beginning is waited for.
+    # It plays by itself; a slow machine may not be asked in time for each frame, so only the beginning is waited for.
     browser.wait_for(f"Number({DRAWN}) >= 1")
     browser.press("SPACE")
     assert browser.text("#play") == "Play"
