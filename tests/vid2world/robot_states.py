@@ -1,4 +1,4 @@
-"""A made-up robot of two joints for tests: its state, its world models, and episodes of it."""
+"""Made-up robots for tests: a cart, its world models and episodes; an arm with several commands per frame."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 
 from real2sim.actions import WIDTH
 from real2sim.episodes.arrays import write_arrays
+from real2sim.robot import Robot
+from real2sim.robot_parts import ActionNumber, StateNumber
+from real2sim.robot_parts import Camera as RobotCamera
 from real2sim.vid2world.network.unet_config import UNetConfig
 from real2sim.vid2world.pose_map import Camera, Line, Link, PoseMapConfig
 from real2sim.vid2world.state_config import Command, StateConfig
@@ -17,6 +20,17 @@ from real2sim.vid2world.world_model_config import WorldModelConfig
 NAMES = ("place", "target", "size", "colour")
 """``place`` follows ``target``; ``size`` never changes; ``colour`` drifts with another action."""
 SIZE = 16
+
+ARM = Robot(
+    "arm",
+    (ActionNumber("pan", -90.0, 90.0, "deg"), ActionNumber("grip", 0.0, 100.0, "percent")),
+    "absolute",
+    control_hz=6.0,
+    actions_per_frame=2,
+    cameras=(RobotCamera("front", 16, 16), RobotCamera("wrist", 16, 16)),
+    state=(StateNumber("pan", "deg"), StateNumber("grip", "percent")),
+    state_from="model",
+)
 
 
 def state_config(*, drawn: bool = True) -> StateConfig:

@@ -12,29 +12,18 @@ from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.states import episode_states, measured_at
 from real2sim.episodes.subsampling import frame_actions
 from real2sim.evaluation.make_suite import MakeSuite, make_suite
-from real2sim.robot import Robot
-from real2sim.robot_parts import ActionNumber, Camera, StateNumber
 from real2sim.simulation.suite import load_suite
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.network.learned_points import LearnedPoints
 from real2sim.vid2world.training.robot_fit import with_object_state
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
-from real2sim.vid2world.training.train_states import StateTrainingConfig, read_phases
+from real2sim.vid2world.training.train_states import StateTrainingConfig, read_between, read_transitions
 from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 from real2sim.worlds import open_world
+from tests.vid2world.robot_states import ARM
 
-ARM = Robot(
-    "arm",
-    (ActionNumber("pan", -90.0, 90.0, "deg"), ActionNumber("grip", 0.0, 100.0, "percent")),
-    "absolute",
-    control_hz=6.0,
-    actions_per_frame=2,
-    cameras=(Camera("front", 16, 16), Camera("wrist", 16, 16)),
-    state=(StateNumber("pan", "deg"), StateNumber("grip", "percent")),
-    state_from="model",
-)
 NAMES = ("pan", "grip", "block.x", "block.y")
 
 
@@ -92,7 +81,7 @@ def test_states_between_frames_are_further_episodes_that_begin_a_command_later(t
             "between_state": frame_actions(states, 2),
         },
     )
-    whole, later = read_phases([folder], ("pan", "grip"))
+    (whole,), (later,) = (read([folder], ("pan", "grip")) for read in (read_transitions, read_between))
     assert np.array_equal(whole.states, states[::2])
     assert np.array_equal(later.states, states[1::2])
     for episode in (whole, later):
@@ -135,6 +124,16 @@ def test_episodes_that_know_no_objects_are_refused(tmp_path: Path) -> None:
     data = write_episodes(tmp_path / "data", objects=False)
     with pytest.raises(ValueError, match=r"do not say where objects are .* leave out --object-state"):
         with_object_state(WorldModelConfig.tiny().for_robot(ARM), data)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_an_episode_too_short_for_a_later_beginning_is_read_all_the_same(tmp_path: Path, frames: int) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    ARM.save(folder)
+    states = np.arange(4 * frames, dtype=np.float32).reshape(frames, 2, 2)
+    write_arrays(folder / "000000.npz", {"action": states, "state": states[:, 0], "between_state": states})
+    assert read_between([folder], ("pan", "grip")) == []
 
 
 def test_points_learn_where_the_state_says_that_something_is() -> None:

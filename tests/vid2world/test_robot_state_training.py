@@ -10,8 +10,6 @@ import pytest
 
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.keep_out import note_in_dataset
-from real2sim.robot import Robot
-from real2sim.robot_parts import ActionNumber, Camera, StateNumber
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.training.robot_fit import with_robot_state
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
@@ -19,17 +17,7 @@ from real2sim.vid2world.training.train_states import StateTrainingConfig, read_t
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
-
-ARM = Robot(
-    "arm",
-    (ActionNumber("pan", -90.0, 90.0, "deg"), ActionNumber("grip", 0.0, 100.0, "percent")),
-    "absolute",
-    control_hz=6.0,
-    actions_per_frame=2,
-    cameras=(Camera("front", 16, 16), Camera("wrist", 16, 16)),
-    state=(StateNumber("pan", "deg"), StateNumber("grip", "percent")),
-    state_from="model",
-)
+from tests.vid2world.robot_states import ARM
 
 
 @pytest.fixture

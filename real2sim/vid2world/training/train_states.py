@@ -72,10 +72,10 @@ def read_transitions(folders: Sequence[Path], names: tuple[str, ...]) -> list[Tr
     return episodes
 
 
-def read_phases(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transitions]:
-    """The same episodes, and each once more for every command between two frames where the states there were kept: as
-    if the first frame had been taken one command later, two commands later, and so on."""
-    episodes = read_transitions(folders, names)
+def read_between(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transitions]:
+    """The same episodes once more for every command between two frames, where the states there were kept: as if the
+    first frame had been taken one command later, two commands later, and so on, as far as two frames remain."""
+    episodes = []
     for folder in folders:
         robot = dataset_robot(folder)
         for file in for_training(dataset_files(folder)):
@@ -86,12 +86,18 @@ def read_phases(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transit
             states = episode_states(file, names, between=True)
             # The last frame leads nowhere: nothing is known of what follows its first command.
             every = states.reshape(-1, states.shape[-1])[: (len(states) - 1) * count + 1]
-            acted = commands.reshape(-1, commands.shape[-1])[: (len(states) - 1) * count]
+            acted = commands.reshape(-1, commands.shape[-1])
             for phase in range(1, count):
                 frames = every[phase::count]
-                whole = acted[phase : phase + (len(frames) - 1) * count].reshape(len(frames) - 1, count, -1)
-                given = robot.world_actions(np.concatenate([whole, whole[-1:]]))
-                episodes.append(Transitions(torch.from_numpy(frames), torch.from_numpy(given)))
+                if len(frames) < 2:
+                    break
+                # As in recorded episodes the last row of actions leads nowhere.
+                given = acted[phase : phase + len(frames) * count].reshape(
+                    len(frames), count, commands.shape[-1]
+                )
+                episodes.append(
+                    Transitions(torch.from_numpy(frames), torch.from_numpy(robot.world_actions(given)))
+                )
     return episodes
 
 
@@ -109,16 +115,16 @@ class StateTraining:
         data: Path,
     ) -> None:
         self.config, self.state = config, state
-        self.episodes = [
-            episode for episode in read_phases([data, *config.data], state.names) if len(episode) > 1
-        ]
+        recorded, others = read_transitions([data], state.names), read_transitions(config.data, state.names)
+        between = read_between([data, *config.data], state.names)
+        self.episodes = [episode for episode in (*recorded, *others, *between) if len(episode) > 1]
         if not self.episodes:
             raise ValueError(f"{data}: no episode has two frames, so no change of the state can be learned")
         self.lengths = np.array([len(episode) for episode in self.episodes])
         torch.manual_seed(config.optimisation.seed)
         head = StateHead(state, action_scale)
         # The sizes of numbers come from the episodes with images: the network that draws is told them so.
-        head.fit([episode.states for episode in read_transitions([data], state.names)])
+        head.fit([episode.states for episode in recorded])
         self.model = self.trained = head
         # Errors count in units of the usual change; what never changes is always right.
         self.unit = head.change.float().clamp(min=1e-6)
