@@ -82,8 +82,7 @@ class SavedModelRT1:
 
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes 13) for the canvas."""
-        observed_frames(observation, len(self._states))
-        images = self._fit(observation.frames)
+        images = self._fit(observed_frames(observation, len(self._states)))
         actions = [self._act(lane, image) for lane, image in enumerate(images)]
         return without_small_grips(np.stack(actions), self._dead_zone)
 
