@@ -17,6 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from real2sim.envs.lane_env import LaneVectorEnv
 from real2sim.envs.physics_env import PhysicsVectorEnv
 from real2sim.envs.world_model_env import WorldModelVectorEnv
+from real2sim.robot import Robot
 from real2sim.simulation.suite import load_suite
 from real2sim.worlds import PHYSICS_WORLD
 
@@ -52,6 +53,20 @@ def make_env(
             for number, each in enumerate(found.tasks)
         }
     }
+
+
+def features(robot: Robot) -> dict[str, tuple[str, tuple[int, ...], str]]:
+    """Kind in LeRobot's words, shape, and name in a policy's configuration, of what `make_env` shows and takes."""
+    cameras = {
+        f"pixels/{camera.name}": (
+            "VISUAL",
+            (camera.height, camera.width, 3),
+            f"observation.images.{camera.name}",
+        )
+        for camera in robot.cameras
+    }
+    state = {"agent_pos": ("STATE", (len(robot.state),), "observation.state")} if robot.state_from else {}
+    return {**cameras, **state, "action": ("ACTION", (robot.action_width,), "action")}
 
 
 class LeRobotLanes:
@@ -163,8 +178,9 @@ class LeRobotEnv(gymnasium.Env):  # type: ignore[type-arg]
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """First observation and info of a new episode."""
+        """First observation and info of a new episode; LeRobot's own options (``lerobot_...``) are not ours to read."""
         super().reset(seed=seed)
+        options = {name: value for name, value in (options or {}).items() if not name.startswith("lerobot_")}
         return self._lanes.reset(self._lane, seed, options)
 
     def step(self, action: np.ndarray) -> Result:

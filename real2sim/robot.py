@@ -217,7 +217,8 @@ class Robot:
 
     def images(self, canvas: np.ndarray) -> dict[str, np.ndarray]:
         """Each camera's frames (... h w 3), cut out of canvases (... H W 3)."""
-        return {camera.name: canvas[(..., *self.tile(camera.name), slice(None))] for camera in self.cameras}
+        tiles = {camera.name: self.tile(camera.name) for camera in self.cameras}
+        return {name: canvas[..., rows, columns, :] for name, (rows, columns) in tiles.items()}
 
     def canvas(self, images: Mapping[str, np.ndarray]) -> np.ndarray:
         """Canvases uint8 (... H W 3) of each camera's frames; black where no camera is."""
@@ -234,7 +235,8 @@ class Robot:
                 raise ValueError(
                     f"frames of camera {camera.name!r} are {frames.dtype} {frames.shape}, expected uint8 {expected}"
                 )
-            canvas[(..., *self.tile(camera.name), slice(None))] = frames
+            rows, columns = self.tile(camera.name)
+            canvas[..., rows, columns, :] = frames
         return canvas
 
     def per_frame(self, actions: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def _kind(kind: Any) -> Any:
 
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return typing.Annotated[(_kind(arguments[0]), *arguments[1:])]
+        return typing.Annotated[tuple([_kind(arguments[0]), *arguments[1:]])]  # type: ignore[return-value]
     if origin in (typing.Union, types.UnionType):
         return typing.Union[tuple(_kind(argument) for argument in arguments)]  # noqa: UP007 - of a tuple
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):

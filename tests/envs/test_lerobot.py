@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -19,7 +21,7 @@ from robots.made_up_robots import SIX_JOINTS, write_robot_suite
 import real2sim
 from real2sim.actions import pack
 from real2sim.envs.lane_env import LaneVectorEnv
-from real2sim.envs.lerobot import LeRobotEnv, LeRobotLanes, LeRobotVectorEnv, make_env
+from real2sim.envs.lerobot import LeRobotEnv, LeRobotLanes, LeRobotVectorEnv, features, make_env
 from real2sim.envs.world_model_env import WorldModelVectorEnv
 from real2sim.simulation.suite import Start, load_suite
 
@@ -29,7 +31,7 @@ ROOT = Path(real2sim.__file__).parents[1]
 def evaluated(env: Any, action: np.ndarray, seeds: list[int]) -> dict[str, Any]:
     """One round of episodes, with what LeRobot's evaluation reads, asked for in its way: it steps until every lane has
     ended once, and lanes that ended earlier go on with another episode."""
-    observation, _ = env.reset(seed=seeds)
+    observation, _ = env.reset(seed=seeds, options={"lerobot_new_rollout": True})
     steps, done = 0, np.zeros(env.num_envs, dtype=bool)
     successes, seen = [], [observation]
     tasks = list(env.call("task_description"))
@@ -175,3 +177,64 @@ def test_the_env_py_of_the_examples_is_what_a_hub_folder_needs() -> None:
     env = module.make_env(n_envs=2, use_async_envs=False)
     assert env.call("task_description") == ("close drawer",) * 2
     assert env.call("_max_episode_steps") == (20, 20)
+
+
+def test_features_have_the_shapes_of_what_the_environment_shows(tmp_path: Path) -> None:
+    suite = load_suite(write_robot_suite(tmp_path / "suite", SIX_JOINTS))
+    env = LeRobotVectorEnv(LeRobotLanes(LaneVectorEnv(Counter(), suite, 1, "lift", render_mode="rgb_array")))
+    seen, _ = env.reset(seed=[0])
+    shown: dict[str, Any] = {f"pixels/{name}": frames for name, frames in seen["pixels"].items()}
+    shown |= {"agent_pos": seen["agent_pos"], "action": env.action_space.sample()}
+    found = features(suite.robot)
+    assert {name: shape for name, (_, shape, _) in found.items()} == {
+        name: array.shape[1:] for name, array in shown.items()
+    }
+    assert {name: (kind, key) for name, (kind, _, key) in found.items()} == {
+        "pixels/front": ("VISUAL", "observation.images.front"),
+        "pixels/wrist": ("VISUAL", "observation.images.wrist"),
+        "agent_pos": ("STATE", "observation.state"),
+        "action": ("ACTION", "action"),
+    }
+
+
+@dataclass
+class StandInConfig:
+    """The fields and the registry of LeRobot's configuration of an environment."""
+
+    task: str | None = None
+    fps: int = 30
+    features: Any = None
+    features_map: Any = None
+
+    registered = {}  # type: ignore[var-annotated]  # noqa: RUF012 - no field
+
+    @classmethod
+    def register_subclass(cls, name: str) -> Any:
+        return lambda kind: cls.registered.setdefault(name, kind)
+
+
+def test_lerobot_eval_finds_the_suites_environment_and_features_by_its_type(
+    tiny_suite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With stand-ins for the three names that are taken from LeRobot."""
+    lerobot, configs, envs, envs_configs = map(
+        ModuleType, ("lerobot", "lerobot.configs", "lerobot.envs", "lerobot.envs.configs")
+    )
+    configs.FeatureType = {"VISUAL": "visual", "STATE": "state", "ACTION": "action"}  # type: ignore[attr-defined]
+    configs.PolicyFeature = lambda type, shape: (type, shape)  # type: ignore[attr-defined]
+    envs_configs.EnvConfig = StandInConfig  # type: ignore[attr-defined]
+    for module in (lerobot, configs, envs, envs_configs):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delitem(sys.modules, "real2sim.envs.lerobot_eval", raising=False)
+    package = importlib.import_module("real2sim.envs.lerobot_eval")
+    assert hasattr(package, "__path__"), "LeRobot looks for the modules of what it is told to import"
+    config = StandInConfig.registered["real2sim"](suite=str(tiny_suite), task="open_drawer")
+    assert config.fps == 3
+    assert config.features["action"] == ("action", (13,))
+    assert config.features_map["action"] == "action"
+    made = config.create_envs(n_envs=2, use_async_envs=False)
+    assert list(made) == ["real2sim"]
+    assert made["real2sim"][0].call("task_description") == ("open drawer",) * 2
+    everything = type(config)(suite=str(tiny_suite)).create_envs(n_envs=1)
+    assert list(everything["tiny"]) == [0, 1]
+    monkeypatch.delitem(sys.modules, "real2sim.envs.lerobot_eval")
