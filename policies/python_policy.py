@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.policies.policy import Observation, Policy, Requirements, StochasticPolicy
+from real2sim.policies.process_settings import settings_kept
 from real2sim.policies.python_source import blame, import_source, local_modules, source_fingerprint
 from real2sim.robot import Robot
 from real2sim.wording import did_you_mean
@@ -54,7 +55,7 @@ class PythonSource:
         sources = list(local_modules(self.path).values())
         offered = {"robot": robot, "device": device}
         wanted = {name: value for name, value in offered.items() if name in _parameters(self.target)}
-        with _guarded(f"policy {policy!r} cannot be made", sources):
+        with _guarded(f"policy {policy!r} cannot be made", sources), settings_kept():
             made = self.target(**wanted)
         _check_methods(made, f"what {self.name!r} of {self.path} gives")
         guard = SeededGuardedPolicy if isinstance(made, StochasticPolicy) else GuardedPolicy
@@ -79,8 +80,10 @@ class GuardedPolicy:
             answer: np.ndarray = self.policy.act(observation)
         return answer
 
-    def _guard(self, method: str) -> Any:
-        return _guarded(f"policy {self._name!r} failed in {method}", self._sources)
+    @contextmanager
+    def _guard(self, method: str) -> Iterator[None]:
+        with _guarded(f"policy {self._name!r} failed in {method}", self._sources), settings_kept():
+            yield
 
 
 class SeededGuardedPolicy(GuardedPolicy):
@@ -183,6 +186,6 @@ def _guarded(what: str, sources: Sequence[Path] | None) -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except Exception as error:
-        # A user's policy may raise anything; it is no bug of ours.
+    except (Exception, SystemExit) as error:
+        # A user's policy may raise anything, or ask Python to end; it is no bug of ours.
         raise ValueError(f"{what}: {blame(error, sources)}") from error

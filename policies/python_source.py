@@ -118,7 +118,11 @@ def blame(error: BaseException, files: Sequence[Path] | None = None) -> str:
         trace = trace.tb_next
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         where = f"{error.filename}, line {error.lineno}: "
-    said = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+    try:
+        said = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+    except Exception:
+        # An exception of somebody's own may not even be printable.
+        said = ""
     return f"{where}{type(error).__name__}{': ' if said else ''}{said[:300]}"
 
 

@@ -20,6 +20,10 @@ MOST = 10**9
 COUNTS = ("successes", "episodes", "n_trials")
 RATES = ("rate", "success_rate")
 NAMES = ("policy", "task", "start")
+LABELS = (*NAMES, "family", "set")
+"""Columns of names, which must be printable."""
+SAME = (("rate", "success_rate"), ("episodes", "n_trials"))
+"""Columns that mean the same; a table has one of each pair."""
 OUTCOMES = ("true", "false", "1", "0", "1.0", "0.0", "success", "failure", "unclear", "")
 
 
@@ -46,7 +50,7 @@ def read_table(path: Path, what: str, required: Sequence[str] = ()) -> Table:
     holds text in a column without a heading.
     """
     path = Path(path)
-    records = _records(path, what)
+    records, first = _records(path, what)
     headings = [re.sub(r"\s+", "_", cell.strip().lower()) for cell in records[0]]
     twice = [name for name in headings if name and headings.count(name) > 1]
     if twice:
@@ -59,11 +63,16 @@ def read_table(path: Path, what: str, required: Sequence[str] = ()) -> Table:
             f"expected {' and '.join(required)}"
         )
     rows, numbers = [], []
-    for number, record in enumerate(records[1:], start=2):
+    for number, record in enumerate(records[1:], start=first + 1):
         cells = [cell.strip() for cell in record]
         if not any(cells):
             continue
         for place, cell in enumerate(cells):
+            if cell and place and len(headings) == 1:
+                raise ValueError(
+                    f"{path}, row {first} holds {records[0][0][:60]!r} alone and row {number} {len(cells)} cells; the "
+                    "first row must hold the headings, e.g. policy, task, successes, episodes"
+                )
             if cell and (place >= len(headings) or not headings[place]):
                 raise ValueError(
                     f"{path}, row {number}, column {place + 1} holds {cell[:60]!r} and has no heading; "
@@ -86,16 +95,21 @@ def read_measurements(path: Path, what: str) -> dict[str, list[str | float]]:
     """
     table = read_table(path, what)
     columns: dict[str, list[str | float]] = {name: [] for name in table.headings}
+    _check_headings(table)
     for index, row in enumerate(table.rows):
         values: dict[str, float] = {}
         for name, cell in row.items():
             where = table.where(index, name)
             if name in NAMES and not cell:
                 raise ValueError(f"{where} is empty; expected the name of a {name}, or an empty row")
-            if name == "success" and cell.lower() not in OUTCOMES:
+            if name in LABELS and cell:
+                _check_label(cell, where)
+            if name in ("success", "valid") and cell.lower() not in OUTCOMES:
                 raise ValueError(
                     f"{where} is {cell[:60]!r}, expected true, false or nothing where it is unclear"
                 )
+            if name == "probability" and cell:
+                read_rate(cell, where)
             if name in COUNTS:
                 values[name] = read_count(cell, where)
             elif name in RATES:
@@ -109,10 +123,11 @@ def read_count(cell: str, where: str) -> float:
     """A whole number of episodes; NaN for an empty cell."""
     if not cell:
         return math.nan
-    if not re.fullmatch(r"\+?\d+(\.0*)?", cell):
-        hint = (
-            "write it without a separator" if re.fullmatch(r"\d+([,.' ]\d{3})+", cell) else "correct the cell"
-        )
+    thousands = re.fullmatch(r"\d{1,3}([,.' ]\d{3})+", cell)
+    if thousands or not re.fullmatch(r"\+?\d+(\.0*)?", cell):
+        hint = "write it without a separator" if thousands else "correct the cell"
+        if "/" in cell:
+            hint = "write successes and episodes into two columns"
         raise ValueError(f"{where} is {cell[:60]!r}, expected a whole number; {hint}")
     if len(cell) > 300 or float(cell) > MOST:
         raise ValueError(f"{where} is {cell[:60]!r}, expected at most {MOST} episodes; correct the cell")
@@ -125,13 +140,34 @@ def read_rate(cell: str, where: str) -> float:
         return math.nan
     found = re.fullmatch(r"(\+?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(%?)", cell)
     if not found or len(cell) > 300:
-        raise ValueError(f"{where} is {cell[:60]!r}, expected a rate such as 0.9 or 90%")
+        hint = "; write counts into two columns, successes and episodes" if "/" in cell else ""
+        raise ValueError(f"{where} is {cell[:60]!r}, expected a rate such as 0.9 or 90%{hint}")
     value = float(found[1].replace(",", ".")) / (100 if found[2] else 1)
     if not 0 <= value <= 1:
         raise ValueError(
             f"{where} is {cell[:60]!r}, a rate must lie between 0 and 1; write 90% or 0.9, not 90"
         )
     return value
+
+
+def _check_headings(table: Table) -> None:
+    """Raise a ValueError where two columns say the same, or rows are trials and counts at once."""
+    pairs = [pair for pair in SAME if set(pair) <= set(table.headings)]
+    counted = [name for name in (*COUNTS, *RATES) if name in table.headings]
+    if "success" in table.headings and counted:
+        pairs.append(("success", counted[0]))
+    for one, other in pairs:
+        raise ValueError(
+            f"{table.path} has both a column {one} and a column {other}, of which only one can be meant; "
+            "remove or rename one of them"
+        )
+
+
+def _check_label(cell: str, where: str) -> None:
+    if not cell.isprintable() or len(cell) > 200:
+        raise ValueError(
+            f"{where} is {cell[:60]!r}, expected a name of at most 200 printable characters; correct the cell"
+        )
 
 
 def _check_counts(row: dict[str, str], values: dict[str, float], table: Table, index: int) -> None:
@@ -169,7 +205,8 @@ def _last_digit(cell: str) -> float:
     return 10.0 ** (int(exponent[0]) if exponent else 0) / 10**digits / (100 if "%" in cell else 1)
 
 
-def _records(path: Path, what: str) -> list[list[str]]:
+def _records(path: Path, what: str) -> tuple[list[list[str]], int]:
+    """Rows from the headings on, and the number of the row that holds them."""
     content = read_bytes(path, f"{what} as CSV")
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise ValueError(f"{path} is a spreadsheet's own format, not CSV; export {what} as CSV (UTF-8)")
@@ -180,8 +217,12 @@ def _records(path: Path, what: str) -> list[list[str]]:
     lines = text.splitlines()
     if not any(line.strip() for line in lines):
         raise ValueError(f"{path} is empty; expected {what} as CSV")
-    heading = next(line for line in lines if line.strip())
-    delimiter = max(",;\t", key=heading.count)
+    named = re.match(r"\s*\"?sep=([,;\t])\"?[ \t]*(\r\n|\r|\n)", text)
+    if named:
+        # Excel's own first line, which says what separates the cells and which it does not show.
+        text = text[named.end() :]
+    heading = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = named[1] if named else max(",;\t", key=heading.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         records = list(reader)
@@ -189,6 +230,9 @@ def _records(path: Path, what: str) -> list[list[str]]:
         raise ValueError(
             f"{path}, row {reader.line_num} is not valid CSV ({error}); is a quote missing?"
         ) from error
-    while records and not any(cell.strip() for cell in records[0]):
-        records.pop(0)
-    return records
+    first = 0
+    while first < len(records) and not any(cell.strip() for cell in records[first]):
+        first += 1
+    if first == len(records):
+        raise ValueError(f"{path} is empty; expected {what} as CSV")
+    return records[first:], first + 1

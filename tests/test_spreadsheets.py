@@ -124,3 +124,49 @@ def test_files_from_elsewhere_are_read_or_refused() -> None:
             assert str(path) in str(error)
         else:
             assert rates["rate"].tolist() == [0.9, 0.5, 0.1], path
+
+
+@pytest.mark.parametrize("before", ["sep=;\n", "sep=;\r\n", '"sep=;"\n', "\ufeffsep=;\n"])
+def test_the_line_in_which_excel_names_the_separator_is_no_heading(tmp_path: Path, before: str) -> None:
+    rates, _ = read_rates(table(tmp_path, before + "policy;task;success_rate;n_trials\nalpha;t;0,9;10\n"))
+    assert rates[["policy", "successes", "episodes"]].values.tolist() == [["alpha", 9, 10]]
+
+
+def test_successes_may_stand_beside_trials(tmp_path: Path) -> None:
+    rates, _ = read_rates(table(tmp_path, "policy,task,successes,n_trials\nalpha,t,9,10\n"))
+    assert rates[["successes", "episodes", "rate"]].values.tolist() == [[9, 10, 0.9]]
+
+
+def test_rows_are_counted_from_the_top_of_the_file(tmp_path: Path) -> None:
+    path = table(tmp_path, "\n\npolicy,task,successes,episodes\nalpha,t,many,10\n")
+    with pytest.raises(ValueError, match="row 4, column successes is 'many'"):
+        read_rates(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("policy,task,rate,success_rate\na,t,0.9,0.1\n", "both a column rate and a column success_rate"),
+        ("policy,task,successes,episodes,n_trials\na,t,9,10,20\n", "both a column episodes and a column n_trials"),
+        ("policy,task,success,successes,episodes\na,t,1,9,10\n", "both a column success and a column successes"),
+        ("policy,task,rate\na,t,9/10\n", "row 2, column rate is '9/10', expected a rate such as 0.9 or 90%; write"),
+        ("policy,task,successes,episodes\na,t,9/10,10\n", "write successes and episodes into two columns"),
+        ("policy,task,successes,episodes\na,t,9.000,10.000\n", "row 2, column successes is '9.000'"),
+        ('policy,task,successes,episodes\n"a\nb",t,9,10\n', "row 2, column policy is 'a\\nb', expected a name"),
+        ("policy,task,successes,episodes\na\u200b,t,9,10\n", "row 2, column policy is 'a\\u200b'"),
+        (f"policy,task,successes,episodes\na,{'t' * 201},9,10\n", "at most 200 printable characters"),
+        ("policy,task,success,valid\na,t,1,maybe\n", "row 2, column valid is 'maybe', expected true, false"),
+        ("policy,task,success,probability\na,t,1,7\n", "row 2, column probability is '7', a rate must lie"),
+        ("# rates of May\npolicy,task,successes,episodes\na,t,9,10\n", "row 1 holds '# rates of May' alone"),
+        ("policy|task|successes|episodes\na|t|9|10\n", "has no column policy, task; it has policy|task|"),
+        ("policy,task,successes,episodes\na,t,9,10\na,t,9,10\n", "a on t appears more than once"),
+    ],
+)  # fmt: skip
+def test_tables_that_can_be_meant_in_two_ways_are_refused_by_the_name_of_the_file(
+    tmp_path: Path, content: str, complaint: str
+) -> None:
+    path = table(tmp_path, content)
+    with pytest.raises(ValueError) as refused:
+        read_rates(path)
+    assert str(path) in str(refused.value)
+    assert complaint in str(refused.value)

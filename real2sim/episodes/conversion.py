@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.files import atomic_write, read_json, write_text
+from real2sim.robot import ROBOT_FILE
 
+EPISODE_FILES = "*.npz"
 RECORD = "conversion.json"
 """Says what a dataset folder was converted from, and how."""
 COMPRESSION_LEVEL = 1
@@ -33,8 +36,10 @@ def open_record(folder: Path, asked: Mapping[str, Any]) -> None:
     path = folder / RECORD
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; expected a dataset folder or a path that does not exist yet")
-    if not path.is_file():
-        if folder.is_dir() and any(folder.glob("*.npz")):
+    begun = folder.is_dir() and any(folder.glob(EPISODE_FILES))
+    if not path.is_file() or not begun:
+        # A folder belongs to its first episode: what a conversion without one asked for is replaced.
+        if begun:
             raise ValueError(
                 f"{folder} holds episodes and no {RECORD}, so they are not from this conversion; choose another folder"
             )
@@ -82,6 +87,11 @@ class EpisodeFile:
     def close(self) -> None:
         """Write the directory of the archive."""
         self._zip.close()
+
+
+def undone_conversion(folder: Path) -> AbstractContextManager[None]:
+    """A conversion that fails before its first episode leaves ``folder`` as it found it."""
+    return undone_where_it_fails(folder, (RECORD, ROBOT_FILE), (EPISODE_FILES,))
 
 
 @contextmanager

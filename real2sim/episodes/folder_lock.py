@@ -25,12 +25,16 @@ def folder_lock(folder: Path, shared_by: int = 1) -> Iterator[None]:
     Raises ValueError that names the process and machine of another one.
     """
     path = folder / LOCK_FILE
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b", buffering=0)
-    with file:
-        _take(file, folder, shared_by)
-        yield
+    while True:
+        with writing(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+b", buffering=0)
+        with file:
+            _take(file, folder, shared_by)
+            # A start that failed may have removed the file while this process waited for it.
+            if _is_at(file, path):
+                yield
+                return
 
 
 @contextmanager
@@ -83,6 +87,13 @@ def _take(file: IO[bytes], folder: Path, shared_by: int) -> None:
                 "or choose another run folder"
             )
         time.sleep(0.05)
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _unlock(file: IO[bytes]) -> None:

@@ -12,16 +12,19 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from real2sim.episodes.arrays import read_arrays, write_arrays
-from real2sim.episodes.folder_lock import try_lock
+from real2sim.episodes.failed_start import undone_where_it_fails
+from real2sim.episodes.folder_lock import LOCK_FILE, try_lock
 from real2sim.episodes.rows import FORMAT, read_rows, read_scores, read_settings, read_validity, suite_of
 from real2sim.episodes.sound import check_episode
 from real2sim.files import write_json, writing
+from real2sim.robot import ROBOT_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -242,6 +245,13 @@ def load_run(path: Path | str) -> pd.DataFrame:
         if len(checked):
             rows = rows.merge(checked, on="episode", how="left")
     return rows.sort_values(["policy", "task", "start"], kind="stable").reset_index(drop=True)
+
+
+def undone_run(folder: Path) -> AbstractContextManager[None]:
+    """A rollout that fails before its first episode leaves ``folder`` as it found it."""
+    # The lock comes last: nobody else writes while it is held.
+    started, drawn = (RUN_FILE, ROBOT_FILE, ROWS, LOCK_FILE), (ROWS, f"{EPISODES}/*")
+    return undone_where_it_fails(folder, started, drawn, EPISODES)
 
 
 def file_name(text: str) -> str:

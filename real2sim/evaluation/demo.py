@@ -93,6 +93,8 @@ def agreement_lines(report: Report) -> str:
 
 def _rate(row: dict[str, float], world: str) -> str:
     count, total = row[f"{world}_successes"], row[f"{world}_episodes"]
+    if count != count or total != total:
+        return f"{row[f'{world}_rate']:4.0%} (count not stated)"
     return f"{row[f'{world}_rate']:4.0%} ({count:.0f}/{total:.0f})"
 
 

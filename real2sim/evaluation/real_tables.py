@@ -79,16 +79,14 @@ def _simpler(suite: str) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    from real2sim.spreadsheets import read_measurements
+    from real2sim.report.tables import read_file
 
     if not path.is_file():
         raise FileNotFoundError(
             f"--real is {path}, which is no file; expected a CSV of rates or trials, {SIMPLER}google_robot, or a run "
             "folder"
         )
-    return pd.DataFrame(read_measurements(path, "real rates or trials"))
+    return read_file(path, "real rates or trials")
 
 
 def _run_outcomes(run: Path) -> pd.DataFrame:

@@ -143,14 +143,15 @@ def _set_apart(
 
 def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
     """The report on simulated rates or verdicts that were written down elsewhere."""
-    import pandas as pd
-
     from real2sim.report.report import make_report
-    from real2sim.spreadsheets import read_measurements
+    from real2sim.report.tables import read_file
 
     if len(config.runs) > 1:
         raise ValueError(f"{tables[0]} is a table of simulated success; give it alone, or run folders")
-    simulated = pd.DataFrame(read_measurements(tables[0], "simulated success"))
+    for name, asked in (("--judge", config.judge), ("--side-by-side", config.side_by_side)):
+        if asked:
+            raise ValueError(f"{name} is for run folders, and {tables[0]} is a table; leave it out")
+    simulated = read_file(tables[0], "simulated success")
     given = None if config.real is None else real_tables(config.real, config.match, config.unclear)
     return make_report(
         simulated,
@@ -159,6 +160,7 @@ def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
         out=config.out,
         title=config.title,
         real_name="real" if given is None else f"real = {given.name}",
+        invalid=config.invalid,
         unclear=config.unclear,
     )
 

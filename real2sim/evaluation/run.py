@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from real2sim.checks import check_device
 from real2sim.episodes.folder_lock import folder_lock
-from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, load_run
+from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, load_run, undone_run
 from real2sim.episodes.sound import unsound_episodes
 from real2sim.evaluation.batches import Batch, episode_id, plan, starts_by_task
 from real2sim.evaluation.consistency import measure_run, unmeasured
@@ -95,6 +95,8 @@ def _rollout(
                 undrawn = _missing(batches, config, _sound_episodes(folder, suite))
                 if not undrawn and not unmeasured(config, suite, sources):
                     return load_run(config.out)
+            if world_size == 1:
+                held.enter_context(undone_run(config.out))
             held.enter_context(folder_lock(config.out, world_size))
         with _clear_disk_errors(config.out):
             folder.open(identity, details)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pandas as pd
 
 from real2sim.report.gaps import LengthTrust
-from real2sim.report.inputs import require
 from real2sim.report.outcomes import read_outcome
 from real2sim.report.rates import wilson
+from real2sim.report.tables import require
 
 COLUMNS = ("policy", "task", "steps", "success", "real_success")
 TARGET = 0.9

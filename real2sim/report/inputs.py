@@ -19,8 +19,8 @@ from real2sim.report.several_runs import (
     one_set_per_world,
     same_weights,
 )
+from real2sim.report.tables import FILE, check_columns, named, read_frame, read_numbers, require
 from real2sim.report.wording import listing
-from real2sim.spreadsheets import read_measurements
 
 EPISODE_COLUMNS = ("policy", "task", "success")
 NO_FAMILIES = (
@@ -29,34 +29,16 @@ NO_FAMILIES = (
 )
 
 
-def _frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
-    if isinstance(table, pd.DataFrame):
-        return table.copy()
-    path = Path(table)
-    if not path.is_file():
-        raise FileNotFoundError(f"no {what} at {path}; give the path of a CSV file")
-    return pd.DataFrame(read_measurements(path, what))
-
-
-def _numbers(frame: pd.DataFrame, column: str, what: str) -> pd.Series:
-    """A column of numbers; ValueError names the row of one that is something else."""
-    numbers = pd.to_numeric(frame[column], errors="coerce")
-    wrong = frame[(numbers.isna() & frame[column].notna()) | numbers.isin([np.inf, -np.inf])]
+def _check_range(frame: pd.DataFrame, column: str, what: str) -> None:
+    """ValueError where a number of an episode is below 0, or a probability above 1."""
+    highest = 1.0 if column == "probability" else np.inf
+    wrong = frame[(frame[column] < 0) | (frame[column] > highest)]
     if len(wrong):
+        row = wrong.iloc[0]
+        allowed = "between 0 and 1" if column == "probability" else "at least 0"
         raise ValueError(
-            f"{what}: {column} of {wrong['policy'].iloc[0]} on {wrong['task'].iloc[0]} is "
-            f"{wrong[column].iloc[0]!r}, expected a number"
-        )
-    return numbers
-
-
-def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise ValueError(
-            f"{what} has no column {', '.join(missing)}; it has "
-            f"{', '.join(map(str, frame.columns)) or 'none'}. "
-            f"Expected: {', '.join(columns)}"
+            f"{named(frame, what)}: {column} of {row['policy']} on {row['task']} is "
+            f"{row[column]:g}, it must be {allowed}"
         )
 
 
@@ -69,16 +51,27 @@ def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple
     Raises:
         ValueError: if policy, task or success is missing as a column.
     """
-    if "success" not in episodes and {"policy", "task"} <= set(episodes.columns):
+    check_columns(episodes, "simulated episodes")
+    if (
+        "success" not in episodes
+        and {"policy", "task"} <= set(episodes.columns)
+        and FILE not in episodes.attrs
+    ):
         raise ValueError("the simulated episodes have no verdicts (column success); score the run first")
     require(episodes, EPISODE_COLUMNS, "the table of simulated episodes")
     frame = episodes.copy()
     remarks: list[str] = []
     for column in ("steps", "frame_passes", "seconds", "probability"):
         if column in frame:
-            frame[column] = _numbers(frame, column, "simulated episodes")
+            frame[column] = read_numbers(frame, column, "simulated episodes")
+            _check_range(frame, column, "simulated episodes")
     open_cases = without_verdict(frame)
     frame["success"] = read_outcome(frame["success"], "simulated episodes")
+    if "valid" in frame:
+        # Text in a table that somebody wrote; what the gate itself says is a truth value or missing already.
+        frame["valid"] = read_outcome(frame["valid"], "simulated episodes, column valid").map(
+            {1.0: True, 0.0: False}
+        )
     if unclear == "failure" and open_cases.any():
         frame["success"] = frame["success"].mask(open_cases, 0.0)
         remarks.append(
@@ -121,8 +114,8 @@ def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple
 def _from_published(frame: pd.DataFrame, what: str) -> pd.DataFrame:
     """Counts from a table of rates (columns success_rate or rate, n_trials or episodes)."""
     frame = frame.rename(columns={"success_rate": "rate", "n_trials": "episodes"})
-    frame["rate"] = _numbers(frame, "rate", what)
-    frame["episodes"] = _numbers(frame, "episodes", what) if "episodes" in frame else np.nan
+    frame["rate"] = read_numbers(frame, "rate", what)
+    frame["episodes"] = read_numbers(frame, "episodes", what) if "episodes" in frame else np.nan
     frame["successes"] = (frame["rate"] * frame["episodes"]).round()
     return frame
 
@@ -140,14 +133,16 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
         ValueError: if columns are missing, a rate lies outside [0, 1], successes exceed episodes, or a
             policy and task appear twice.
     """
-    frame = _frame(rates, what)
+    frame = read_frame(rates, what)
     remarks: list[str] = []
     require(frame, ("policy", "task"), f"the table of {what}")
     if "subtask" in frame and (frame["subtask"] == "all").any():
         frame = frame[frame["subtask"] == "all"].copy()
+    if "successes" in frame and "n_trials" in frame:
+        frame = frame.rename(columns={"n_trials": "episodes"})
     if "successes" in frame and "episodes" in frame:
         for column in ("successes", "episodes"):
-            frame[column] = _numbers(frame, column, what)
+            frame[column] = read_numbers(frame, column, what)
             broken = frame[frame[column].notna() & (frame[column] % 1 != 0)]
             if len(broken):
                 row = broken.iloc[0]
@@ -156,7 +151,7 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
                     "expected a whole number"
                 )
         counted = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
-        frame["rate"] = _numbers(frame, "rate", what).fillna(counted) if "rate" in frame else counted
+        frame["rate"] = read_numbers(frame, "rate", what).fillna(counted) if "rate" in frame else counted
     elif "success_rate" in frame or "rate" in frame:
         frame = _from_published(frame, what)
     else:
@@ -169,14 +164,14 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     if len(wrong):
         row = wrong.iloc[0]
         raise ValueError(
-            f"{what}: {row['policy']} on {row['task']} has {row['successes']:g} successes in "
+            f"{named(frame, what)}: {row['policy']} on {row['task']} has {row['successes']:g} successes in "
             f"{row['episodes']:g} episodes (rate {row['rate']:g}); a rate must lie between 0 and 1"
         )
     twice = frame[frame.duplicated(["policy", "task"])]
     if len(twice):
         row = twice.iloc[0]
         raise ValueError(
-            f"{what}: {row['policy']} on {row['task']} appears more than once; give one row each"
+            f"{named(frame, what)}: {row['policy']} on {row['task']} appears more than once; give one row each"
         )
     empty = frame[(frame["episodes"] == 0) | frame["rate"].isna()]
     for row in empty.itertuples():
@@ -237,7 +232,7 @@ def read_real_episodes(
     table: pd.DataFrame | Path | str, unclear: Unclear = "exclude"
 ) -> tuple[pd.DataFrame, list[str]]:
     """Real episodes (policy, task, start, success 0/1), and remarks; ``unclear`` as for simulated ones."""
-    frame = _frame(table, "real episodes")
+    frame = read_frame(table, "real episodes")
     require(frame, ("policy", "task", "start", "success"), "the table of real episodes")
     open_cases = frame["success"].astype(str).str.strip().str.lower() == "unclear"
     frame["success"] = read_outcome(frame["success"], "real episodes", unclear)
@@ -251,25 +246,3 @@ def read_real_episodes(
     for column in ("policy", "task", "start"):
         frame[column] = frame[column].astype(str)
     return frame.reset_index(drop=True), remarks
-
-
-def name_remarks(sim: pd.DataFrame, real: pd.DataFrame | None, real_name: str) -> list[str]:
-    """What is measured on one side only."""
-    if real is None:
-        return (
-            [f"No real rates were given ({real_name}); the simulated rates stand alone."] if len(sim) else []
-        )
-    remarks = []
-    sim_cells = set(zip(sim["policy"], sim["task"], strict=True))
-    real_cells = set(zip(real["policy"], real["task"], strict=True))
-    known = set(real["policy"])
-    unknown = sorted({policy for policy, _ in sim_cells} - known)
-    if unknown:
-        remarks.append(f"Not among the real rates, so without a comparison: {listing(unknown)}.")
-    partly = sorted(f"{p} on {t}" for p, t in sim_cells - real_cells if p in known)
-    if partly:
-        remarks.append(f"Real rate missing: {listing(partly)}.")
-    absent = sorted(f"{p} on {t}" for p, t in real_cells - sim_cells)
-    if absent:
-        remarks.append(f"Measured in reality but not simulated in this run: {listing(absent)}.")
-    return remarks

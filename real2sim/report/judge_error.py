@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from real2sim.report.inputs import require
 from real2sim.report.outcomes import read_outcome
 from real2sim.report.rates import wilson
+from real2sim.report.tables import require
 
 ALL_TASKS = "all tasks"
 FEWEST_LABELS = 5

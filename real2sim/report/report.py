@@ -23,7 +23,6 @@ from real2sim.report.gaps import (
 )
 from real2sim.report.horizon import agreement_by_horizon, read_cut_outcomes
 from real2sim.report.inputs import (
-    name_remarks,
     read_rates,
     read_real_episodes,
     read_simulated,
@@ -38,6 +37,7 @@ from real2sim.report.judge_error import (
     why_uncorrected,
 )
 from real2sim.report.metrics import agreement_frame, report_metrics
+from real2sim.report.names import name_remarks, other_tasks
 from real2sim.report.outcomes import Unclear, no_verdict_counts
 from real2sim.report.prediction_powered import prediction_powered_rates
 from real2sim.report.ranking import rank
@@ -119,7 +119,7 @@ def make_report(
     by_set = {name: scopes(rows[rows["set"] == name]) for name in sets}
     pairs = policy_pairs(rows)
     errors = [error for name, labels in judge_labels or () for error in judge_errors(name, labels)]
-    nothing = "no real rates were given" if real_table is None else ""
+    nothing = "no real rates were given" if real_table is None else other_tasks(sim, real_table, real_name)
     verdicts = {
         name: verdict(
             by_set[name][POOLED], pairs[pairs["set"] == name], real_name, nothing, measured_judge(errors)

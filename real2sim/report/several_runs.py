@@ -131,7 +131,9 @@ def effective_episodes(episodes: pd.DataFrame) -> pd.Series:
         else:
             a, b = between / (n - cells), within / (total - n)
             usual = (total - mean_size.sum()) / (n - cells)
-            icc = float(np.clip((a - b) / (a + (usual - 1) * b), 0, 1)) if a + b > 0 else 0.0
+            # Negative where outcomes of one start are less alike than those of several.
+            below = a + (usual - 1) * b
+            icc = float(np.clip((a - b) / below, 0, 1)) if below > 0 else 0.0
         out.append(per_cell["size"] / (1 + (mean_size - 1) * icc))
     return pd.concat(out).reindex(sizes.index)
 

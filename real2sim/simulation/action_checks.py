@@ -11,8 +11,12 @@ from real2sim.robot import Robot
 
 def as_numbers(actions: Any, where: str) -> np.ndarray:
     """A policy's answer as a NumPy array; it may be an array, a tensor on any device, or nested lists."""
+    if isinstance(actions, np.ma.MaskedArray) and np.ma.is_masked(actions):
+        raise ValueError(
+            f"{where}: {np.ma.count_masked(actions)} numbers of the actions are masked; expected all of them"
+        )
     detach = getattr(actions, "detach", None)
-    if detach is not None:
+    if callable(detach):
         actions = detach().cpu()
         actions = (actions.float() if actions.is_floating_point() else actions).numpy()
     try:
@@ -43,7 +47,7 @@ def check_actions(
         first = "lanes" if lanes is None else lanes
         wanted = f"({first}, {width})" if count == 1 else f"({first}, {count}, {width})"
         raise ValueError(
-            f"policy {policy!r}, all lanes, step {step}: actions have shape {np.shape(actions)}, expected {wanted}"
+            f"policy {policy!r}, all lanes, step {step}: actions {_described(actions, found)}, expected {wanted}"
         )
     if found.dtype.kind not in "fiu":
         raise ValueError(
@@ -65,6 +69,14 @@ def check_actions(
     if robot.binary.any():
         _check_binary(found, robot, f"policy {policy!r}", step)
     return found
+
+
+def _described(actions: Any, found: np.ndarray) -> str:
+    """What a policy answered instead of an array of the right shape."""
+    if not found.ndim and found.dtype.kind not in "fiub":
+        answer = actions.item() if isinstance(actions, np.ndarray) else actions
+        return f"are of type {type(answer).__name__}"
+    return f"have shape {np.shape(actions)}"
 
 
 def without_ending(actions: Any, robot: Robot) -> np.ndarray:

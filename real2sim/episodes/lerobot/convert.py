@@ -14,7 +14,7 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.bounds import action_bounds
-from real2sim.episodes.conversion import episode_file, episode_path, open_record
+from real2sim.episodes.conversion import episode_file, episode_path, open_record, undone_conversion
 from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.lerobot.dataset import LeRobotDataset
 from real2sim.episodes.lerobot.robot import describe_robot
@@ -101,6 +101,11 @@ def convert_lerobot(config: ConvertLeRobot, progress: bool = True) -> int:
 
     Raises FileNotFoundError and ValueError with the file, the episode and the frame at fault.
     """
+    with undone_conversion(config.out):
+        return _convert(config, progress)
+
+
+def _convert(config: ConvertLeRobot, progress: bool) -> int:
     dataset = open_dataset(config)
     numbers, short = chosen_episodes(dataset, config)
     outcomes = {} if config.outcomes is None else read_outcomes(config.outcomes, len(dataset))

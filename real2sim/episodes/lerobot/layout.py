@@ -199,7 +199,8 @@ def _is_vector(key: str, entry: Mapping[str, Any]) -> bool:
     shape = entry.get("shape")
     return (
         key not in BOOKKEEPING
-        and str(entry.get("dtype")).startswith(("float", "int", "uint"))
+        and not key.startswith("next.")
+        and str(entry.get("dtype")).startswith(("float", "int", "uint", "bool"))
         and isinstance(shape, list | tuple)
         and len(shape) == 1
     )

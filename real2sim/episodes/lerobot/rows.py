@@ -161,6 +161,13 @@ class RowReader:
         late = ~(np.abs(times - expected / self.layout.fps) <= TIMESTAMP_TOLERANCE + times * 2**-23)
         if late.any():
             frame = int(np.flatnonzero(late)[0])
+            if np.allclose(
+                times - times[0], expected / self.layout.fps, atol=TIMESTAMP_TOLERANCE, rtol=2**-22
+            ):
+                raise ValueError(
+                    f"{_place(entry)}: timestamps begin at {times[0]:.6f} s, expected 0 in every episode; subtract it "
+                    "from the column timestamp"
+                )
             raise ValueError(
                 f"{_place(entry)}, frame {frame}: timestamp is {times[frame]:.6f} s, frame_index / fps is "
                 f"{frame / self.layout.fps:.6f} s; the recording is not at {self.layout.fps:g} Hz"

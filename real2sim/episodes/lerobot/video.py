@@ -22,11 +22,14 @@ def frames_at(
     """
     import av
 
-    found = 0
+    found, first = 0, 0.0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} holds no video")
+            stream = container.streams.video[0]
+            if stream.start_time is not None and stream.time_base is not None:
+                first = float(stream.start_time * stream.time_base)
             for time, picture, shape in _decoded(container, times, tolerance, size):
                 if abs(time - times[found]) > tolerance:
                     break
@@ -34,6 +37,11 @@ def frames_at(
                 yield picture, shape
     except (av.FFmpegError, OSError) as error:
         raise ValueError(f"{path} cannot be read as video ({error}); download it again") from error
+    if not found and times and times[0] < first - tolerance:
+        raise ValueError(
+            f"{path} has no frame at {times[0]:.4f} s, where the dataset's metadata expects one: its first frame is "
+            f"shown at {first:.4f} s; write the video anew with timestamps from 0"
+        )
     if found < len(times):
         raise ValueError(
             f"{path} has no frame at {times[found]:.4f} s, where the dataset's metadata expects one; "

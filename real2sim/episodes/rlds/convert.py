@@ -13,7 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.bounds import action_bounds
-from real2sim.episodes.conversion import episode_file, episode_path, open_record
+from real2sim.episodes.conversion import episode_file, episode_path, open_record, undone_conversion
 from real2sim.episodes.images import resized
 from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.outcomes_file import read_outcomes
@@ -100,6 +100,11 @@ def convert_rlds(config: ConvertRLDS, progress: bool = True) -> int:
 
     Raises FileNotFoundError and ValueError with the file, the episode and the step at fault.
     """
+    with undone_conversion(config.out):
+        return _convert(config, progress)
+
+
+def _convert(config: ConvertRLDS, progress: bool) -> int:
     episodes = open_episodes(config)
     rate = control_rate(episodes.dataset.name, episodes.layout, config.control_hz)
     stride = frame_stride(f"{config.data}", rate, config.hz)

@@ -15,6 +15,7 @@ from make_lerobot import edit_info, edit_table, make_v2, make_v3
 from real2sim.episodes.lerobot.convert import ConvertLeRobot, convert_lerobot
 
 DATA_V3 = "data/chunk-000/file-000.parquet"
+DATA_V2 = "data/chunk-000/episode_000000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 VIDEO_V3 = "videos/observation.images.wrist/chunk-000/file-000.mp4"
 
@@ -90,6 +91,29 @@ def shorten(folder: Path) -> None:
     video.close()
 
 
+def begin_late(folder: Path) -> None:
+    """A video whose first frame is shown after 0.5 s."""
+    from fractions import Fraction
+
+    import av
+    import numpy as np
+    from make_lerobot import SIZE
+
+    with av.open(str(folder / VIDEO_V3), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 30)
+        for place in range(29):
+            frame = av.VideoFrame.from_ndarray(np.zeros((*SIZE, 3), np.uint8))
+            frame.pts, frame.time_base = place + 15, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def from_five(columns: dict[str, list[Any]]) -> None:
+    columns["timestamp"] = [time + 5 for time in columns["timestamp"]]
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
 NAN = float("nan")
 FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
@@ -108,6 +132,8 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "index": ("v3.0", rows(DATA_V3, "index", 13, 99), "episode 1, frame 1: index is 99, expected 13"),
     "timestamp": ("v3.0", rows(DATA_V3, "timestamp", 3, 0.2), "frame 3: timestamp is 0.200000 s, frame_index / fps is 0.1"),
     "rate": ("v2.1", info(fps=15), "frame 1: timestamp is 0.033333 s.*the recording is not at 15 Hz"),
+    "timestamps from 5 s": ("v2.1", lambda f: edit_table(f / DATA_V2, from_five), "episode 0: timestamps begin at 5.000000 s, expected 0"),
+    "video from 0.5 s": ("v3.0", begin_late, "its first frame is shown at 0.5000 s; write the video anew"),
     "fps not a number": ("v2.1", info(fps="30"), "fps is '30', expected frames per second above 0"),
     "task unknown": ("v3.0", rows(DATA_V3, "task_index", 13, 9), "task_index 9 is not among the 2 tasks"),
     "width": ("v2.1", feature("action", shape=[4]), r"episode 0, frame 0: action has 3 numbers, the dataset's features say 4"),
@@ -143,6 +169,8 @@ def test_a_fault_of_a_dataset_is_named(sound: dict[str, Path], fault: str, tmp_p
         convert_lerobot(ConvertLeRobot(folder, tmp_path / "out", processes=1), progress=False)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+    out = tmp_path / "out"
+    assert not out.exists() or list(out.glob("*.npz")), "the folder was claimed without an episode"
 
 
 def test_nothing_is_left_of_an_episode_that_cannot_be_read(sound: dict[str, Path], tmp_path: Path) -> None:
@@ -152,3 +180,39 @@ def test_nothing_is_left_of_an_episode_that_cannot_be_read(sound: dict[str, Path
     with pytest.raises(ValueError, match="has no frame at"):
         convert_lerobot(ConvertLeRobot(folder, tmp_path / "out", processes=1), progress=False)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["000000.npz", "000001.npz", "conversion.json", "robot.json"]  # fmt: skip
+
+
+def test_a_conversion_without_an_episode_claims_no_folder(sound: dict[str, Path], tmp_path: Path) -> None:
+    folder, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(sound["v2.1"], folder)
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    # What a conversion that was killed before its first episode leaves.
+    (out / "conversion.json").write_text('{"format": "LeRobot v2.1", "hz": 5}')
+    with pytest.raises(ValueError, match="no camera 'top'"):
+        convert_lerobot(ConvertLeRobot(folder, out, cameras=("top",), processes=1), progress=False)
+    assert convert_lerobot(ConvertLeRobot(folder, out, processes=1), progress=False) == 3
+    assert (out / "notes.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match=r"was converted with hz = 30\.0, now 10"):
+        convert_lerobot(ConvertLeRobot(folder, out, hz=10, processes=1), progress=False)
+
+
+def test_truth_values_are_actions_of_0_and_1(sound: dict[str, Path], tmp_path: Path) -> None:
+    import numpy as np
+    import pyarrow
+    import pyarrow.parquet
+
+    folder, wanted = tmp_path / "data", []
+    shutil.copytree(sound["v2.1"], folder)
+    for path in sorted(folder.glob("data/*/*.parquet")):
+        table = pyarrow.parquet.read_table(path)
+        pressed = [[place % 2 == 0, True, False] for place in range(table.num_rows)]
+        column = pyarrow.array(pressed, pyarrow.list_(pyarrow.bool_(), 3))
+        place = table.column_names.index("action")
+        pyarrow.parquet.write_table(table.set_column(place, "action", column), path)
+        wanted.append(np.array(pressed, np.float32))
+    feature("action", dtype="bool")(folder)
+    convert_lerobot(ConvertLeRobot(folder, tmp_path / "out", processes=1), progress=False)
+    for number, actions in enumerate(wanted):
+        with np.load(tmp_path / f"out/{number:06d}.npz") as arrays:
+            np.testing.assert_array_equal(arrays["action"], actions)

@@ -1,0 +1,81 @@
+"""Tables as the report is given them, frames or CSV files; errors call a table by its file, where it has one."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from real2sim.spreadsheets import SAME, read_measurements
+
+FILE = "file"
+"""Key of a table's ``attrs`` under which the file stands that it was read from."""
+
+
+def read_frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
+    if isinstance(table, pd.DataFrame):
+        check_columns(table, what)
+        return table.copy()
+    if not isinstance(table, str | Path):
+        raise ValueError(
+            f"the {what} are a {type(table).__name__}, expected a table (pandas.DataFrame) or a CSV"
+        )
+    path = Path(table)
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}; give the path of a CSV file")
+    return read_file(path, what)
+
+
+def read_file(path: Path, what: str) -> pd.DataFrame:
+    """The table in a CSV file, which later errors name."""
+    frame = pd.DataFrame(read_measurements(path, what))
+    frame.attrs[FILE] = str(path)
+    return frame
+
+
+def named(frame: pd.DataFrame, what: str) -> str:
+    """What an error calls a table: by its file, where it came from one."""
+    return f"{frame.attrs[FILE]} ({what})" if FILE in frame.attrs else what
+
+
+def check_columns(frame: pd.DataFrame, what: str) -> None:
+    names = list(frame.columns)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"the table of {what} has two columns {twice[0]!r}; remove or rename one of them")
+    for one, other in SAME:
+        if one in names and other in names:
+            raise ValueError(
+                f"the table of {what} has both a column {one} and a column {other}; remove or rename one of them"
+            )
+
+
+def read_numbers(frame: pd.DataFrame, column: str, what: str) -> pd.Series:
+    """A column of numbers; ValueError names the row of one that is something else."""
+    what = named(frame, what)
+    numbers = pd.Series(np.nan, index=frame.index)
+    if not pd.api.types.is_complex_dtype(frame[column]):
+        with contextlib.suppress(TypeError):
+            # A TypeError is raised for lists and the like.
+            numbers = pd.to_numeric(frame[column], errors="coerce").astype(float)
+    wrong = frame[(numbers.isna() & frame[column].notna()) | numbers.isin([np.inf, -np.inf])]
+    if len(wrong):
+        raise ValueError(
+            f"{what}: {column} of {wrong['policy'].iloc[0]} on {wrong['task'].iloc[0]} is "
+            f"{str(wrong[column].iloc[0])[:60]!r}, expected a number"
+        )
+    return numbers
+
+
+def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
+    """ValueError unless a table has these columns; it is called by its file, where it came from one."""
+    what = frame.attrs.get(FILE, what)
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{what} has no column {', '.join(missing)}; it has "
+            f"{', '.join(map(str, frame.columns)) or 'none'}. "
+            f"Expected: {', '.join(columns)}"
+        )

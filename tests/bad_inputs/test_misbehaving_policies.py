@@ -1,0 +1,107 @@
+"""Policies in Python that misbehave: a sentence, never a wrong video, and nothing left of a start that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from real2sim.cli import main
+from real2sim.episodes.run_folder import RunFolder, load_run
+
+Refused = Callable[..., str]
+HEAD = """
+import numpy as np
+
+class Good:
+    def __init__(self, robot):
+        self.robot = robot
+
+    def reset(self, instructions):
+        self.lanes = len(instructions)
+
+    def good(self):
+        return np.zeros((self.lanes, self.robot.action_width), np.float32)
+
+    def act(self, observation):
+        return self.good()
+
+class Bad(Good):
+"""
+FAILS = {
+    "ends Python in act": ("def act(self, o): raise SystemExit(0)", "failed in act: {file}, line 18: SystemExit: 0"),
+    "ends Python in reset": ("def reset(self, i): import sys; sys.exit('bye')", "failed in reset: {file}, line 18"),
+    "ends Python when it is made": ("def __init__(self): raise SystemExit", "'p' cannot be made: {file}, line 18"),
+    "cannot be made": ("def __init__(self): raise RuntimeError('no weights')", "RuntimeError: no weights"),
+    "cannot say what is wrong": (
+        "class E(Exception):\n        def __str__(self): raise ValueError\n    def act(self, o): raise self.E",
+        "'p' failed in act: {file}, line 20: E",
+    ),
+    "answers nothing": ("def act(self, o): return None", "step 0: actions are of type NoneType, expected (2, 13)"),
+    "answers a mapping": ("def act(self, o): return {'actions': self.good()}", "actions are of type dict, expected"),
+    "answers masked numbers": ("def act(self, o): return np.ma.array(self.good(), mask=True)", "26 numbers of the act"),
+    "answers truth values": ("def act(self, o): return self.good().astype(bool)", "actions are of type bool"),
+    "answers one lane": ("def act(self, o): return self.good()[0]", "actions have shape (13,), expected (2, 13)"),
+}  # fmt: skip
+HARMLESS = {
+    "changes torch": "import torch; torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False)",
+    "changes NumPy": "np.seterr(all='raise')",
+    "moves elsewhere": "import os; os.chdir('/')",
+    "paints over what it is shown": "observation.frames[:] = 0; observation.images['image'][...] = 0",
+    "seeds every generator": "import random, torch; torch.manual_seed(0); np.random.seed(0); random.seed(0)",
+}
+
+
+def options(suite: Path, policy: Path, name: str) -> list[str]:
+    return [
+        "--suite", str(suite), "--starts", "2", "--lanes", "2", "--processes", "1", "--tasks", "close_drawer",
+        "--policies", f"p={policy}:{name}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAILS)
+def test_a_policy_that_fails_is_one_sentence_and_leaves_nothing(
+    tiny_suite: Path, tmp_path: Path, refused: Refused, kind: str
+) -> None:
+    code, complaint = FAILS[kind]
+    file = tmp_path / "policy.py"
+    file.write_text(HEAD + f"    {code}\n")
+    out = tmp_path / "new" / "run"
+    said = refused("rollout", "--out", out, *options(tiny_suite, file, "Bad"))
+    assert complaint.format(file=file) in said
+    assert "policy 'p'" in said
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_what_a_policy_does_to_its_process_changes_no_frame(
+    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    act = f"    def act(self, observation):\n        {HARMLESS[kind]}\n        return self.good()\n"
+    Path("policy.py").write_text(HEAD + act)
+    for name in ("Good", "Bad"):
+        main(["rollout", "--out", name, *options(tiny_suite, Path("policy.py"), name)])
+    rows = load_run("Good")
+    assert len(rows) == 2
+    for episode in rows["episode"]:
+        for mine, other in zip(
+            RunFolder("Good").episode(episode), RunFolder("Bad").episode(episode), strict=True
+        ):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_a_failed_start_keeps_the_files_that_were_there_and_the_next_one_goes_on(
+    tiny_suite: Path, tmp_path: Path, refused: Refused
+) -> None:
+    file, out = tmp_path / "policy.py", tmp_path / "run"
+    file.write_text(HEAD + "    def act(self, o): return None\n")
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    refused("rollout", "--out", out, *options(tiny_suite, file, "Bad"))
+    assert [path.name for path in out.iterdir()] == ["notes.txt"]
+    main(["rollout", "--out", str(out), *options(tiny_suite, file, "Good")])
+    refused("rollout", "--out", out, *options(tiny_suite, file, "Bad"), "--seed", "3")
+    assert len(load_run(out)) == 2

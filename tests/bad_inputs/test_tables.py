@@ -1,0 +1,115 @@
+"""Tables of rates and trials that mean nothing, or two things, through the command and in Python."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from real2sim.cli import main
+from real2sim.report.inputs import read_episodes, read_rates
+
+Refused = Callable[..., str]
+SIM = "policy,task,successes,episodes\nalpha,drawer,8,10\nbeta,drawer,5,10\ngamma,drawer,2,10\n"
+
+
+def rates(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"policy": ["a", "b"], "task": ["t", "t"], **columns})
+
+
+def episodes(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"policy": ["a", "b"], "task": ["t", "t"], "success": [1, 0], **columns})
+
+
+def test_a_rate_without_a_count_says_so_in_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "rates.csv"
+    table.write_text("policy,task,rate\nalpha,t,0.9\nbeta,t,50%\n")
+    main(["report", str(table), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "90% (count not stated)" in said
+    assert "nan" not in said
+
+
+@pytest.mark.parametrize("heading", ["drawer", "Drawer"])
+def test_other_names_of_tasks_are_said_and_not_that_nothing_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], heading: str
+) -> None:
+    (tmp_path / "sim.csv").write_text(SIM)
+    (tmp_path / "real.csv").write_text(SIM.replace("drawer", heading))
+    words = ["--out", str(tmp_path / "out"), "--real", str(tmp_path / "real.csv")]
+    main(["report", str(tmp_path / "sim.csv"), *words])
+    said = capsys.readouterr().out
+    assert ("the tasks have other names in reality (real = real.csv has Drawer" in said) == (
+        heading == "Drawer"
+    )
+    assert "no policy of this run was also measured" not in said
+
+
+@pytest.mark.parametrize("options", [["--judge", "human"], ["--side-by-side"]])
+def test_options_of_runs_are_refused_for_a_table(
+    tmp_path: Path, refused: Refused, options: list[str]
+) -> None:
+    (tmp_path / "sim.csv").write_text(SIM)
+    said = refused("report", tmp_path / "sim.csv", "--out", tmp_path / "out", *options)
+    assert said.startswith(f"{options[0]} is for run folders")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        (rates(successes=[1j, 2], episodes=[2, 2]), "successes of a on t is '1j', expected a number"),
+        (rates(rate=[[1], 0.5]), "rate of a on t is '[1]', expected a number"),
+        (rates(rate=[0.5, 0.2], success_rate=[0.5, 0.2]), "both a column rate and a column success_rate"),
+        (pd.concat([rates(rate=0.5), rates(rate=0.5)], axis=1), "two columns 'policy'"),
+        ({"policy": ["a"]}, "are a dict, expected a table"),
+        (3, "are a int, expected a table"),
+    ],
+)
+def test_real_rates_that_cannot_be(table: Any, complaint: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        read_rates(table)
+    assert complaint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        (pd.concat([episodes(), episodes()], axis=1), "two columns 'policy'"),
+        (episodes(probability=[7, 0.5]), "probability of a on t is 7, it must be between 0 and 1"),
+        (episodes(steps=[-1, 3]), "steps of a on t is -1, it must be at least 0"),
+        (episodes(valid=["maybe", "True"]), "column valid: expected true or false, found 'maybe'"),
+    ],
+)
+def test_simulated_episodes_that_cannot_be(table: pd.DataFrame, complaint: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        read_episodes(table)
+    assert complaint in str(refused.value)
+
+
+def test_a_gate_s_verdicts_in_a_table_of_text_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = "".join(f"{name},t,1,{valid}\n" for name in "ab" for valid in ("False", "TRUE", "true", "1"))
+    table = tmp_path / "trials.csv"
+    table.write_text("policy,task,success,valid\n" + rows)
+    main(["report", str(table), "--out", str(tmp_path / "out"), "--invalid", "failure"])
+    assert "75% (3/4)" in capsys.readouterr().out
+
+
+def test_repeated_starts_of_few_trials_divide_by_nothing() -> None:
+    from real2sim.report.inputs import read_simulated
+
+    table = pd.DataFrame(
+        {"policy": list("aabb"), "task": "t", "start": list("0010"), "success": [1, 0, 1, 1]}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, _, _ = read_simulated(table)
+    assert found["effective"].between(1, 2).all()
