@@ -95,8 +95,12 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """First observations, and the episodes that begin."""
+        if options is not None and not isinstance(options, Mapping):
+            raise ValueError(
+                f"options are a {type(options).__name__}, expected a mapping with {', '.join(OPTIONS)}"
+            )
         options = dict(options or {})
-        unknown = sorted(set(options) - set(OPTIONS))
+        unknown = sorted(map(str, set(options) - set(OPTIONS)))
         if unknown:
             raise ValueError(
                 f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], OPTIONS)}; known are {', '.join(OPTIONS)}"

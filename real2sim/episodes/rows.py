@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,6 +90,8 @@ class Settings(TypedDict):
     versions: NotRequired[dict[str, str]]
     created: NotRequired[str]
     lanes: NotRequired[Annotated[int, Ge(1)]]
+    state: NotRequired[str]
+    """Where policies got the robot's state from."""
     unseeded: NotRequired[list[str]]
     """Policies that are not told seeds."""
 
@@ -118,6 +121,16 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         yield row
 
 
+def check_same(first: Mapping[str, Any], again: Mapping[str, Any], path: Path) -> None:
+    """ValueError where two rows give one episode to different policies, tasks or starts."""
+    for name in ("policy", "task", "start"):
+        if first.get(name) != again.get(name):
+            raise ValueError(
+                f"{path}: episode {again['episode']!r} is of {name} {again.get(name)!r}, another row says "
+                f"{first.get(name)!r}; was the file edited?"
+            )
+
+
 def read_scores(path: Path) -> Iterator[dict[str, Any]]:
     """The verdicts of a file of scores."""
     for _, row in _lines(path, ScoreRow):
@@ -135,3 +148,20 @@ def _lines(path: Path, kind: type) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(lines[:-1], start=1):
         where = f"{path}, line {number}"
         yield where, check_line(kind, line, where)
+
+
+def merged(found: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Settings of a run with what is asked for now; ValueError where both say something else."""
+    both = dict(found)
+    for key, value in asked.items():
+        if key not in found:
+            both[key] = value
+        elif isinstance(value, dict) and isinstance(found[key], dict):
+            both[key] = merged(found[key], value, f"{where}: {key}")
+        elif found[key] != value:
+            raise ValueError(
+                f"{where} was made with {key} = {json.dumps(found[key])}, now "
+                f"{json.dumps(value)} is asked for; "
+                "rows of both cannot stand in one run: choose another folder"
+            )
+    return both

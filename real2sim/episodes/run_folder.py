@@ -21,9 +21,18 @@ import numpy as np
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.episodes.folder_lock import LOCK_FILE, try_lock
-from real2sim.episodes.rows import FORMAT, read_rows, read_scores, read_settings, read_validity, suite_of
+from real2sim.episodes.rows import (
+    FORMAT,
+    check_same,
+    merged,
+    read_rows,
+    read_scores,
+    read_settings,
+    read_validity,
+    suite_of,
+)
 from real2sim.episodes.sound import check_episode
-from real2sim.files import write_json, writing
+from real2sim.files import reading, write_json, writing
 from real2sim.robot import ROBOT_FILE
 
 if TYPE_CHECKING:
@@ -102,10 +111,14 @@ class RunFolder:
                 f"{run} has no field config; it was edited or cut off and cannot be continued, "
                 "choose another folder"
             )
-        return {**found, "identity": _merge(found["identity"], _plain(identity), str(run))}
+        return {**found, "identity": merged(found["identity"], _plain(identity), str(run))}
 
     def _has_rows(self) -> bool:
-        return any(path.stat().st_size for path in self.path.glob(ROWS))
+        for path in self.path.glob(ROWS):
+            with reading(path, "a file of a run"):
+                if path.stat().st_size:
+                    return True
+        return False
 
     def note(self, name: str, value: Any) -> None:
         """Write one more value into ``run.json``."""
@@ -124,6 +137,7 @@ class RunFolder:
         seen: dict[str, dict[str, Any]] = {}
         for path in sorted(self.path.glob(ROWS)):
             for row in read_rows(path):
+                check_same(seen.get(row["episode"], row), row, path)
                 seen[row["episode"]] = row
         return list(seen.values())
 
@@ -165,7 +179,8 @@ class RowWriter:
 
     def __init__(self, folder: RunFolder, process: int, owned: bool = False) -> None:
         self._folder = folder
-        (folder.path / EPISODES).mkdir(parents=True, exist_ok=True)
+        with writing(folder.path / EPISODES):
+            (folder.path / EPISODES).mkdir(parents=True, exist_ok=True)
         self._file = _locked(folder.path, process, owned)
         try:
             _cut_torn_line(self._file)
@@ -291,19 +306,3 @@ def _cut_torn_line(file: IO[bytes]) -> None:
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(json.dumps(values))
     return result
-
-
-def _merge(found: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> dict[str, Any]:
-    merged = dict(found)
-    for key, value in asked.items():
-        if key not in found:
-            merged[key] = value
-        elif isinstance(value, dict) and isinstance(found[key], dict):
-            merged[key] = _merge(found[key], value, f"{where}: {key}")
-        elif found[key] != value:
-            raise ValueError(
-                f"{where} was made with {key} = {json.dumps(found[key])}, now "
-                f"{json.dumps(value)} is asked for; "
-                "rows of both cannot stand in one run: choose another folder"
-            )
-    return merged

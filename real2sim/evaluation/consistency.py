@@ -81,7 +81,16 @@ def unmeasured(config: RolloutConfig, suite: Suite, sources: Sequence[PolicySour
 def _measured(run: Path) -> dict[str, Any]:
     """What was measured with a run; policies measured before lasting differences were are left out."""
     path = run / CONSISTENCY_FILE
-    policies = read_json(path)["policies"] if path.is_file() else {}
+    values = read_json(path) if path.is_file() else {"policies": {}}
+    policies = values.get("policies") if isinstance(values, dict) else None
+    if not isinstance(policies, dict) or not all(
+        isinstance(tasks, dict) and all(isinstance(task, dict) for task in tasks.values())
+        for tasks in policies.values()
+    ):
+        raise ValueError(
+            f"{path} holds no policies with their tasks; remove the file, the next `real2sim rollout` "
+            "measures them again"
+        )
     return {
         policy: tasks
         for policy, tasks in policies.items()

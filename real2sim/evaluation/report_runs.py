@@ -172,6 +172,8 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
     tables = []
     for run in runs:
         table = load_run(run)
+        if table.empty:
+            raise ValueError(f"{run} holds no episodes; run the rollout that made it again")
         if "judge" not in table:
             raise ValueError(f"{run} has not been scored; do so with `real2sim score {run}`")
         judges = sorted(table["judge"].dropna().unique())

@@ -239,6 +239,8 @@ def load_suite(name: str | Path) -> Suite:
 
     A bare name of a shipped suite is always that suite, as for policies; ``./drawer`` is a folder.
     """
+    if not isinstance(name, str | Path):
+        raise ValueError(f"a suite is named by text or a path, got {name!r}")
     shipped = list(shipped_suites())
     if isinstance(name, str) and name in shipped:
         return Suite.from_folder(ASSETS / name)

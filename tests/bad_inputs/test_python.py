@@ -178,3 +178,19 @@ def test_a_random_policy_is_made_for_a_robot() -> None:
     from real2sim.actions import rt1_robot
 
     assert RandomPolicy(rt1_robot())
+
+
+@pytest.mark.parametrize("options", ["x", ["start"], {1: 2}])
+def test_options_of_an_environment_that_are_no_mapping_of_known_names(tiny_suite: Path, options: Any) -> None:
+    from real2sim.envs.world_model_env import WorldModelVectorEnv
+
+    env = WorldModelVectorEnv(1, suite=str(tiny_suite), task="close_drawer")
+    with pytest.raises(ValueError, match=r"expected a mapping with task, start|unknown option '1'"):
+        env.reset(seed=0, options=options)
+
+
+def test_a_suite_that_is_a_number() -> None:
+    from real2sim.simulation.suite import load_suite
+
+    with pytest.raises(ValueError, match="named by text or a path, got 3"):
+        load_suite(3)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,50 @@ def test_a_report_is_not_written_over_a_file(run: Path, tmp_path: Path, refused:
     (tmp_path / "page").write_text("mine")
     refused("report", str(run), "--out", str(tmp_path / "page"), about=str(tmp_path / "page"))
     assert (tmp_path / "page").read_text() == "mine"
+
+
+def test_rows_that_give_one_episode_to_two_policies(run: Path, tmp_path: Path, refused: Refused) -> None:
+    path = run / "rows-0.jsonl"
+    first = json.loads(path.read_text().splitlines()[0])
+    path.write_text(path.read_text() + json.dumps({**first, "policy": "another"}) + "\n")
+    for words in (["report", run, "--out", tmp_path / "report"], ["score", run]):
+        assert "is of policy 'another', another row says" in refused(*words, about=str(path))
+
+
+def test_a_run_without_rows_is_not_said_to_have_several_judges(
+    run: Path, tmp_path: Path, refused: Refused
+) -> None:
+    (run / "rows-0.jsonl").unlink()
+    assert "holds no episodes" in refused("report", run, "--out", tmp_path / "report", about=str(run))
+
+
+def test_settings_whose_state_is_no_text(run: Path, tmp_path: Path, refused: Refused) -> None:
+    settings = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**settings, "state": ["x"]}))
+    refused("report", run, "--out", tmp_path / "report", about="run.json: field state is")
+
+
+def test_a_file_of_rows_that_links_to_itself_is_named(run: Path, tiny_suite: Path, refused: Refused) -> None:
+    (run / "rows-7.jsonl").symlink_to("rows-7.jsonl")
+    options = ["--suite", tiny_suite, "--policies", "late", "--starts", "2", "--processes", "1"]
+    assert "cannot be read" in refused("rollout", "--out", run, *options, about=str(run / "rows-7.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", '{"policies": []}', '{"policies": {"late": {"close_drawer": 3}}}']
+)
+def test_measured_consistency_of_another_form(
+    run: Path, tmp_path: Path, refused: Refused, content: str
+) -> None:
+    (run / "consistency.json").write_text(content)
+    said = refused("report", run, "--out", tmp_path / "report", about=str(run / "consistency.json"))
+    assert "remove the file" in said
+
+
+def test_a_file_in_the_place_of_the_episodes_is_named(run: Path, tiny_suite: Path, refused: Refused) -> None:
+    shutil.rmtree(run / "episodes")
+    (run / "episodes").write_text("x")
+    options = ["--suite", tiny_suite, "--policies", "late", "--starts", "2", "--processes", "1"]
+    refused(
+        "rollout", "--out", run, *options, about=f"{run / 'episodes'} cannot be written: a file has the name"
+    )
