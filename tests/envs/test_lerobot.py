@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -228,13 +229,17 @@ def test_lerobot_eval_finds_the_suites_environment_and_features_by_its_type(
     monkeypatch.delitem(sys.modules, "real2sim.envs.lerobot_eval", raising=False)
     package = importlib.import_module("real2sim.envs.lerobot_eval")
     assert hasattr(package, "__path__"), "LeRobot looks for the modules of what it is told to import"
-    config = StandInConfig.registered["real2sim"](suite=str(tiny_suite), task="open_drawer")
+    kind = StandInConfig.registered["real2sim"]
+    shown = re.findall(r"--env\.(\w+)=(\S+)", (ROOT / "docs/environments.md").read_text())
+    assert {"discover_packages_path": package.__name__, "type": "real2sim"}.items() <= dict(shown).items()
+    assert {name for name, _ in shown} - {"discover_packages_path", "type"} <= {f.name for f in fields(kind)}
+    config = kind(suite=str(tiny_suite), task="open_drawer")
     assert config.fps == 3
     assert config.features["action"] == ("action", (13,))
     assert config.features_map["action"] == "action"
     made = config.create_envs(n_envs=2, use_async_envs=False)
     assert list(made) == ["real2sim"]
     assert made["real2sim"][0].call("task_description") == ("open drawer",) * 2
-    everything = type(config)(suite=str(tiny_suite)).create_envs(n_envs=1)
+    everything = kind(suite=str(tiny_suite)).create_envs(n_envs=1)
     assert list(everything["tiny"]) == [0, 1]
     monkeypatch.delitem(sys.modules, "real2sim.envs.lerobot_eval")
