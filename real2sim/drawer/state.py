@@ -88,8 +88,8 @@ def camera() -> Camera:
     return Camera(position, forward, up, field_of_view=45.0)
 
 
-def drawer_state(**options: int) -> StateConfig:
-    """The state of the drawer robot and its drawer; ``options`` are other fields of the configuration."""
+def drawer_state() -> StateConfig:
+    """The state of the drawer robot and its drawer."""
     axes = "xyz"
     joints = tuple(f"right_j{index}" for index in range(7))
     moving = (*joints, "finger_right", "finger_left")
@@ -114,7 +114,6 @@ def drawer_state(**options: int) -> StateConfig:
             for place, axis in enumerate(axes)
         ),
         pose_map=PoseMapConfig(LINKS, _ARM + _DRAWER, camera()),
-        **options,
     )
 
 

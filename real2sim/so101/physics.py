@@ -29,7 +29,9 @@ NUMBERS = tuple(f"{joint}.pos" for joint in JOINTS)
 """Names of the action's and the state's numbers: degrees, the gripper in percent of its range, as LeRobot records."""
 UNITS = ("deg",) * 5 + ("percent",)
 BLOCK_NAMES = ("block.x", "block.y", "block.z", "block.yaw")
-"""What is recorded of the block: metres and degrees."""
+"""Where the block is: metres and degrees."""
+TIP_NAMES = ("tool.x", "tool.y", "tool.z", "jaw.x", "jaw.y", "jaw.z")
+"""Where the joints put the point between the jaws' tips and the tip of the moving jaw: metres."""
 TASKS = {"push_block": "push the block into the tray", "lift_block": "lift the block"}
 """Task name -> instruction."""
 LIFTED_ABOVE = 0.055
@@ -48,11 +50,13 @@ class SO101Start:
 
     @staticmethod
     def from_array(values: np.ndarray) -> SO101Start:
-        """The start at which a recording begins: its joints (6,), then its block (4,)."""
+        """The start at which a recording begins: its joints (6,), its block (4,), and the tips, which follow."""
         numbers = tuple(float(value) for value in values)
-        if len(numbers) != len(NUMBERS) + len(BLOCK_NAMES):
+        known = len(NUMBERS) + len(BLOCK_NAMES)
+        if len(numbers) not in (known, known + len(TIP_NAMES)):
             raise ValueError(
-                f"a start of the SO-101 has 10 numbers (6 joints, block x, y, z and yaw), got {len(numbers)}"
+                "a start of the SO-101 has 16 numbers (6 joints, block x, y, z and yaw, 6 of the jaws' tips) or the "
+                f"first 10 of them, got {len(numbers)}"
             )
         return SO101Start(numbers[:6], (numbers[6], numbers[7], numbers[9]))
 
@@ -132,6 +136,11 @@ class SO101Physics:
     def tool(self) -> np.ndarray:
         """The point between the tips of the jaws (3,), metres."""
         return self.data.site("tool").xpos.copy()
+
+    @property
+    def tips(self) -> np.ndarray:
+        """Where tool and moving jaw are, float32 (6,), as ``TIP_NAMES`` says."""
+        return np.concatenate([self.data.site(name).xpos for name in ("tool", "jaw")]).astype(np.float32)
 
     def reset(self, start: SO101Start) -> None:
         """Put arm and block in place and let them come to rest."""

@@ -23,6 +23,7 @@ from real2sim.so101.physics import (
     HORIZON,
     NUMBERS,
     TASKS,
+    TIP_NAMES,
     SO101Physics,
     SO101Start,
     is_success,
@@ -42,10 +43,10 @@ class RecordSO101:
     """How many episodes the dataset shall hold."""
     seed: int = 1
     """Seed of the dataset; episode i depends on (seed, i) alone."""
-    mix: Literal["all", "wide", "demonstrations"] = "all"
+    mix: Literal["all", "wide", "contact", "demonstrations"] = "all"
     """Which controllers act: ``all``: experts, misses of every kind, interrupted and undecided ones, wandering;
-    ``wide``: the same, and whole motions far from the block; ``demonstrations``: experts with small errors, as a person
-    teleoperates."""
+    ``wide``: the same, and whole motions far from the block; ``contact``: mostly grasps and pushes that just succeed or
+    just fail; ``demonstrations``: experts with small errors, as a person teleoperates."""
     processes: int = 1
     """Processes that simulate; one more writes."""
     codec: str = CODEC
@@ -93,8 +94,11 @@ WIDE = {
 }
 """The same with whole motions where no block is.  Where an arm that has done its motion nearly always leaves the block
 in the tray, a world model draws it there, too, when the arm never touched it."""
+CONTACT = {"near": 0.6, "fumble": 0.15, "noisy": 0.1, "release": 0.05, "slow": 0.05, "expert": 0.05}
+"""Grasps and pushes a few millimetres or degrees off.  Where recordings succeed or fail clearly, a world model learns
+that jaws that close near the block hold it."""
 DEMONSTRATIONS = {"demonstration": 1.0}
-MIXES = {"all": ALL, "wide": WIDE, "demonstrations": DEMONSTRATIONS}
+MIXES = {"all": ALL, "wide": WIDE, "contact": CONTACT, "demonstrations": DEMONSTRATIONS}
 
 
 def draw_controller(
@@ -112,6 +116,13 @@ def draw_controller(
         "demonstration": lambda: Flaws(noise=slight, speed=float(rng.uniform(0.85, 1.2))),
         "noisy": lambda: Flaws(noise=float(rng.uniform(0.003, 0.02)), speed=speed),
         "miss": lambda: Flaws(noise=slight, speed=speed, aim=_draw_miss(rng)),
+        "near": lambda: Flaws(
+            noise=float(rng.uniform(0.0, 0.006)),
+            speed=speed,
+            aim=_draw_near(rng),
+            turn=float(rng.uniform(-45.0, 45.0)),
+            grasp=float(rng.choice([5.0, rng.uniform(5.0, 30.0)])),
+        ),
         "elsewhere": lambda: Flaws(noise=slight, speed=speed, aim=_draw_elsewhere(physics, rng)),
         "fumble": lambda: Flaws(
             noise=slight,
@@ -138,6 +149,12 @@ def _draw_miss(rng: np.random.Generator) -> tuple[float, float, float]:
     return float(away * np.cos(angle)), float(away * np.sin(angle)), float(above)
 
 
+def _draw_near(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Up to 3 cm beside the block and 1 cm above or below the right height."""
+    angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.03)
+    return float(away * np.cos(angle)), float(away * np.sin(angle)), float(rng.uniform(-0.01, 0.01))
+
+
 def _draw_elsewhere(physics: SO101Physics, rng: np.random.Generator) -> tuple[float, float, float]:
     """To a place within reach that is at least 6 cm from the block."""
     block = physics.block[:2]
@@ -159,8 +176,8 @@ class RecordedSO101:
     """float32 (t 6)."""
     state: np.ndarray
     """float32 (t 6)."""
-    block: np.ndarray
-    """float32 (t 4)."""
+    environment: np.ndarray
+    """Block, tool and moving jaw, float32 (t 10)."""
     success: np.ndarray
     """Whether the task is done after each command, bool (t,)."""
 
@@ -172,11 +189,11 @@ def record_episode(physics: SO101Physics, seed: int, index: int, kinds: dict[str
     physics.reset(SO101Start.draw(rng))
     kind, controller = draw_controller(task, kinds, physics, rng)
     images: dict[str, list[np.ndarray]] = {camera: [] for camera in CAMERAS}
-    actions, states, blocks, done = [], [], [], []
+    actions, states, environment, done = [], [], [], []
     low, high = physics.low, physics.high
     for step in range(HORIZON * ACTIONS_PER_FRAME + 1):
         states.append(physics.state)
-        blocks.append(physics.block)
+        environment.append(np.concatenate([physics.block, physics.tips]))
         for camera, frame in physics.render().items():
             images[camera].append(frame)
         if step < HORIZON * ACTIONS_PER_FRAME:
@@ -191,7 +208,7 @@ def record_episode(physics: SO101Physics, seed: int, index: int, kinds: dict[str
         {camera: np.stack(frames) for camera, frames in images.items()},
         np.stack(actions).astype(np.float32),
         np.stack(states),
-        np.stack(blocks),
+        np.stack(environment),
         np.array(done),
     )
 
@@ -203,7 +220,7 @@ def recording(codec: str = CODEC, episodes_per_file: int = 20) -> Recording:
         NUMBERS,
         dict.fromkeys(CAMERAS, (DRAWN_SIZE, DRAWN_SIZE)),
         state_names=NUMBERS,
-        environment_names=BLOCK_NAMES,
+        environment_names=BLOCK_NAMES + TIP_NAMES,
         outcomes=True,
         robot_type="so101_follower",
         codec=codec,
@@ -227,7 +244,7 @@ def record(config: RecordSO101) -> int:
                 episode.images,
                 episode.action,
                 episode.state,
-                episode.block,
+                episode.environment,
                 episode.success,
             )
     if _physics is not None:

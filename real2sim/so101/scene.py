@@ -31,6 +31,8 @@ CONTROL_HZ, SUBSTEPS = 15, 16
 TIME_STEP = 1 / (CONTROL_HZ * SUBSTEPS)
 TOOL = (0.007, 0.0, -0.092)
 """Between the jaws' tips, in the gripper's frame, metres."""
+JAW = (-0.004, -0.078, 0.0187)
+"""Tip of the moving jaw, in that jaw's frame, metres."""
 
 _EXTRA = "the SO-101 needs the extra 'so101': pip install 'real2sim[so101]'"
 _JAWS = {
@@ -122,6 +124,8 @@ def scene_xml(assets: Path) -> str:
         _draw_hulls(body, names)
         # The servos' own control holds the arm against its weight.
         body.set("gravcomp", "1")
+        if body.get("name") == "moving_jaw_so101_v1":
+            ElementTree.SubElement(body, "site", name="jaw", pos=_text(JAW), group="4")
         if body.get("name") == "gripper":
             at = (0.01, 0.07, -0.01)
             axes = _axes(at, (0.01, 0.0, -0.10))

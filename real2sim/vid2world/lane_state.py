@@ -90,3 +90,5 @@ class WorldState(LaneState):
     """Latent of each lane's start frame (b c 1 h w)."""
     robot: Tensor | None = None
     """State of the robot at the newest frame (b numbers), in the dataset's units; None where the model has none."""
+    motion: Tensor | None = None
+    """What of it changed at the last command (b numbers); None where the model has no state."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from real2sim.vid2world.command_head import CommandHead, state_head
 from real2sim.vid2world.copy_gate import copy_unchanged
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.pose_map import PoseMap
@@ -21,10 +22,10 @@ class StateConditioning(nn.Module):
 
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
-        self.state_head: StateHead | None = None
+        self.state_head: StateHead | CommandHead | None = None
         self.pose_map: PoseMap | None = None
         if config.state is not None:
-            self.state_head = StateHead(config.state, config.action_scale)
+            self.state_head = state_head(config.state, config.action_scale)
             if config.state.pose_map is not None:
                 self.pose_map = PoseMap(
                     config.state.pose_map, config.state.names, config.height, config.width

@@ -31,6 +31,16 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A state number that a servo brings to the absolute position that is commanded."""
+
+    name: str
+    """State number."""
+    action: int
+    """Which of a command's numbers is its target, in the state's unit."""
+
+
+@dataclass(frozen=True)
 class StateConfig:
     """The state that conditions a world model, and the network that predicts the next one."""
 
@@ -43,6 +53,13 @@ class StateConfig:
     layers: int = 4
     frequencies: int = 4
     """Sines and cosines of each number that the network sees besides it; contact is decided by millimetres."""
+    commands_per_frame: int = 1
+    """Commands between two frames that are followed one by one, each time knowing how the state has just changed:
+    contact comes in small steps, and a servo lags.  With 1 all of them are followed at once, from the state alone."""
+    targets: tuple[Target, ...] = ()
+    """Where commands are followed one by one: which state numbers are brought to a commanded position."""
+    derived: tuple[str, ...] = ()
+    """Where commands are followed one by one: numbers that ``targets`` alone decide, such as the tool's place."""
     pose_map: PoseMapConfig | None = None
     """Robot and objects drawn as lines where camera and kinematics are known.  Where they are not, the network draws
     a map of its own from the state (``unet.learned_map``)."""
@@ -54,15 +71,23 @@ class StateConfig:
         used = [(name, "pose_map") for name in joints]
         for command in self.commands:
             used += [(command.name, "commands"), (command.measured, "commands")]
+        used += [(target.name, "targets") for target in self.targets]
+        used += [(name, "derived") for name in self.derived]
         for name, place in used:
             if name not in self.names:
                 known = ", ".join(self.names)
                 raise ValueError(
                     f"state.{place} uses {name!r}, which is not a number of the state; there are {known}"
                 )
-        for name in ("width", "layers"):
+        for name in ("width", "layers", "commands_per_frame"):
             if getattr(self, name) < 1:
                 raise ValueError(f"state.{name} must be at least 1, got {getattr(self, name)}")
+        if self.derived and not self.targets:
+            raise ValueError("state.derived needs state.targets, the numbers that decide it")
+        if self.commands and self.commands_per_frame > 1:
+            raise ValueError(
+                "state.commands are displacements of a whole frame; expected commands_per_frame 1"
+            )
         if self.frequencies < 0:
             raise ValueError(f"state.frequencies must be at least 0, got {self.frequencies}")
 

@@ -35,7 +35,16 @@ def start_states(
     return torch.from_numpy(np.ascontiguousarray(states, np.float32)).to(device)
 
 
-class _Block(nn.Module):
+def unrolled(head: nn.Module, state: Tensor, actions: Tensor) -> Tensor:
+    """States (b t numbers) that a head predicts after each of ``actions`` (b t actions), from a robot at rest."""
+    states, motion = [], None
+    for step in range(actions.shape[1]):
+        state, motion = head(state, actions[:, step], motion)
+        states.append(state)
+    return torch.stack(states, dim=1)
+
+
+class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -80,14 +89,15 @@ class StateHead(nn.Module):
             self.register_buffer(f"_{name}", values, persistent=False)
         inputs = (numbers + len(commands)) * (1 + 2 * config.frequencies) + len(action_scale) + len(commands)
         self.entry = nn.Linear(inputs, config.width)
-        self.blocks = nn.Sequential(*[_Block(config.width) for _ in range(config.layers)])
+        self.blocks = nn.Sequential(*[ResidualBlock(config.width) for _ in range(config.layers)])
         self.exit = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, numbers))
 
     @torch.no_grad()
-    def fit(self, episodes: Sequence[Tensor]) -> None:
-        """Take sizes of numbers and of their changes from recorded states, one tensor (t numbers) per episode."""
-        flat = torch.cat([states.double() for states in episodes])
-        changes = torch.cat([states.double().diff(dim=0) for states in episodes])
+    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor] | None = None) -> None:
+        """Take sizes of numbers from recorded states at frames, one tensor (t numbers) per episode, and those of their
+        changes from states that are one step of the network apart (None: the same)."""
+        flat = torch.cat([states.double() for states in frames])
+        changes = torch.cat([states.double().diff(dim=0) for states in steps or frames])
         self.mean.copy_(flat.mean(0))
         self.spread.copy_(flat.std(0).clamp(min=1e-4))
         self.change.copy_(changes.std(0))
@@ -96,8 +106,15 @@ class StateHead(nn.Module):
         self.change[still] = 0
         self.change_mean[still] = 0
 
-    def forward(self, state: Tensor, actions: Tensor) -> Tensor:
-        """The next state (b numbers) after ``actions`` (b actions), both in the dataset's units."""
+    def forward(self, state: Tensor, actions: Tensor, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The next state (b numbers) after ``actions`` (b actions), both in the dataset's units, and what changed.
+
+        ``motion``, the change before, is not used; :class:`~real2sim.vid2world.command_head.CommandHead` does.
+        """
+        following = self._after(state, actions)
+        return following, following - state
+
+    def _after(self, state: Tensor, actions: Tensor) -> Tensor:
         target = state[:, self._command] + actions[:, self._action]
         target = torch.minimum(torch.maximum(target, self._low), self._high)
         change = self._change(state, actions, target)
@@ -110,11 +127,7 @@ class StateHead(nn.Module):
 
     def rollout(self, state: Tensor, actions: Tensor) -> Tensor:
         """States (b t numbers) after each of ``actions`` (b t actions), each predicted from the one before."""
-        states = []
-        for step in range(actions.shape[1]):
-            state = self(state, actions[:, step])
-            states.append(state)
-        return torch.stack(states, dim=1)
+        return unrolled(self, state, actions)
 
     def standardised(self, state: Tensor) -> Tensor:
         """The state (... numbers) with mean 0 and deviation 1 over the data."""

@@ -168,6 +168,7 @@ class WorldModel(StateConditioning):
             newest_actions=no_action,
             condition=start,
             robot=robot,
+            motion=None if robot is None else torch.zeros_like(robot),
         )
 
     @torch.inference_mode()
@@ -179,13 +180,21 @@ class WorldModel(StateConditioning):
         state.check_finite(actions)
         given = torch.from_numpy(np.asarray(actions, np.float32)).to(self.device)
         scaled_actions = self.scaled(given)[:, None]
-        robot = None if self.state_head is None else self.state_head(state.robot, given)
+        robot = motion = None
+        if self.state_head is not None:
+            robot, motion = self.state_head(state.robot, given, state.motion)
         latents, cache = self.draw(state, scaled_actions, robot)
         state.check_drawn(latents)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
         following = tuple(frame + 1 for frame in state.frames)
         return frames, replace(
-            state, cache=cache, newest=latents, newest_actions=scaled_actions, frames=following, robot=robot
+            state,
+            cache=cache,
+            newest=latents,
+            newest_actions=scaled_actions,
+            frames=following,
+            robot=robot,
+            motion=motion,
         )
 
     @property

@@ -20,7 +20,7 @@ from real2sim.so101.physics import (
     SO101Start,
     is_success,
 )
-from real2sim.so101.record import ALL, MIXES, WIDE, RecordSO101, record, record_episode
+from real2sim.so101.record import ALL, CONTACT, MIXES, WIDE, RecordSO101, record, record_episode
 from real2sim.so101.scene import BLOCK, TRAY
 from real2sim.so101.world import SO101World
 
@@ -97,7 +97,7 @@ def test_a_restored_snapshot_goes_on_as_if_nothing_had_happened(physics: SO101Ph
 
 
 def test_every_kind_of_controller_can_act(physics: SO101Physics) -> None:
-    for number, kind in enumerate(ALL | WIDE):
+    for number, kind in enumerate(ALL | WIDE | CONTACT):
         episode = record_episode(physics, 9, number, {kind: 1.0})
         assert episode.kind == kind
         assert np.isfinite(episode.action).all()
@@ -107,7 +107,7 @@ def test_every_kind_of_controller_can_act(physics: SO101Physics) -> None:
 
 def test_a_whole_motion_elsewhere_rarely_moves_the_block(physics: SO101Physics) -> None:
     episodes = [record_episode(physics, 11, number, {"elsewhere": 1.0}) for number in range(6)]
-    moved = [np.linalg.norm(np.ptp(episode.block[:, :2], axis=0)) > 0.01 for episode in episodes]
+    moved = [np.linalg.norm(np.ptp(episode.environment[:, :2], axis=0)) > 0.01 for episode in episodes]
     assert sum(moved) <= 2
     for episode in episodes:
         assert np.ptp(episode.state[:, :5], axis=0).max() > 20, "the arm moves"

@@ -49,18 +49,18 @@ def test_commands_are_added_up_cut_off_and_held_near_what_is_measured() -> None:
     action = torch.zeros(1, WIDTH)
     action[0, 10] = 0.9
     with torch.no_grad():
-        following = head(state, action)[0]
+        following = head(state, action)[0][0]
     assert following[1] == torch.minimum(torch.tensor(1.0), following[0] + 0.5)
     action[0, 10] = -0.1
     with torch.no_grad():
-        assert head(state, action)[0, 1] == pytest.approx(0.7)
+        assert head(state, action)[0][0, 1] == pytest.approx(0.7)
 
 
 def test_a_rollout_is_many_single_steps() -> None:
     head, states, actions = fitted_head()
     state = states[:, 0]
     for step in range(4):
-        state = head(state, actions[:, step])
+        state = head(state, actions[:, step])[0]
     torch.testing.assert_close(head.rollout(states[:, 0], actions[:, :4])[:, -1], state)
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from real2sim.episodes.npz import dataset_files, dataset_robot
-from real2sim.episodes.states import object_names
+from real2sim.episodes.states import has_states_between, object_names
 from real2sim.robot import ROBOT_FILE
-from real2sim.vid2world.state_config import StateConfig
+from real2sim.vid2world.state_config import StateConfig, Target
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 LEARNED_MAP = 16
@@ -25,10 +25,12 @@ def with_robot_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
     """
     names = _robot_state_names(folder)
     unet = replace(model.unet, state_dim=len(names), learned_map=LEARNED_MAP)
-    return replace(model, unet=unet, state=StateConfig(names))
+    return replace(model, unet=unet, state=_state_config(folder, names))
 
 
-def with_object_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig:
+def with_object_state(
+    model: WorldModelConfig, folder: Path, derived: tuple[str, ...] = ()
+) -> WorldModelConfig:
     """The configuration of a model that predicts the state of robot and objects, and draws each frame from the start
     frame and that state alone, with points that it learns to place in the image.
 
@@ -52,8 +54,26 @@ def with_object_state(model: WorldModelConfig, folder: Path) -> WorldModelConfig
         state_dim=len(names) + len(objects),
         learned_points=LEARNED_POINTS,
     )
-    state = StateConfig((*names, *objects))
+    state = _state_config(folder, (*names, *objects), derived)
     return replace(model, unet=unet, state=state, draws_from="state", copy_gate=True)
+
+
+def _state_config(folder: Path, names: tuple[str, ...], derived: tuple[str, ...] = ()) -> StateConfig:
+    """Commands are followed one by one where the dataset has the states between its frames."""
+    robot = dataset_robot(folder)
+    if robot.world_action != "stack" or not all(map(has_states_between, dataset_files(folder))):
+        if derived:
+            raise ValueError(
+                f"--derived is for datasets with the states between frames, which {folder} has not; convert it again, "
+                "or leave the option out"
+            )
+        return StateConfig(names)
+    targets = []
+    if robot.action_kind == "absolute":
+        targets = [Target(name, i) for i, name in enumerate(robot.action_names) if name in robot.state_names]
+    return StateConfig(
+        names, (), commands_per_frame=robot.actions_per_frame, targets=tuple(targets), derived=derived
+    )
 
 
 def _robot_state_names(folder: Path) -> tuple[str, ...]:

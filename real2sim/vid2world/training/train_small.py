@@ -65,6 +65,9 @@ class TrainWorldModel:
     object_state: bool = False
     """Tell it also where objects are, as far as the dataset knows (`observation.environment_state`), and draw each
     frame from the predicted state and the start frame alone: sharper, and cheaper to train."""
+    derived: tuple[str, ...] = ()
+    """With `--object-state`: numbers of `observation.environment_state` that the robot's joints alone decide, such as
+    the tool's place; they are computed from the joints, so they cannot drift away from them."""
     max_minutes: float = math.inf
     """Stop after this time; run the same command again to resume."""
 
@@ -78,7 +81,7 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     if config.like is not None:
         config = replace(config, model=_configuration_of(config.like), like=None)
     if config.object_state:
-        config = replace(config, model=with_object_state(config.model, config.data))
+        config = replace(config, model=with_object_state(config.model, config.data, config.derived))
     elif config.robot_state:
         config = replace(config, model=with_robot_state(config.model, config.data))
     config = replace(config, model=fit_to_dataset(config.model, config.data))

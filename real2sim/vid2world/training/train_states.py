@@ -1,4 +1,4 @@
-"""Training of the network that predicts a robot's next state: on single steps, then on steps in a row."""
+"""Training of the network that predicts a robot's next state: on single steps, then on several in a row."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import episode_states, has_states_between
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
+from real2sim.vid2world.command_head import CommandHead, state_head
 from real2sim.vid2world.state_config import StateConfig
 from real2sim.vid2world.state_head import StateHead
 
@@ -38,7 +39,8 @@ class StateTrainingConfig:
     single: float = 0.4
     """Share of the training, at its beginning, on single steps from recorded states."""
     unroll: int = 10
-    """Steps in a row after that, each from the state predicted before."""
+    """Steps in a row after that, each from the state predicted before; a step is a frame, or a command where the model
+    follows commands one by one."""
     important: tuple[str, ...] = ()
     """State numbers whose error counts four times."""
     data: tuple[Path, ...] = ()
@@ -101,6 +103,37 @@ def read_between(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transi
     return episodes
 
 
+def read_commands(folders: Sequence[Path], names: tuple[str, ...], count: int) -> list[Transitions]:
+    """The episodes of dataset folders with a row for each of the ``count`` commands of a frame.
+
+    Raises ValueError for a robot with another number of commands, or whose world model is given their sum, and for an
+    episode that does not hold the states between its frames.
+    """
+    episodes = []
+    for folder in folders:
+        robot = dataset_robot(folder)
+        if robot.actions_per_frame != count or robot.world_action != "stack":
+            raise ValueError(
+                f"{folder}: state.commands_per_frame is {count}, and its robot has {robot.actions_per_frame} commands "
+                f"per frame, world_action {robot.world_action!r}; expected the same number and 'stack'"
+            )
+        for file in for_training(dataset_files(folder)):
+            if not has_states_between(file):
+                raise ValueError(
+                    f"{file}: there are no states between its frames, which a prediction for each command learns from; "
+                    "convert the dataset again or set --model.state.commands-per-frame to 1"
+                )
+            recorded = robot.per_frame(read_npz(file, ("action",))["action"].astype(np.float32))
+            actions = recorded.reshape(-1, recorded.shape[-1])
+            states = episode_states(file, names, between=True).reshape(-1, len(names))
+            # The last frame leads nowhere: nothing is known of what follows its first command.
+            length = (len(recorded) - 1) * count + 1
+            episodes.append(
+                Transitions(torch.from_numpy(states[:length]), torch.from_numpy(actions[:length]))
+            )
+    return episodes
+
+
 class StateTraining:
     """The prediction of states as a task of the training loop."""
 
@@ -115,16 +148,21 @@ class StateTraining:
         data: Path,
     ) -> None:
         self.config, self.state = config, state
-        recorded, others = read_transitions([data], state.names), read_transitions(config.data, state.names)
-        between = read_between([data, *config.data], state.names)
-        self.episodes = [episode for episode in (*recorded, *others, *between) if len(episode) > 1]
+        recorded = read_transitions([data], state.names)
+        if state.commands_per_frame > 1:
+            found = read_commands([data, *config.data], state.names, state.commands_per_frame)
+        else:
+            others = read_transitions(config.data, state.names)
+            found = [*recorded, *others, *read_between([data, *config.data], state.names)]
+        self.episodes = [episode for episode in found if len(episode) > 1]
         if not self.episodes:
             raise ValueError(f"{data}: no episode has two frames, so no change of the state can be learned")
         self.lengths = np.array([len(episode) for episode in self.episodes])
         torch.manual_seed(config.optimisation.seed)
-        head = StateHead(state, action_scale)
+        head = state_head(state, action_scale)
         # The sizes of numbers come from the episodes with images: the network that draws is told them so.
-        head.fit([episode.states for episode in recorded])
+        steps = [episode.states for episode in (found if state.commands_per_frame > 1 else recorded)]
+        head.fit([episode.states for episode in recorded], steps)
         self.model = self.trained = head
         # Errors count in units of the usual change; what never changes is always right.
         self.unit = head.change.float().clamp(min=1e-6)
@@ -136,8 +174,7 @@ class StateTraining:
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation = self.config.optimisation
-        steps = 1 if step < self.config.single * optimisation.steps else self.config.unroll
-        steps = min(steps, int(self.lengths.max()) - 1)
+        steps = min(self._in_a_row(step / optimisation.steps), int(self.lengths.max()) - 1)
         lanes = max(1, self.config.batch // steps)
         enough = np.flatnonzero(self.lengths > steps)
         chosen = enough[rng.integers(len(enough), size=lanes)]
@@ -148,10 +185,11 @@ class StateTraining:
         ]
         states = torch.stack([episode.states[begin : begin + steps + 1] for episode, begin in drawn])
         actions = torch.stack([episode.actions[begin : begin + steps] for episode, begin in drawn])
-        state = states[:, 0]
+        before = [episode.states[max(begin - 1, 0)] for episode, begin in drawn]
+        state, motion = states[:, 0], states[:, 0] - torch.stack(before)
         losses = []
         for ahead in range(steps):
-            state = network(state, actions[:, ahead])
+            state, motion = network(state, actions[:, ahead], motion)
             error = (state - states[:, ahead + 1]) / self.unit
             # Beyond a tenth of a usual change errors count as they are: at contact one of two things happens, and
             # the more likely one is wanted, not their mean.
@@ -161,6 +199,17 @@ class StateTraining:
                 ).mean()
             )
         return {"loss": torch.stack(losses).mean()}
+
+    def _in_a_row(self, done: float) -> int:
+        """Steps that are predicted in a row when a share of the training is done."""
+        config = self.config
+        if done < config.single:
+            return 1
+        if self.state.commands_per_frame == 1:
+            return config.unroll
+        # Longer and longer: errors of many steps in a row would drown what is to be learned.
+        grown = min(1.0, 2 * (done - config.single) / (1 - config.single))
+        return max(2, round(config.unroll**grown))
 
 
 def taught_states(
@@ -179,6 +228,6 @@ def taught_states(
 
 
 @torch.inference_mode()
-def state_errors(head: StateHead, states: Tensor, actions: Tensor) -> Tensor:
+def state_errors(head: StateHead | CommandHead, states: Tensor, actions: Tensor) -> Tensor:
     """Absolute errors (episodes t numbers) of states that are predicted in a row from the first of an episode."""
     return (head.rollout(states[:, 0], actions[:, :-1]) - states[:, 1:]).abs()

@@ -1,0 +1,162 @@
+"""Predicts the state of robot and objects command by command: first the robot's joints, then what they decide, then
+what the robot does to objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from real2sim.vid2world.state_config import StateConfig
+from real2sim.vid2world.state_head import ResidualBlock, StateHead, unrolled
+
+FASTEST = 12.0
+"""Largest change of an object at one command, in usual changes."""
+STILL = 0.3
+"""Changes of an object that are smaller than this, in usual changes, hardly count."""
+WAVES = 192
+"""Sines of learned sums of numbers: contact is decided by small differences of places."""
+
+
+def state_head(config: StateConfig, action_scale: tuple[float, ...]) -> StateHead | CommandHead:
+    """The network that a configuration asks for; ``action_scale`` is that of a whole frame's action."""
+    kind = CommandHead if config.commands_per_frame > 1 else StateHead
+    return kind(config, action_scale)
+
+
+def _axis(name: str) -> str:
+    """x, y or z of a number that is a place's, such as ``block.x``; nothing for others."""
+    head, _, last = name.rpartition(".")
+    return last if head and last in ("x", "y", "z") else ""
+
+
+def _stilled(changes: Tensor) -> Tensor:
+    """Changes in usual changes, at most ``FASTEST``; below ``STILL`` a tenth of them, so that what nothing touches
+    stays where it is."""
+    beyond = changes - changes.clamp(-STILL, STILL)
+    changes = beyond + 0.1 * (changes - beyond)
+    return FASTEST * (changes / FASTEST).tanh()
+
+
+class _Net(nn.Module):
+    """A residual network on numbers and on sines of learned sums of them; it begins by answering zero."""
+
+    def __init__(self, inputs: int, outputs: int, config: StateConfig, layers: int) -> None:
+        super().__init__()
+        self.waves = nn.Linear(inputs, WAVES)
+        self.entry = nn.Linear(inputs + WAVES, config.width)
+        self.blocks = nn.Sequential(*[ResidualBlock(config.width) for _ in range(layers)])
+        self.norm = nn.LayerNorm(config.width)
+        self.exit = nn.Linear(config.width, outputs)
+        nn.init.normal_(self.waves.weight, std=0.5)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        known = torch.cat([x, self.waves(x).sin()], dim=1)
+        answer: Tensor = self.exit(self.norm(self.blocks(self.entry(known))))
+        return answer
+
+
+class CommandHead(nn.Module):
+    """Three small networks in a row, once for every command between two frames."""
+
+    mean: Tensor
+    spread: Tensor
+    change: Tensor
+    action_scale: Tensor
+
+    def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
+        super().__init__()
+        self.config = config
+        numbers, count = len(config.names), config.commands_per_frame
+        if len(action_scale) % count:
+            raise ValueError(
+                f"state.commands_per_frame is {count}, and {len(action_scale)} numbers of a frame's action are no "
+                "whole multiple of that"
+            )
+        action_scale = action_scale[: len(action_scale) // count]
+        # In double precision, so that models stored as float16 keep them whole.
+        for name, value in (("mean", 0.0), ("spread", 1.0), ("change", 1.0)):
+            self.register_buffer(name, torch.full((numbers,), value, dtype=torch.float64))
+        self.register_buffer("action_scale", torch.tensor(action_scale), persistent=False)
+        self._servo = [config.index(target.name) for target in config.targets]
+        self._target = [target.action for target in config.targets]
+        self._derived = [config.index(name) for name in config.derived]
+        self._moved = [i for i in range(numbers) if i not in self._servo + self._derived]
+        # Distances of objects from the places that joints decide, axis by axis: contact is a matter of millimetres.
+        self._pairs = [
+            (i, place)
+            for i in self._moved
+            for place, name in enumerate(config.derived)
+            if _axis(config.names[i]) and _axis(config.names[i]) == _axis(name)
+        ]
+        command = len(action_scale) + len(self._servo)
+        known = 2 * numbers + command + len(self._pairs)
+        self.servo = _Net(known, 2 * len(self._servo), config, 2)
+        self.place = _Net(len(self._servo), len(self._derived), config, 2)
+        known += len(self._servo) + len(self._derived) + len(self._pairs)
+        self.objects = _Net(known, len(self._moved), config, config.layers)
+
+    @torch.no_grad()
+    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor]) -> None:
+        """Take sizes of numbers from recorded states at frames, one tensor (t numbers) per episode, and those of their
+        changes from states at commands."""
+        flat = torch.cat([states.double() for states in frames])
+        changes = torch.cat([states.double().diff(dim=0) for states in steps])
+        self.mean.copy_(flat.mean(0))
+        self.spread.copy_(flat.std(0).clamp(min=1e-4))
+        self.change.copy_(changes.std(0))
+        self.change[changes.abs().amax(0) == 0] = 0
+
+    def forward(self, state: Tensor, actions: Tensor, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The state (b numbers) after ``actions`` (b actions), both in the dataset's units, and its motion, what
+        changed at the last command.
+
+        ``actions`` hold one command or several in a row; without ``motion`` the robot is at rest.
+        """
+        motion = torch.zeros_like(state) if motion is None else motion
+        for command in actions.split(len(self.action_scale), dim=1):
+            following = self._after(state, command, motion)
+            state, motion = following, following - state
+        return state, motion
+
+    def rollout(self, state: Tensor, actions: Tensor) -> Tensor:
+        """States (b t numbers) after each of ``actions`` (b t actions), each predicted from the one before."""
+        return unrolled(self, state, actions)
+
+    def standardised(self, state: Tensor) -> Tensor:
+        """The state (... numbers) with mean 0 and deviation 1 over the data."""
+        return (state - self.mean.float()) / self.spread.float()
+
+    def _after(self, state: Tensor, command: Tensor, motion: Tensor) -> Tensor:
+        change = self.change.float()
+        unit = change.clamp(min=1e-6)
+        way = command[:, self._target] - state[:, self._servo]
+        # Far targets differ little from each other: a servo's speed is limited.
+        ahead = torch.asinh(way / unit[self._servo])
+        apart = self._apart(state, state[:, self._derived], unit)
+        known = torch.cat(
+            [self.standardised(state), motion / unit, ahead, command * self.action_scale, apart], dim=1
+        )
+        # Some share of the way, and some of the motion goes on: joints can neither drift nor swing up.
+        share, kept = self.servo(known).sigmoid().chunk(2, dim=1)
+        turned = share * way + 0.8 * kept * motion[:, self._servo]
+        following = state.index_add(1, self._index(self._servo), turned)
+        turned = turned / unit[self._servo]
+        places = self.place(self.standardised(following)[:, self._servo])
+        places = places * self.spread[self._derived].float() + self.mean[self._derived].float()
+        shift = (places - state[:, self._derived]) / unit[self._derived]
+        moved = self.objects(torch.cat([known, turned, shift, self._apart(state, places, unit)], dim=1))
+        following = following.index_copy(1, self._index(self._derived), places)
+        return following.index_add(1, self._index(self._moved), _stilled(moved) * change[self._moved])
+
+    def _apart(self, state: Tensor, places: Tensor, unit: Tensor) -> Tensor:
+        """How far objects are from derived places (b pairs), in usual changes of the place, compressed where far."""
+        objects, derived = [i for i, _ in self._pairs], [place for _, place in self._pairs]
+        scale = unit[[self._derived[place] for place in derived]]
+        return torch.asinh((state[:, objects] - places[:, derived]) / scale)
+
+    def _index(self, places: list[int]) -> Tensor:
+        return torch.tensor(places, dtype=torch.long, device=self.mean.device)
