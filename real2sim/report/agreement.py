@@ -165,8 +165,10 @@ def _needs(families: int, least: int) -> str:
     return f"an interval needs at least {least} independent training runs, {there}"
 
 
-def _correlation(function: Measured, points: Points, least: int, why: str) -> Measure:
-    """A correlation with its jackknife interval."""
+def _correlation(function: Measured, points: Points, least: int, why: str, alone: str) -> Measure:
+    """A correlation with its jackknife interval; none of one policy, whose tasks alone would decide it."""
+    if alone:
+        return Measure(math.nan, unsupported=alone)
     value = function(points.sim, points.real)
     without = points.without(function)
     low, high = correlation_interval(value, without) if points.runs >= least else (math.nan, math.nan)
@@ -259,9 +261,9 @@ def agreement(rows: pd.DataFrame) -> Agreement:
     policies = rows["policy"].nunique()
     why = _few(policies, points.sim, points.real)
     noise = _noise(rows)
-    r = _correlation(pearson, points, FEWEST_RUNS, why)
-    counts = _counts(rows)
     alone = why if policies < 2 else ""
+    r = _correlation(pearson, points, FEWEST_RUNS, why, alone)
+    counts = _counts(rows)
     mae, mae_true, bias = _gaps(points, noise, why)
     by_run = permutation_test(*_square(rows, "family"))
     by_policy = by_run if points.runs == policies else permutation_test(*_square(rows, "policy"))
@@ -286,8 +288,8 @@ def agreement(rows: pd.DataFrame) -> Agreement:
         families=points.runs,
         pearson=r,
         pearson_true=_true_correlation(points, r, noise),
-        spearman=_correlation(spearman, points, FEWEST_RUNS_FOR_RANKS, why),
-        kendall=_correlation(kendall, points, FEWEST_RUNS_FOR_RANKS, why),
+        spearman=_correlation(spearman, points, FEWEST_RUNS_FOR_RANKS, why, alone),
+        kendall=_correlation(kendall, points, FEWEST_RUNS_FOR_RANKS, why, alone),
         mmrv=violation,
         mmrv_within=within,
         mae_points=mae,

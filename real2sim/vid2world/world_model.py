@@ -186,16 +186,8 @@ class WorldModel(StateConditioning):
         latents, cache = self.draw(state, scaled_actions, robot)
         state.check_drawn(latents)
         frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
-        following = tuple(frame + 1 for frame in state.frames)
-        return frames, replace(
-            state,
-            cache=cache,
-            newest=latents,
-            newest_actions=scaled_actions,
-            frames=following,
-            robot=robot,
-            motion=motion,
-        )
+        state = replace(state, frames=tuple(frame + 1 for frame in state.frames), robot=robot, motion=motion)
+        return frames, replace(state, cache=cache, newest=latents, newest_actions=scaled_actions)
 
     @property
     def table(self) -> DDIMTable:

@@ -217,6 +217,16 @@ def test_what_cannot_be_computed_says_why(sim, real, words):
     assert words in found.pearson.unsupported
 
 
+def test_two_tasks_of_one_policy_are_no_correlation():
+    """Two points always lie on a line."""
+    tasks = rows([0.6, 0.5], [0.5, 0.55]).assign(policy="only", family="only", task=["push", "lift"])
+    found = agreement(tasks)
+    for measure in (found.pearson, found.spearman, found.kendall, found.pearson_true):
+        assert math.isnan(measure.value)
+        assert "one policy alone" in measure.unsupported
+    assert found.mae_points.value == pytest.approx(7.5)
+
+
 def test_mean_gaps_are_the_plain_means_and_lie_in_their_intervals():
     sim, real = np.array([0.2, 0.5, 0.9, 0.4]), np.array([0.3, 0.4, 0.95, 0.2])
     found = agreement(rows(sim, real))
