@@ -3,13 +3,11 @@ what the robot does to objects."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from real2sim.vid2world.state_config import StateConfig
-from real2sim.vid2world.state_head import ResidualBlock, StateHead, unrolled
+from real2sim.vid2world.state_head import ResidualBlock, StateHead, StatePrediction
 
 FASTEST = 12.0
 """Largest change of an object at one command, in usual changes."""
@@ -19,7 +17,7 @@ WAVES = 192
 """Sines of learned sums of numbers: contact is decided by small differences of places."""
 
 
-def state_head(config: StateConfig, action_scale: tuple[float, ...]) -> StateHead | CommandHead:
+def state_head(config: StateConfig, action_scale: tuple[float, ...]) -> StatePrediction:
     """The network that a configuration asks for; ``action_scale`` is that of a whole frame's action."""
     kind = CommandHead if config.commands_per_frame > 1 else StateHead
     return kind(config, action_scale)
@@ -59,17 +57,17 @@ class _Net(nn.Module):
         return answer
 
 
-class CommandHead(nn.Module):
+class CommandHead(StatePrediction):
     """Three small networks in a row, once for every command between two frames."""
 
-    mean: Tensor
-    spread: Tensor
-    change: Tensor
-    action_scale: Tensor
+    _servo: Tensor
+    _target: Tensor
+    _derived: Tensor
+    _moved: Tensor
+    _near: Tensor
+    _place: Tensor
 
     def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
-        super().__init__()
-        self.config = config
         numbers, count = len(config.names), config.commands_per_frame
         if len(action_scale) % count:
             raise ValueError(
@@ -77,38 +75,31 @@ class CommandHead(nn.Module):
                 "whole multiple of that"
             )
         action_scale = action_scale[: len(action_scale) // count]
-        # In double precision, so that models stored as float16 keep them whole.
-        for name, value in (("mean", 0.0), ("spread", 1.0), ("change", 1.0)):
-            self.register_buffer(name, torch.full((numbers,), value, dtype=torch.float64))
-        self.register_buffer("action_scale", torch.tensor(action_scale), persistent=False)
-        self._servo = [config.index(target.name) for target in config.targets]
-        self._target = [target.action for target in config.targets]
-        self._derived = [config.index(name) for name in config.derived]
-        self._moved = [i for i in range(numbers) if i not in self._servo + self._derived]
+        super().__init__(config, action_scale)
+        servo = [config.index(target.name) for target in config.targets]
+        derived = [config.index(name) for name in config.derived]
+        moved = [i for i in range(numbers) if i not in servo + derived]
         # Distances of objects from the places that joints decide, axis by axis: contact is a matter of millimetres.
-        self._pairs = [
+        pairs = [
             (i, place)
-            for i in self._moved
+            for i in moved
             for place, name in enumerate(config.derived)
             if _axis(config.names[i]) and _axis(config.names[i]) == _axis(name)
         ]
-        command = len(action_scale) + len(self._servo)
-        known = 2 * numbers + command + len(self._pairs)
-        self.servo = _Net(known, 2 * len(self._servo), config, 2)
-        self.place = _Net(len(self._servo), len(self._derived), config, 2)
-        known += len(self._servo) + len(self._derived) + len(self._pairs)
-        self.objects = _Net(known, len(self._moved), config, config.layers)
-
-    @torch.no_grad()
-    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor]) -> None:
-        """Take sizes of numbers from recorded states at frames, one tensor (t numbers) per episode, and those of their
-        changes from states at commands."""
-        flat = torch.cat([states.double() for states in frames])
-        changes = torch.cat([states.double().diff(dim=0) for states in steps])
-        self.mean.copy_(flat.mean(0))
-        self.spread.copy_(flat.std(0).clamp(min=1e-4))
-        self.change.copy_(changes.std(0))
-        self.change[changes.abs().amax(0) == 0] = 0
+        for name, places in (
+            ("servo", servo),
+            ("target", [target.action for target in config.targets]),
+            ("derived", derived),
+            ("moved", moved),
+            ("near", [i for i, _ in pairs]),
+            ("place", [place for _, place in pairs]),
+        ):
+            self.register_buffer(f"_{name}", torch.tensor(places, dtype=torch.long), persistent=False)
+        known = 2 * numbers + len(action_scale) + len(servo) + len(pairs)
+        self.servo = _Net(known, 2 * len(servo), config, 2)
+        self.place = _Net(len(servo), len(derived), config, 2)
+        known += len(servo) + len(derived) + len(pairs)
+        self.objects = _Net(known, len(moved), config, config.layers)
 
     def forward(self, state: Tensor, actions: Tensor, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state (b numbers) after ``actions`` (b actions), both in the dataset's units, and its motion, what
@@ -121,14 +112,6 @@ class CommandHead(nn.Module):
             following = self._after(state, command, motion)
             state, motion = following, following - state
         return state, motion
-
-    def rollout(self, state: Tensor, actions: Tensor) -> Tensor:
-        """States (b t numbers) after each of ``actions`` (b t actions), each predicted from the one before."""
-        return unrolled(self, state, actions)
-
-    def standardised(self, state: Tensor) -> Tensor:
-        """The state (... numbers) with mean 0 and deviation 1 over the data."""
-        return (state - self.mean.float()) / self.spread.float()
 
     def _after(self, state: Tensor, command: Tensor, motion: Tensor) -> Tensor:
         change = self.change.float()
@@ -143,20 +126,16 @@ class CommandHead(nn.Module):
         # Some share of the way, and some of the motion goes on: joints can neither drift nor swing up.
         share, kept = self.servo(known).sigmoid().chunk(2, dim=1)
         turned = share * way + 0.8 * kept * motion[:, self._servo]
-        following = state.index_add(1, self._index(self._servo), turned)
+        following = state.index_add(1, self._servo, turned)
         turned = turned / unit[self._servo]
         places = self.place(self.standardised(following)[:, self._servo])
         places = places * self.spread[self._derived].float() + self.mean[self._derived].float()
         shift = (places - state[:, self._derived]) / unit[self._derived]
         moved = self.objects(torch.cat([known, turned, shift, self._apart(state, places, unit)], dim=1))
-        following = following.index_copy(1, self._index(self._derived), places)
-        return following.index_add(1, self._index(self._moved), _stilled(moved) * change[self._moved])
+        following = following.index_copy(1, self._derived, places)
+        return following.index_add(1, self._moved, _stilled(moved) * change[self._moved])
 
     def _apart(self, state: Tensor, places: Tensor, unit: Tensor) -> Tensor:
         """How far objects are from derived places (b pairs), in usual changes of the place, compressed where far."""
-        objects, derived = [i for i, _ in self._pairs], [place for _, place in self._pairs]
-        scale = unit[[self._derived[place] for place in derived]]
-        return torch.asinh((state[:, objects] - places[:, derived]) / scale)
-
-    def _index(self, places: list[int]) -> Tensor:
-        return torch.tensor(places, dtype=torch.long, device=self.mean.device)
+        scale = unit[self._derived[self._place]]
+        return torch.asinh((state[:, self._near] - places[:, self._place]) / scale)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from real2sim.vid2world.command_head import CommandHead, state_head
+from real2sim.vid2world.command_head import state_head
 from real2sim.vid2world.copy_gate import copy_unchanged
 from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.pose_map import PoseMap
-from real2sim.vid2world.state_head import StateHead
+from real2sim.vid2world.state_head import StatePrediction
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 
@@ -22,7 +22,7 @@ class StateConditioning(nn.Module):
 
     def __init__(self, config: WorldModelConfig) -> None:
         super().__init__()
-        self.state_head: StateHead | CommandHead | None = None
+        self.state_head: StatePrediction | None = None
         self.pose_map: PoseMap | None = None
         if config.state is not None:
             self.state_head = state_head(config.state, config.action_scale)

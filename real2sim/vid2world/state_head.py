@@ -35,15 +35,6 @@ def start_states(
     return torch.from_numpy(np.ascontiguousarray(states, np.float32)).to(device)
 
 
-def unrolled(head: nn.Module, state: Tensor, actions: Tensor) -> Tensor:
-    """States (b t numbers) that a head predicts after each of ``actions`` (b t actions), from a robot at rest."""
-    states, motion = [], None
-    for step in range(actions.shape[1]):
-        state, motion = head(state, actions[:, step], motion)
-        states.append(state)
-    return torch.stack(states, dim=1)
-
-
 class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,29 +48,66 @@ class ResidualBlock(nn.Module):
         return x + self.net(self.norm(x))
 
 
-class StateHead(nn.Module):
+class StatePrediction(nn.Module):
+    """What every prediction of states has: sizes of the numbers and of their changes, and many steps in a row.
+
+    ``forward(state, actions, motion)`` gives the next state and what changed.
+    """
+
+    mean: Tensor
+    spread: Tensor
+    change: Tensor
+    action_scale: Tensor
+
+    def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
+        super().__init__()
+        self.config = config
+        # In double precision, so that models stored as float16 keep them whole.
+        for name, value in (("mean", 0.0), ("spread", 1.0), ("change", 1.0)):
+            self.register_buffer(name, torch.full((len(config.names),), value, dtype=torch.float64))
+        self.register_buffer("action_scale", torch.tensor(action_scale), persistent=False)
+
+    @torch.no_grad()
+    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor] | None = None) -> Tensor:
+        """Take sizes of numbers from recorded states at frames, one tensor (t numbers) per episode, and those of their
+        changes from states that are one step of the network apart (None: the same); gives these changes (n numbers)."""
+        flat = torch.cat([states.double() for states in frames])
+        changes = torch.cat([states.double().diff(dim=0) for states in steps or frames])
+        self.mean.copy_(flat.mean(0))
+        self.spread.copy_(flat.std(0).clamp(min=1e-4))
+        self.change.copy_(changes.std(0))
+        self.change[changes.abs().amax(0) == 0] = 0
+        return changes
+
+    def rollout(self, state: Tensor, actions: Tensor) -> Tensor:
+        """States (b t numbers) after each of ``actions`` (b t actions), each predicted from the one before, from a
+        robot at rest."""
+        states, motion = [], None
+        for step in range(actions.shape[1]):
+            state, motion = self(state, actions[:, step], motion)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    def standardised(self, state: Tensor) -> Tensor:
+        """The state (... numbers) with mean 0 and deviation 1 over the data."""
+        return (state - self.mean.float()) / self.spread.float()
+
+
+class StateHead(StatePrediction):
     """A residual network on standardised numbers; what is commanded is computed exactly.
 
     It predicts changes in units of their usual size, so a number that never changes in the data stays for ever.
     """
 
-    mean: Tensor
-    spread: Tensor
     change_mean: Tensor
-    change: Tensor
-    action_scale: Tensor
     _low: Tensor
     _high: Tensor
     _lead: Tensor
 
     def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config, action_scale)
         numbers = len(config.names)
-        # In double precision, so that models stored as float16 keep them whole.
-        for name, value in (("mean", 0.0), ("spread", 1.0), ("change_mean", 0.0), ("change", 1.0)):
-            self.register_buffer(name, torch.full((numbers,), value, dtype=torch.float64))
-        self.register_buffer("action_scale", torch.tensor(action_scale), persistent=False)
+        self.register_buffer("change_mean", torch.zeros(numbers, dtype=torch.float64))
         commands = config.commands
         self._command = [config.index(command.name) for command in commands]
         self._measured = [config.index(command.measured) for command in commands]
@@ -93,18 +121,12 @@ class StateHead(nn.Module):
         self.exit = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, numbers))
 
     @torch.no_grad()
-    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor] | None = None) -> None:
-        """Take sizes of numbers from recorded states at frames, one tensor (t numbers) per episode, and those of their
-        changes from states that are one step of the network apart (None: the same)."""
-        flat = torch.cat([states.double() for states in frames])
-        changes = torch.cat([states.double().diff(dim=0) for states in steps or frames])
-        self.mean.copy_(flat.mean(0))
-        self.spread.copy_(flat.std(0).clamp(min=1e-4))
-        self.change.copy_(changes.std(0))
+    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor] | None = None) -> Tensor:
+        """The same, and the mean change."""
+        changes = super().fit(frames, steps)
         self.change_mean.copy_(changes.mean(0))
-        still = changes.abs().amax(0) == 0
-        self.change[still] = 0
-        self.change_mean[still] = 0
+        self.change_mean[changes.abs().amax(0) == 0] = 0
+        return changes
 
     def forward(self, state: Tensor, actions: Tensor, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The next state (b numbers) after ``actions`` (b actions), both in the dataset's units, and what changed.
@@ -124,14 +146,6 @@ class StateHead(nn.Module):
             target = torch.minimum(torch.maximum(target, measured - self._lead), measured + self._lead)
             following = following.index_copy(1, torch.tensor(self._command, device=state.device), target)
         return following
-
-    def rollout(self, state: Tensor, actions: Tensor) -> Tensor:
-        """States (b t numbers) after each of ``actions`` (b t actions), each predicted from the one before."""
-        return unrolled(self, state, actions)
-
-    def standardised(self, state: Tensor) -> Tensor:
-        """The state (... numbers) with mean 0 and deviation 1 over the data."""
-        return (state - self.mean.float()) / self.spread.float()
 
     def _change(self, state: Tensor, actions: Tensor, target: Tensor) -> Tensor:
         ahead = (target - state[:, self._measured]) / self._lead

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import episode_states, has_states_between
+from real2sim.robot import Robot
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
-from real2sim.vid2world.command_head import CommandHead, state_head
+from real2sim.vid2world.command_head import state_head
 from real2sim.vid2world.state_config import StateConfig
-from real2sim.vid2world.state_head import StateHead
+from real2sim.vid2world.state_head import StatePrediction
 
 STATES_FOLDER = "states"
 """Folder of this training inside that of the world model's."""
@@ -83,19 +84,15 @@ def read_between(folders: Sequence[Path], names: tuple[str, ...]) -> list[Transi
         for file in for_training(dataset_files(folder)):
             if not has_states_between(file):
                 continue
-            commands = robot.per_frame(read_npz(file, ("action",))["action"].astype(np.float32))
-            count = commands.shape[1]
-            states = episode_states(file, names, between=True)
-            # The last frame leads nowhere: nothing is known of what follows its first command.
-            every = states.reshape(-1, states.shape[-1])[: (len(states) - 1) * count + 1]
-            acted = commands.reshape(-1, commands.shape[-1])
+            every, acted = _at_commands(file, robot, names)
+            count = robot.actions_per_frame
             for phase in range(1, count):
                 frames = every[phase::count]
                 if len(frames) < 2:
                     break
                 # As in recorded episodes the last row of actions leads nowhere.
                 given = acted[phase : phase + len(frames) * count].reshape(
-                    len(frames), count, commands.shape[-1]
+                    len(frames), count, acted.shape[-1]
                 )
                 episodes.append(
                     Transitions(torch.from_numpy(frames), torch.from_numpy(robot.world_actions(given)))
@@ -123,15 +120,19 @@ def read_commands(folders: Sequence[Path], names: tuple[str, ...], count: int) -
                     f"{file}: there are no states between its frames, which a prediction for each command learns from; "
                     "convert the dataset again or set --model.state.commands-per-frame to 1"
                 )
-            recorded = robot.per_frame(read_npz(file, ("action",))["action"].astype(np.float32))
-            actions = recorded.reshape(-1, recorded.shape[-1])
-            states = episode_states(file, names, between=True).reshape(-1, len(names))
-            # The last frame leads nowhere: nothing is known of what follows its first command.
-            length = (len(recorded) - 1) * count + 1
-            episodes.append(
-                Transitions(torch.from_numpy(states[:length]), torch.from_numpy(actions[:length]))
-            )
+            states, commands = _at_commands(file, robot, names)
+            actions = commands[: len(states)]
+            episodes.append(Transitions(torch.from_numpy(states), torch.from_numpy(actions)))
     return episodes
+
+
+def _at_commands(file: Path, robot: Robot, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """States (t m) at each command of an episode, as far as they are known, and all of its commands (t' n)."""
+    commands = robot.per_frame(read_npz(file, ("action",))["action"].astype(np.float32))
+    states = episode_states(file, names, between=True)
+    # The last frame leads nowhere: nothing is known of what follows its first command.
+    known = (len(states) - 1) * commands.shape[1] + 1
+    return states.reshape(-1, states.shape[-1])[:known], commands.reshape(-1, commands.shape[-1])
 
 
 class StateTraining:
@@ -228,6 +229,6 @@ def taught_states(
 
 
 @torch.inference_mode()
-def state_errors(head: StateHead | CommandHead, states: Tensor, actions: Tensor) -> Tensor:
+def state_errors(head: StatePrediction, states: Tensor, actions: Tensor) -> Tensor:
     """Absolute errors (episodes t numbers) of states that are predicted in a row from the first of an episode."""
     return (head.rollout(states[:, 0], actions[:, :-1]) - states[:, 1:]).abs()
