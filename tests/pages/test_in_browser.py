@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -173,6 +174,22 @@ def test_a_run_is_browsed_and_compared(browser: Browser, serve: Serve, make_run:
     assert shown[0] == "nothing"
     assert shown[1].startswith("real, in physics: late (physics)")
     assert browser.errors() == []
+
+
+def test_no_key_is_lost_while_an_episode_is_loaded(
+    browser: Browser, serve: Serve, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = RunView.episode
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(0.3)
+        return read(*arguments)
+
+    monkeypatch.setattr(RunView, "episode", slowly)
+    browser.open(serve(view_app(RunView(ViewConfig(make_run())))))
+    browser.wait_for(DRAWN)
+    browser.press("j", "j", "j", "k")
+    browser.wait_for("document.querySelectorAll('#rows button')[2].getAttribute('aria-current') === 'true'")
 
 
 def test_a_long_run_is_turned_over_part_by_part(browser: Browser, serve: Serve, make_run: MakeRun) -> None:

@@ -12,6 +12,7 @@ let part = { total: 0, rows: [] };
 let shown = null;
 let beside = [];
 let asked = 0;
+let turns = Promise.resolve();
 
 function element(name, className, text) {
   const made = document.createElement(name);
@@ -170,8 +171,8 @@ addEventListener("keydown", (event) => {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const onButton = event.target.closest("button") && (key === " " || key === "Enter");
   if (onButton && !event.target.closest("#rows")) return;
-  if (key === "j") guarded(() => turn(1));
-  else if (key === "k") guarded(() => turn(-1));
+  // Each turn begins where the one before it ended, however fast the keys come.
+  if (key === "j" || key === "k") turns = turns.then(() => guarded(() => turn(key === "j" ? 1 : -1)));
   else if (key === "b" && shown) {
     const menu = byId("beside");
     menu.selectedIndex = (menu.selectedIndex + 1) % menu.options.length;
