@@ -43,10 +43,11 @@ class RecordSO101:
     """How many episodes the dataset shall hold."""
     seed: int = 1
     """Seed of the dataset; episode i depends on (seed, i) alone."""
-    mix: Literal["all", "wide", "contact", "demonstrations"] = "all"
+    mix: Literal["all", "wide", "contact", "elsewhere", "demonstrations"] = "all"
     """Which controllers act: ``all``: experts, misses of every kind, interrupted and undecided ones, wandering;
     ``wide``: the same, and whole motions far from the block; ``contact``: mostly grasps and pushes that just succeed or
-    just fail; ``demonstrations``: experts with small errors, as a person teleoperates."""
+    just fail; ``elsewhere``: mostly whole motions far from the block; ``demonstrations``: experts with small errors, as
+    a person teleoperates."""
     processes: int = 1
     """Processes that simulate; one more writes."""
     codec: str = CODEC
@@ -97,8 +98,17 @@ in the tray, a world model draws it there, too, when the arm never touched it.""
 CONTACT = {"near": 0.6, "fumble": 0.15, "noisy": 0.1, "release": 0.05, "slow": 0.05, "expert": 0.05}
 """Grasps and pushes a few millimetres or degrees off.  Where recordings succeed or fail clearly, a world model learns
 that jaws that close near the block hold it."""
+ELSEWHERE = {"elsewhere": 0.7, "miss": 0.2, "expert": 0.1}
+"""Mostly whole motions where no block is, which end like those that succeed.  A frame must not follow from the arm's
+pose alone."""
 DEMONSTRATIONS = {"demonstration": 1.0}
-MIXES = {"all": ALL, "wide": WIDE, "contact": CONTACT, "demonstrations": DEMONSTRATIONS}
+MIXES = {
+    "all": ALL,
+    "wide": WIDE,
+    "contact": CONTACT,
+    "elsewhere": ELSEWHERE,
+    "demonstrations": DEMONSTRATIONS,
+}
 
 
 def draw_controller(

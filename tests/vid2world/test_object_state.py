@@ -15,10 +15,12 @@ from real2sim.evaluation.make_suite import MakeSuite, make_suite
 from real2sim.simulation.suite import load_suite
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.network.learned_points import LearnedPoints
+from real2sim.vid2world.pixel_patches import PixelPatches
 from real2sim.vid2world.training.robot_fit import with_object_state
+from real2sim.vid2world.training.train_rendering import RenderingConfig, rendering_loss
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
 from real2sim.vid2world.training.train_states import StateTrainingConfig, read_between, read_transitions
-from real2sim.vid2world.training.windows import WindowOptimisation
+from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 from real2sim.worlds import open_world
@@ -158,3 +160,28 @@ def test_points_learn_where_the_state_says_that_something_is() -> None:
     with torch.no_grad():
         drawn = points(others, 16, 32)
     assert float((drawn - wanted).square().mean() / wanted.var()) < 0.1
+
+
+def test_a_change_that_did_not_happen_costs_as_much_as_one_that_is_missed() -> None:
+    stage = PixelPatches(16, 16, 4)
+    frames = np.full((1, 1, 16, 16, 3), 102, np.uint8)
+    still = stage.encode(torch.from_numpy(frames))
+    frames[:, :, 4:8, 4:8] = 102 + 51
+    changed = stage.encode(torch.from_numpy(frames))
+    config = RenderingConfig(edges=0.0)
+    missed = rendering_loss(config, stage, still, None, changed, still)
+    imagined = rendering_loss(config, stage, changed, None, still, still)
+    assert float(imagined) == pytest.approx(float(missed))
+    share, difference = 16 / 256, 51 / 127.5
+    error = difference + config.squared * difference**2
+    assert float(missed) == pytest.approx(share * (1 + config.changed) * error)
+
+
+def test_frames_are_drawn_from_every_folder_with_the_states_there(tmp_path: Path) -> None:
+    folders = [write_episodes(tmp_path / name, lengths=(8, 6)) for name in ("one", "two")]
+    source = WindowSource(folders[0], 2, NAMES, more=folders[1:])
+    assert len(source) == 4
+    alone = WindowSource(folders[1], 2, NAMES)
+    for number in range(2):
+        assert np.array_equal(source[2 + number][0], alone[number][0])
+        assert torch.equal(source.states[2 + number], alone.states[number])

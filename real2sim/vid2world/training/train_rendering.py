@@ -25,13 +25,16 @@ class RenderingConfig:
     """What weighs how much when frames are drawn from states."""
 
     changed: float = 4.0
-    """Extra weight of pixels that differ from the start frame, and of their neighbours."""
+    """Extra weight of pixels that differ from the start frame, in the recorded or in the drawn frame, and of their
+    neighbours: a change that did not happen costs as much as one that is missed."""
     edges: float = 8.0
     """Extra weight of changed pixels per unit of local contrast: fingers, handles and outlines are thin."""
     squared: float = 2.0
     """Weight of squared differences beside absolute ones."""
     gate: float = 0.02
     """Price of drawing a pixel anew where nothing has changed."""
+    data: tuple[Path, ...] = ()
+    """Further dataset folders whose frames are learned from."""
 
 
 class RenderingTraining:
@@ -50,7 +53,7 @@ class RenderingTraining:
         if model.state is None or model.draws_from != "state":
             raise ValueError('drawing from states is trained for draws_from="state" only')
         self.rendering, self.optimisation = rendering, optimisation
-        self.source = WindowSource(data, 2, model.state.names)
+        self.source = WindowSource(data, 2, model.state.names, more=rendering.data)
         torch.manual_seed(optimisation.seed)
         self.model = WorldModel(model)
         self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
@@ -86,13 +89,19 @@ def rendering_loss(
 ) -> Tensor:
     """One number for latents of drawn, recorded and start frames (b c 1 h w) and the gate's shares (b p*p 1 h w)."""
     drawn, target, start = (stage.pixels(latents[:, :, 0]) for latents in (drawn, target, start))
-    changed = ((target - start).abs().amax(dim=1, keepdim=True) > MOVED).float()
-    near = F.max_pool2d(changed, 3, stride=1, padding=1)
+    near, near_drawn = (_near_changes(frames, start) for frames in (target, drawn.detach()))
     contrast = F.max_pool2d(target, 3, 1, 1) + F.max_pool2d(-target, 3, 1, 1)
-    weight = 1 + near * (config.changed + config.edges * contrast.mean(dim=1, keepdim=True))
+    extra = config.changed + config.edges * contrast.mean(dim=1, keepdim=True)
+    weight = 1 + torch.maximum(near, near_drawn) * extra
     error = drawn - target
     loss = ((error.abs() + config.squared * error.square()) * weight).mean()
     if share is not None:
         anew = F.pixel_shuffle(share[:, :, 0], stage.patch).clamp(0, 1)
         loss = loss + config.gate * (anew * (1 - near)).mean()
     return loss
+
+
+def _near_changes(frames: Tensor, start: Tensor) -> Tensor:
+    """1 where a pixel of frames (b 3 h w) or a neighbour of it differs from the start frame, else 0 (b 1 h w)."""
+    changed = ((frames - start).abs().amax(dim=1, keepdim=True) > MOVED).float()
+    return F.max_pool2d(changed, 3, stride=1, padding=1)

@@ -52,19 +52,29 @@ class WindowOptimisation(Optimisation):
 
 
 class WindowSource:
-    """Draws windows of ``frames`` frames from all episodes of a folder, which may differ in length.
+    """Draws windows of ``frames`` frames from all episodes of a folder and ``more`` ones, which may differ in length.
 
     Episodes are held in memory up to ``memory`` bytes; the rest is read again when a window of it is drawn.
     """
 
     def __init__(
-        self, folder: Path, frames: int, state_names: tuple[str, ...] = (), memory: int = MEMORY
+        self,
+        folder: Path,
+        frames: int,
+        state_names: tuple[str, ...] = (),
+        memory: int = MEMORY,
+        more: Sequence[Path] = (),
     ) -> None:
+        folders = [folder, *more]
         self.states = (
-            [episode.states for episode in read_transitions([folder], state_names)] if state_names else None
+            [episode.states for episode in read_transitions(folders, state_names)] if state_names else None
         )
-        self.frames, self.robot = frames, dataset_robot(folder)
-        self._files = for_training(dataset_files(folder))
+        self.frames = frames
+        self._files, self._robots = [], []
+        for each in folders:
+            found = for_training(dataset_files(each))
+            self._files += found
+            self._robots += [dataset_robot(each)] * len(found)
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._read_again = lru_cache(maxsize=READ_AGAIN)(self._read)
         sizes: dict[tuple[int, ...], Path] = {}
@@ -105,8 +115,8 @@ class WindowSource:
 
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         episode = read_npz(self._files[number])
-        actions = self.robot.world_actions(self.robot.per_frame(episode["action"].astype(np.float32)))
-        return episode["image"], actions
+        robot = self._robots[number]
+        return episode["image"], robot.world_actions(robot.per_frame(episode["action"].astype(np.float32)))
 
     def draw(self, model: WorldModel, count: int, rng: np.random.Generator) -> Window:
         """``count`` random windows as the model's latents and scaled actions."""
