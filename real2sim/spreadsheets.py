@@ -9,8 +9,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from real2sim.files import decode, read_bytes
@@ -37,10 +37,12 @@ class Table:
     rows: tuple[dict[str, str], ...]
     numbers: tuple[int, ...]
     """Number of each row in the file."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """What the file calls a column that has another name here."""
 
     def where(self, index: int, column: str) -> str:
         """The place of a cell, for errors."""
-        return f"{self.path}, row {self.numbers[index]}, column {column}"
+        return f"{self.path}, row {self.numbers[index]}, column {self.called.get(column, column)}"
 
 
 def read_table(path: Path, what: str, required: Sequence[str] = ()) -> Table:
@@ -93,7 +95,11 @@ def read_measurements(path: Path, what: str) -> dict[str, list[str | float]]:
     missing, a count that is no whole number, a rate outside [0, 1] or one that contradicts its counts, and an
     outcome that is neither true nor false.
     """
-    table = read_table(path, what)
+    return measurements(read_table(path, what))
+
+
+def measurements(table: Table) -> dict[str, list[str | float]]:
+    """The same of a table that has been read."""
     columns: dict[str, list[str | float]] = {name: [] for name in table.headings}
     _check_headings(table)
     for index, row in enumerate(table.rows):

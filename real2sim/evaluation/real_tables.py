@@ -41,7 +41,7 @@ def real_tables(
     Raises FileNotFoundError for a path that does not exist, ValueError for tables of other forms and names that the
     table does not have.
     """
-    from real2sim.report.inputs import read_rates, read_real_episodes, success_counts
+    from real2sim.report.inputs import read_rates
 
     text = str(real)
     if text.startswith(SIMPLER):
@@ -57,11 +57,20 @@ def real_tables(
             rates, _ = read_rates(path)
             return RealTables(_renamed(rates, match, text), None, path.name)
         trials = table
+    return real_trials(trials, path.name, unclear, match)
+
+
+def real_trials(
+    trials: pd.DataFrame, name: str, unclear: Literal["exclude", "failure"], match: Sequence[str] = ()
+) -> RealTables:
+    """The tables of single real trials (policy, task, success, and start if it is known)."""
+    from real2sim.report.inputs import read_real_episodes, success_counts
+
     known = trials.assign(start="") if "start" not in trials else trials
     outcomes, _ = read_real_episodes(known, unclear)
-    outcomes = _renamed(outcomes, match, text)
+    outcomes = _renamed(outcomes, match, name)
     return RealTables(
-        success_counts(outcomes, ["policy", "task"]), outcomes if "start" in trials else None, path.name
+        success_counts(outcomes, ["policy", "task"]), outcomes if "start" in trials else None, name
     )
 
 

@@ -13,7 +13,7 @@ from real2sim.evaluation.consistency import read_limit, run_differences, set_apa
 from real2sim.evaluation.horizon import HORIZON_FILE
 from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
-from real2sim.evaluation.real_tables import real_tables
+from real2sim.evaluation.real_tables import real_tables, real_trials
 from real2sim.evaluation.score_runs import JUDGE_FOLDER
 from real2sim.files import read_json
 from real2sim.simulation.suite import Suite, load_suite
@@ -21,6 +21,7 @@ from real2sim.simulation.suite import Suite, load_suite
 if TYPE_CHECKING:
     import pandas as pd
 
+    from real2sim.report.both_worlds import BothWorlds
     from real2sim.report.result import Report
 
 RATES_FILE = "real_rates.csv"
@@ -52,7 +53,8 @@ class ReportConfig:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Run folders that have been scored; or one CSV of simulated rates (policy, task, successes, episodes) or verdicts
-    (policy, task, success), for those who only want the statistics."""
+    (policy, task, success), for those who only want the statistics; it may hold real success as well (simulated,
+    simulated_episodes, real, real_episodes)."""
     out: Path
     """Folder for report.html, report.csv, metrics.json and figures."""
     real: str | None = None
@@ -143,6 +145,7 @@ def _set_apart(
 
 def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
     """The report on simulated rates or verdicts that were written down elsewhere."""
+    from real2sim.report.both_worlds import EXPECTED, read_both_worlds
     from real2sim.report.report import make_report
     from real2sim.report.tables import read_file
 
@@ -151,7 +154,12 @@ def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
     for name, asked in (("--judge", config.judge), ("--side-by-side", config.side_by_side)):
         if asked:
             raise ValueError(f"{name} is for run folders, and {tables[0]} is a table; leave it out")
+    both = read_both_worlds(tables[0])
+    if both is not None:
+        return _report_on_both(config, both)
     simulated = read_file(tables[0], "simulated success")
+    if not {"success", "successes", "success_rate", "rate"} & set(simulated.columns):
+        raise ValueError(f"{tables[0]} has the columns {', '.join(simulated.columns)}. {EXPECTED}")
     given = None if config.real is None else real_tables(config.real, config.match, config.unclear)
     return make_report(
         simulated,
@@ -160,6 +168,32 @@ def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
         out=config.out,
         title=config.title,
         real_name="real" if given is None else f"real = {given.name}",
+        invalid=config.invalid,
+        unclear=config.unclear,
+    )
+
+
+def _report_on_both(config: ReportConfig, both: BothWorlds) -> Report:
+    """The report on a table that holds simulated and real success."""
+    from real2sim.report.report import make_report
+
+    if config.real is not None:
+        raise ValueError(
+            f"{config.runs[0]} holds real success as well; leave out --real, or give a table of simulated success alone"
+        )
+    outcomes = "success" in both.real
+    rates, trials = both.real, None
+    if outcomes:
+        given = real_trials(both.real, config.runs[0].name, config.unclear)
+        rates, trials = given.rates, given.episodes
+    return make_report(
+        both.simulated,
+        rates,
+        real_episodes=config.real_episodes or trials,
+        out=config.out,
+        title=config.title,
+        real_name="real",
+        notes=both.remarks,
         invalid=config.invalid,
         unclear=config.unclear,
     )

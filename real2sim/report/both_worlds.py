@@ -1,0 +1,192 @@
+"""Tables that hold simulated and real success side by side, as papers and spreadsheets have them.
+
+Either one row per policy and task with columns for each world (``Real SR (%)``, ``sim_episodes``), or rows
+of both worlds told apart by a column ``world``, ``domain`` or ``setting``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from real2sim.report.tables import FILE
+from real2sim.spreadsheets import LABELS, Table, measurements, read_table
+
+SIMULATED, REAL = "simulated", "real"
+WORLDS = {
+    "sim": SIMULATED,
+    "simulated": SIMULATED,
+    "simulation": SIMULATED,
+    "simulator": SIMULATED,
+    "real": REAL,
+}
+"""Words for a world, in headings and cells."""
+WORLD_COLUMNS = ("world", "domain", "setting")
+POLICIES = ("policy", "model", "checkpoint", "method")
+TASKS = ("task", "environment", "env")
+COUNTING = {"n", "num", "number", "of", "count"}
+"""Words that say that something is counted."""
+KINDS = {
+    "successes": "successes",
+    **dict.fromkeys(("episodes", "trials", "rollouts", "attempts"), "episodes"),
+    **dict.fromkeys(("rate", "sr", "success", "success rate", "percent", "success percent"), "rate"),
+}
+"""What a column holds, by the words of its heading beside the world."""
+ONE_TASK = "all"
+EXPECTED = (
+    "Expected policy and task, and either success (a row per episode), or successes and episodes, or for both worlds "
+    "in one table simulated, simulated_episodes, real and real_episodes"
+)
+
+
+@dataclass(frozen=True)
+class BothWorlds:
+    """Success in both worlds."""
+
+    simulated: pd.DataFrame
+    real: pd.DataFrame
+    remarks: tuple[str, ...]
+    """How the table was read, for the page."""
+
+
+def read_both_worlds(path: Path) -> BothWorlds | None:
+    """The two tables in one CSV file; None if it holds simulated success alone.
+
+    ``12/50`` in a column of rates gives its counts. Rates without a number of episodes are used without an interval.
+    Raises ValueError for a column that is there twice, and where `measurements` does.
+    """
+    table = read_table(path, "success in simulation and reality")
+    column = next((name for name in WORLD_COLUMNS if name in table.headings), None)
+    parts: dict[str, Table] | None
+    if column is not None and {row[column].lower() for row in table.rows} <= {*WORLDS, ""}:
+        parts = _by_rows(table, column)
+        read = f"its column {column} tells the worlds apart"
+    else:
+        parts = _by_columns(table)
+        if parts is None:
+            return None
+        columns = [
+            (name, world, kind) for world, held in _columns(table).items() for name, kind in held.items()
+        ]
+        read = ", ".join(f"{name} is {world} {kind}" for name, world, kind in columns)
+    if not all(part.rows for part in parts.values()):
+        empty = next(world for world, part in parts.items() if not part.rows)
+        raise ValueError(f"{path} has no row of {empty} success; it needs rows of both worlds")
+    remarks = [f"Both worlds were read from {path.name}: {read}."]
+    if not any(name in table.headings for name in TASKS):
+        remarks.append(f"{path.name} names no task, so all its rows count as one.")
+    frames = {world: pd.DataFrame(measurements(part)) for world, part in parts.items()}
+    for frame in frames.values():
+        frame.attrs[FILE] = str(path)
+    return BothWorlds(frames[SIMULATED], frames[REAL], tuple(remarks))
+
+
+def _columns(table: Table) -> dict[str, dict[str, str]]:
+    """World -> heading -> what it holds: successes, episodes or rate."""
+    found: dict[str, dict[str, str]] = {SIMULATED: {}, REAL: {}}
+    for heading in table.headings:
+        words = _words(heading)
+        worlds = [word for word in words if word in WORLDS]
+        rest = [word for word in words if word not in WORLDS]
+        kind = _kind(rest) if rest else "rate"
+        if len(worlds) != 1 or kind is None:
+            continue
+        side = found[WORLDS[worlds[0]]]
+        twice = next((other for other, known in side.items() if known == kind), None)
+        if twice is not None:
+            raise ValueError(
+                f"{table.path} has the columns {twice} and {heading}, which both say {WORLDS[worlds[0]]} {kind}; "
+                "remove one of them"
+            )
+        side[heading] = kind
+    return found
+
+
+def _words(heading: str) -> list[str]:
+    return re.findall(r"[a-z]+", heading)
+
+
+def _kind(words: list[str]) -> str | None:
+    """What a column with these words in its heading holds; None for something else."""
+    named = " ".join(word for word in words if word not in COUNTING)
+    if len(named) < len(" ".join(words)):
+        return {"": "episodes", "success": "successes"}.get(named, KINDS.get(named))
+    return KINDS.get(named)
+
+
+def _names(table: Table) -> dict[str, str]:
+    """Heading -> its usual name, for policies, tasks and other labels."""
+    names = {name: name for name in table.headings if name in LABELS}
+    for usual, others in (("policy", POLICIES), ("task", TASKS)):
+        given = next((name for name in others if name in table.headings), None)
+        if given is not None:
+            names[given] = usual
+    return names
+
+
+def _by_columns(table: Table) -> dict[str, Table] | None:
+    """The parts of a table with columns for each world, or None; rows without a cell of a world are no rows of it."""
+    columns = _columns(table)
+    if not all({"rate", "successes"} & set(columns[world].values()) for world in (SIMULATED, REAL)):
+        return None
+    parts = {}
+    for world, held in columns.items():
+        chosen = [i for i, row in enumerate(table.rows) if any(row[heading] for heading in held)]
+        parts[world] = _part(table, {**_names(table), **held}, chosen)
+    return parts
+
+
+def _by_rows(table: Table, column: str) -> dict[str, Table]:
+    """The parts of a table in which ``column`` names each row's world."""
+    unnamed = next((i for i, row in enumerate(table.rows) if not row[column]), None)
+    if unnamed is not None:
+        raise ValueError(f"{table.where(unnamed, column)} is empty; expected simulated or real")
+    names = _names(table)
+    for heading in table.headings:
+        kind = "success" if heading == "success" else _kind(_words(heading))
+        if heading not in names and heading != column and kind is not None:
+            names[heading] = kind
+    return {
+        world: _part(
+            table, names, [i for i, row in enumerate(table.rows) if WORLDS[row[column].lower()] == world]
+        )
+        for world in (SIMULATED, REAL)
+    }
+
+
+def _part(table: Table, names: dict[str, str], chosen: list[int]) -> Table:
+    """The chosen rows under the usual names, with one task where none is named."""
+    rows = [
+        {"task": ONE_TASK}
+        | _counted({usual: _cell(name, table.rows[i][name]) for name, usual in names.items()})
+        for i in chosen
+    ]
+    used = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if name != "rate" or any(row.get(name) for row in rows)
+    ]
+    return replace(
+        table,
+        headings=tuple(used),
+        rows=tuple({name: row.get(name, "") for name in used} for row in rows),
+        numbers=tuple(table.numbers[i] for i in chosen),
+        called={usual: name for name, usual in names.items()},
+    )
+
+
+def _cell(heading: str, cell: str) -> str:
+    """A cell with the percent sign that its heading has."""
+    percent = "%" in heading or "percent" in heading
+    return f"{cell}%" if percent and cell and not cell.endswith("%") and "/" not in cell else cell
+
+
+def _counted(row: dict[str, str]) -> dict[str, str]:
+    """A rate that is written as ``12/50`` as successes and episodes."""
+    found = re.fullmatch(r"(\d+)\s*/\s*(\d+)", row.get("rate", ""))
+    if not found or row.get("successes") or row.get("episodes", "") not in ("", found[2]):
+        return row
+    return {**row, "rate": "", "successes": found[1], "episodes": found[2]}
