@@ -13,7 +13,8 @@ from real2sim.evaluation.consistency import read_limit, run_differences, set_apa
 from real2sim.evaluation.horizon import HORIZON_FILE
 from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
-from real2sim.evaluation.real_tables import real_tables, real_trials
+from real2sim.evaluation.real_tables import real_tables
+from real2sim.evaluation.report_table import report_on_table
 from real2sim.evaluation.score_runs import JUDGE_FOLDER
 from real2sim.files import read_json
 from real2sim.simulation.suite import Suite, load_suite
@@ -21,7 +22,6 @@ from real2sim.simulation.suite import Suite, load_suite
 if TYPE_CHECKING:
     import pandas as pd
 
-    from real2sim.report.both_worlds import BothWorlds
     from real2sim.report.result import Report
 
 RATES_FILE = "real_rates.csv"
@@ -87,7 +87,7 @@ def report_runs(config: ReportConfig) -> Report:
         raise ValueError("no run folder was given; name at least one")
     tables = [path for path in config.runs if path.is_file()]
     if tables:
-        return _report_on_table(config, tables)
+        return report_on_table(config, tables)
     suite = _suite(config.runs[0])
     rates: Path | pd.DataFrame | None
     trials: Path | pd.DataFrame | None
@@ -141,62 +141,6 @@ def _set_apart(
     measured = {name: value for run in runs for name, value in run_differences(run).items()}
     apart, said = set_apart(episodes, measured, None if suite is None else read_limit(suite))
     return apart.sort_values("set", kind="stable", ignore_index=True), said
-
-
-def _report_on_table(config: ReportConfig, tables: list[Path]) -> Report:
-    """The report on simulated rates or verdicts that were written down elsewhere."""
-    from real2sim.report.both_worlds import EXPECTED, read_both_worlds
-    from real2sim.report.report import make_report
-    from real2sim.report.tables import read_file
-
-    if len(config.runs) > 1:
-        raise ValueError(f"{tables[0]} is a table of simulated success; give it alone, or run folders")
-    for name, asked in (("--judge", config.judge), ("--side-by-side", config.side_by_side)):
-        if asked:
-            raise ValueError(f"{name} is for run folders, and {tables[0]} is a table; leave it out")
-    both = read_both_worlds(tables[0])
-    if both is not None:
-        return _report_on_both(config, both)
-    simulated = read_file(tables[0], "simulated success")
-    if not {"success", "successes", "success_rate", "rate"} & set(simulated.columns):
-        raise ValueError(f"{tables[0]} has the columns {', '.join(simulated.columns)}. {EXPECTED}")
-    given = None if config.real is None else real_tables(config.real, config.match, config.unclear)
-    return make_report(
-        simulated,
-        None if given is None else given.rates,
-        real_episodes=config.real_episodes or (None if given is None else given.episodes),
-        out=config.out,
-        title=config.title,
-        real_name="real" if given is None else f"real = {given.name}",
-        invalid=config.invalid,
-        unclear=config.unclear,
-    )
-
-
-def _report_on_both(config: ReportConfig, both: BothWorlds) -> Report:
-    """The report on a table that holds simulated and real success."""
-    from real2sim.report.report import make_report
-
-    if config.real is not None:
-        raise ValueError(
-            f"{config.runs[0]} holds real success as well; leave out --real, or give a table of simulated success alone"
-        )
-    outcomes = "success" in both.real
-    rates, trials = both.real, None
-    if outcomes:
-        given = real_trials(both.real, config.runs[0].name, config.unclear)
-        rates, trials = given.rates, given.episodes
-    return make_report(
-        both.simulated,
-        rates,
-        real_episodes=config.real_episodes or trials,
-        out=config.out,
-        title=config.title,
-        real_name="real",
-        notes=both.remarks,
-        invalid=config.invalid,
-        unclear=config.unclear,
-    )
 
 
 def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.DataFrame:
