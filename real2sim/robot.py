@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -295,4 +295,13 @@ def robot_text(robot: Robot | None) -> dict[str, str]:
 def read_robot(folder: Path) -> Robot | None:
     """The robot of a folder; None where the folder has no ``robot.json``."""
     path = Path(folder) / ROBOT_FILE
-    return config_from_dict(Robot, read_json(path), str(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    known = path.stat()
+    return _read_robot(path, known.st_ino, known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_robot(path: Path, inode: int, changed: int, size: int) -> Robot:
+    """The robot in a file, which is read anew when it has changed: each episode of a dataset asks for it."""
+    return config_from_dict(Robot, read_json(path), str(path))

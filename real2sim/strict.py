@@ -127,8 +127,14 @@ def _encodable(text: str) -> str:
     return text
 
 
+@functools.cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    """Types of the fields of a dataclass; to find them costs more than to check the values."""
+    return typing.get_type_hints(cls)
+
+
 def _build(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
-    kinds = typing.get_type_hints(cls)
+    kinds = _hints(typing.cast(Any, cls))
     arguments = {name: _made(kinds[name], value, _inside(where, name)) for name, value in values.items()}
     try:
         return cls(**arguments)

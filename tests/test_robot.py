@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,3 +103,15 @@ def test_what_makes_no_sense_is_refused(change, complaint):
 def test_bounds_must_be_finite_and_ordered():
     with pytest.raises(ValueError, match=r"action number 'x' has the bounds 1 to 1"):
         ActionNumber("x", 1, 1)
+
+
+def test_the_robot_of_a_folder_is_read_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
+    robot = Robot("one", (ActionNumber("x"),))
+    robot.save(tmp_path)
+    first = read_robot(tmp_path)
+    assert first == robot
+    assert read_robot(tmp_path) is first
+    replace(robot, name="two").save(tmp_path)
+    changed = read_robot(tmp_path)
+    assert changed is not None
+    assert changed.name == "two"
