@@ -14,7 +14,7 @@ MOST_BRACES = 1000
 """Opening braces at which an object is looked for."""
 
 
-def read_success(text: str, frames: int, least: int) -> float | None:
+def read_success(text: str, frames: int, least: int | None) -> float | None:
     """1, 0 or None (cannot be seen) of the JSON object that ends a text, ``{"success": true | false | null}``."""
     values = _last_object(text)
     if "success" not in values:
@@ -25,12 +25,13 @@ def read_success(text: str, frames: int, least: int) -> float | None:
     return None if value is None else float(value)
 
 
-def read_roboreward(text: str, frames: int, least: int) -> float | None:
+def read_roboreward(text: str, frames: int, least: int | None) -> float | None:
     """1 where the last ``ANSWER: <score>`` is at least ``least``, else 0.
 
-    RoboReward (Lee et al. 2026) scores the end of an episode from 1, no success, to 5, perfect completion; its model
-    card shows the answer's form.
+    RoboReward (Lee et al. 2026) scores the end of an episode from 1, no success, to 5, perfect completion; the model
+    card of teetone/RoboReward-8B shows the answer's form.
     """
+    assert least is not None
     found: list[str] = re.findall(r"ANSWER:[ \t]*(\S*)", _without_thoughts(text))
     if not found:
         raise UnusableAnswerError("the text has no 'ANSWER: <score>'")
@@ -40,30 +41,43 @@ def read_roboreward(text: str, frames: int, least: int) -> float | None:
     return float(int(score) >= least)
 
 
-def read_robometer(text: str, frames: int, least: int) -> float | None:
-    """The last of the per-frame success probabilities, ``{"success": [...]}``, one for each frame that was sent.
+def read_robometer(text: str, frames: int, least: int | None) -> float | None:
+    """The last of the success probabilities, one for each frame that was sent; progress is not taken for success.
 
-    Robometer (Liang et al. 2026) predicts progress and success of each frame with heads of its own; progress is no
-    success and is not taken for one.
+    Robometer (Liang et al. 2026) predicts progress and success of each frame with heads of its own.  Its evaluation
+    server answers a batch of episodes with ``{"outputs_success": {"success_probs": [[...]]}, "outputs_progress": ...}``
+    (robometer/evals/eval_server.py, commit e3e7e6a), here of one episode; ``{"success": [...]}`` says the same.
     """
     values = _last_object(text)
-    if "success" not in values:
-        raise UnusableAnswerError("the JSON object has no key 'success' with a probability for each frame")
-    row = values["success"]
+    given = [key for key in ("success", "outputs_success") if key in values]
+    if len(given) != 1:
+        raise UnusableAnswerError(
+            "the JSON object has "
+            + ("both 'success' and 'outputs_success'" if given else "no 'outputs_success' and no 'success'")
+            + "; expected one of them, with a probability for each frame"
+        )
+    row = values[given[0]]
+    if given == ["outputs_success"]:
+        episodes = row.get("success_probs") if isinstance(row, dict) else None
+        if not isinstance(episodes, list) or len(episodes) != 1:
+            raise UnusableAnswerError("'outputs_success' holds no 'success_probs' of one episode")
+        row = episodes[0]
     if not isinstance(row, list) or len(row) != frames:
-        raise UnusableAnswerError(f"'success' is no list of {frames} probabilities, one for each frame")
+        raise UnusableAnswerError(f"'{given[0]}' is no list of {frames} probabilities, one for each frame")
     for value in row:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise UnusableAnswerError(f"'success' holds {str(value)[:40]}, expected probabilities in [0, 1]")
+            raise UnusableAnswerError(
+                f"'{given[0]}' holds {str(value)[:40]}, expected probabilities in [0, 1]"
+            )
     return float(row[-1])
 
 
-FORMATS: Mapping[str, Callable[[str, int, int], float | None]] = {
+FORMATS: Mapping[str, Callable[[str, int, int | None], float | None]] = {
     "success": read_success,
     "roboreward": read_roboreward,
     "robometer": read_robometer,
 }
-"""Name of an answer's form -> what reads it (text, number of frames, least score of a success)."""
+"""Name of an answer's form -> what reads it (text, number of frames, least score of a success, if it has scores)."""
 
 
 def _without_thoughts(text: str) -> str:

@@ -44,8 +44,8 @@ class VLMConfig:
     """Text file with the question; ``{instruction}`` and ``{frames}`` (their number) are filled in."""
     answer: Literal["success", "roboreward", "robometer"] = "success"
     """Form of the answer: a JSON object with ``success``; ``ANSWER: 1`` to 5; JSON with a probability per frame."""
-    least: int = 5
-    """Least score of 1 to 5 that is a success."""
+    least: int | None = None
+    """Least score of 1 to 5 that is a success; has to be said for ``roboreward``, and for it alone."""
     frames: int = 8
     """Frames per episode: the first, the last, and others evenly between them."""
     side: int = 448
@@ -74,10 +74,27 @@ class VLMConfig:
             raise ValueError("no model was named; write openai:ADDRESS#model=NAME")
         for field, low, high in (
             ("frames", 1, 64), ("side", 32, 2048), ("votes", 1, 99), ("tokens", 1, 100_000),
-            ("concurrency", 1, 64), ("retries", 0, 20), ("least", 1, 5),
+            ("concurrency", 1, 64), ("retries", 0, 20),
         ):  # fmt: skip
             if not low <= getattr(self, field) <= high:
                 raise ValueError(f"{field} must lie between {low} and {high}, got {getattr(self, field)}")
+        if self.answer == "roboreward":
+            if self.least is None:
+                raise ValueError(
+                    "answer=roboreward is a progress score from 1 to 5, no verdict; say from which score on an episode "
+                    "is a success, e.g. least=5 (perfect completion) or least=4 (near completion)"
+                )
+            if not 1 < self.least <= 5:
+                raise ValueError(
+                    f"least must lie between 2 and 5, got {self.least}; 1 is the score of no success"
+                )
+        elif self.least is not None:
+            raise ValueError(f"least is for answer=roboreward; answer={self.answer} has no scores")
+        if self.answer != "success" and self.prompt == PROMPT:
+            raise ValueError(
+                f"answer={self.answer} needs the question that the model was trained with; write it into a file, with "
+                "{instruction} in the task's place, and give prompt=FILE (docs/vlm_judge.md)"
+            )
         if self.votes % 2 == 0:
             raise ValueError(f"votes must be odd, so that there is a majority, got {self.votes}")
         if not 0 < self.timeout <= 3600:
@@ -113,8 +130,10 @@ class VLMJudge:
     def digest(self) -> str:
         """Changes with the model's name, the question and what is shown, not with the server's address."""
         config = self.config
+        # Answers that have no score keep the digest under which they were kept when 5 stood here for all.
+        least = 5 if config.least is None else config.least
         values = (
-            config.model, self.question, config.answer, config.least, config.frames, config.side, config.image,
+            config.model, self.question, config.answer, least, config.frames, config.side, config.image,
             config.votes, config.drawn_at, config.tokens,
         )  # fmt: skip
         return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]

@@ -22,6 +22,7 @@ from real2sim.success.vlm_answers import AnswerFile
 from real2sim.success.vlm_judge import VLMJudge, parse_address, shown_frames
 from tests.success.vlm_server import StubServer, completion, pictures, question, serving
 
+EXCHANGES = Path(__file__).parent / "exchanges"
 SEEN = '{"success": true}'
 
 
@@ -110,7 +111,7 @@ def test_the_question_is_in_a_file_that_a_user_writes(tmp_path: Path) -> None:
     prompt = tmp_path / "question.txt"
     prompt.write_text("{frames} pictures of {instruction}. End with ANSWER: <score>.")
     with serving(lambda request, number: "ANSWER: 5") as stub:
-        assert ask(stub, f"&prompt={prompt}&answer=roboreward&frames=2&image=jpeg").tolist() == [1.0]
+        assert ask(stub, f"&prompt={prompt}&answer=roboreward&least=5&frames=2&image=jpeg").tolist() == [1.0]
     assert question(stub.requests[0]) == "2 pictures of close the drawer. End with ANSWER: <score>."
     assert pictures(stub.requests[0])[0].startswith("data:image/jpeg")
     prompt.write_text("Is it done?")
@@ -362,6 +363,17 @@ def test_labels_of_no_judged_episode_are_refused(run: Path, tmp_path: Path) -> N
         ("http://127.0.0.1:8000/v1#model=m&timeout=nan", "timeout is 'nan'"),
         ("http://127.0.0.1:8000/v1#model=m&frames=1000", "frames must lie between 1 and 64"),
         ("http://127.0.0.1:8000/v1#model=m&answer=score", "expected success or roboreward or robometer"),
+        (
+            "http://127.0.0.1:8000/v1#model=m&answer=roboreward",
+            "say from which score on an episode is a success",
+        ),
+        (
+            "http://127.0.0.1:8000/v1#model=m&answer=roboreward&least=1",
+            "least must lie between 2 and 5, got 1",
+        ),
+        ("http://127.0.0.1:8000/v1#model=m&answer=robometer&least=5", "answer=robometer has no scores"),
+        ("http://127.0.0.1:8000/v1#model=m&answer=roboreward&least=5", "give prompt=FILE"),
+        ("http://127.0.0.1:8000/v1#model=m&answer=robometer", "give prompt=FILE"),
         ("http://127.0.0.1:8000/v1#m", "are no options"),
         ("127.0.0.1:8000/v1#model=m", "is no address of a server"),
         ("file:///etc/passwd#model=m", "is no address of a server"),
@@ -374,12 +386,34 @@ def test_addresses_that_make_no_sense_are_one_sentence(address: str, sentence: s
     assert "secret" not in str(error.value)
 
 
-def test_the_digest_changes_with_what_is_asked_and_not_with_where() -> None:
+def test_the_digest_changes_with_what_is_asked_and_not_with_where(tmp_path: Path) -> None:
     def digest(address: str) -> str:
         url, config = parse_address(f"openai:{address}")
         return VLMJudge(url, config).digest
 
     usual = digest("http://a/v1#model=m")
     assert digest("http://b/v1#model=m&timeout=5&concurrency=1&name=x") == usual
-    for option in ("frames=3", "votes=3", "side=64", "answer=roboreward", "image=jpeg", "temperature=0.1"):
+    for option in ("frames=3", "votes=3", "side=64", "image=jpeg", "temperature=0.1"):
         assert digest(f"http://a/v1#model=m&{option}") != usual
+    prompt = tmp_path / "question.txt"
+    prompt.write_text("{instruction}")
+    forms = ("success", "robometer", "roboreward&least=4", "roboreward&least=5")
+    assert len({digest(f"http://a/v1#model=m&prompt={prompt}&answer={form}") for form in forms}) == len(forms)
+
+
+@pytest.mark.parametrize("form", ["roboreward", "robometer"])
+def test_a_reward_model_s_documented_answers_come_through_the_server_as_verdicts_or_none(
+    form: str, tmp_path: Path
+) -> None:
+    exchange = json.loads((EXCHANGES / f"{form}.json").read_text())
+    prompt = tmp_path / "question.txt"
+    prompt.write_text(exchange["question"])
+    answers = exchange["answers"]
+    with serving(lambda request, number: str(answers[number]["text"])) as stub:
+        options = f"&{exchange['options']}&prompt={prompt}&frames=3&concurrency=1"
+        given = ask(stub, options, len(answers))
+    expected = [np.nan if answer["verdict"] is None else answer["verdict"] for answer in answers]
+    np.testing.assert_array_equal(given, expected)
+    asked = {question(request) for request in stub.requests}
+    assert asked == {exchange["question"].replace("{instruction}", "close the drawer")}
+    assert {len(pictures(request)) for request in stub.requests} == {3}
