@@ -25,23 +25,32 @@ from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 from policy_wire import OBSERVATION, STATE_KEY, serve_forever
 
 STATE = "observation.state"
+NO_CAMERA = "observation.images.empty_camera_"
+"""Begins the name of an input that stands for a camera that is not there: SmolVLA and pi0 fill its place themselves and
+look past it, which they do not do with a black frame."""
 
 
 class LeRobotLane:
     """One episode of a policy whose weights are shared with the other lanes."""
 
     def __init__(
-        self, policy: Any, processors: tuple[Any, Any], cameras: dict[str, str], blank: tuple[str, ...] = ()
+        self,
+        policy: Any,
+        processors: tuple[Any, Any],
+        cameras: dict[str, str],
+        blank: tuple[str, ...] = (),
+        absent: tuple[str, ...] = (),
     ) -> None:
         shared = [*policy.parameters(), *policy.buffers()]
         self._policy = copy.deepcopy(policy, {id(tensor): tensor for tensor in shared})
         self._before, self._after = copy.deepcopy(processors)
-        self._cameras, self._blank = cameras, blank
+        self._cameras, self._blank, self._unshown = cameras, blank, (*blank, *absent)
 
     def reset(self, instruction: str, seed: int | None) -> None:
         """Begin an episode."""
         self._instruction, self._seed, self._step = instruction, seed or 0, 0
-        self._policy.reset()
+        for part in (self._policy, self._before, self._after):
+            part.reset()
 
     @torch.inference_mode()
     def act(self, observation: dict[str, Any]) -> np.ndarray:
@@ -70,7 +79,7 @@ class LeRobotLane:
             if image.shape[2:] != size:
                 image = torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True)
             batch[feature] = image
-        if STATE in features and STATE not in self._blank:
+        if STATE in features and STATE not in self._unshown:
             state = np.asarray(observation.get(STATE_KEY, ()), np.float32).reshape(1, -1)
             width = features[STATE].shape[0]
             if state.shape[1] != width:
@@ -99,12 +108,12 @@ def names_of(dataset: str, feature: str, width: int) -> list[str] | None:
 
 
 def needs(
-    config: Any, cameras: dict[str, str], blank: tuple[str, ...], dataset: str | None
+    config: Any, cameras: dict[str, str], unshown: tuple[str, ...], dataset: str | None
 ) -> dict[str, Any]:
     """What the greeting says: cameras, how many state numbers, and their and the action's names where known."""
     said: dict[str, Any] = {"stateful": True, "steps": True, "cameras": list(cameras)}
     state = config.input_features.get(STATE)
-    if state is not None and STATE not in blank:
+    if state is not None and STATE not in unshown:
         said["state_width"] = int(state.shape[0])
     for key, feature, shape in (
         ("state_names", STATE, state.shape if "state_width" in said else None),
@@ -114,6 +123,22 @@ def needs(
         if found is not None:
             said[key] = found
     return said
+
+
+def load(place: str, device: str) -> tuple[Any, tuple[Any, Any]]:
+    """The policy of a folder or of the Hub, ready to act, and its pre- and post-processor."""
+    config = PreTrainedConfig.from_pretrained(place)
+    if getattr(config, "use_peft", False):
+        raise ValueError(
+            "it is an adapter (use_peft); merge it into the policy it was trained on and save that"
+        )
+    config.device = device
+    policy = get_policy_class(config.type).from_pretrained(place, config=config)
+    policy.to(device).eval()
+    processors = make_pre_post_processors(
+        policy.config, pretrained_path=place, preprocessor_overrides={"device_processor": {"device": device}}
+    )
+    return policy, processors
 
 
 def main() -> None:
@@ -129,36 +154,41 @@ def main() -> None:
     parser.add_argument(
         "--blank", nargs="*", default=[], metavar="FEATURE", help="inputs that are filled with zeros"
     )
+    parser.add_argument(
+        "--without", nargs="*", default=[], metavar="FEATURE", help="inputs that are left out, if it allows"
+    )
     parser.add_argument("--convention", default="native", help="what the actions mean")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
 
-    config = PreTrainedConfig.from_pretrained(options.policy)
-    config.device = options.device
-    policy = get_policy_class(config.type).from_pretrained(options.policy, config=config)
-    policy.to(options.device).eval()
-    overrides = {"device_processor": {"device": options.device}}
-    processors = make_pre_post_processors(
-        policy.config, pretrained_path=options.policy, preprocessor_overrides=overrides
-    )
+    try:
+        policy, processors = load(options.policy, options.device)
+    except (OSError, ValueError) as error:
+        parser.error(f"{options.policy} is no policy that can be loaded: {' '.join(str(error).split())}")
     features, blank = policy.config.input_features, tuple(options.blank)
-    images = [
-        name for name, feature in features.items() if feature.type.name == "VISUAL" and name not in blank
-    ]
     renamed = dict(reversed(pair.split("=", 1)) for pair in options.camera if "=" in pair)
+    empty = (name for name in features if name.startswith(NO_CAMERA) and name not in (*renamed, *blank))
+    absent = (*options.without, *empty)
+    shown = {name: feature for name, feature in features.items() if name not in (*blank, *absent)}
+    images = [name for name, feature in shown.items() if feature.type.name == "VISUAL"]
     cameras = {
         renamed.get(name, name.removeprefix("observation.").removeprefix("images.")): name for name in images
     }
-    unknown = ({*renamed, *blank} - set(features)) | (set(features) - {*images, *blank, STATE})
+    unknown = ({*renamed, *blank, *absent} - set(features)) | (set(shown) - {*images, STATE})
     if unknown or len(renamed) < len(options.camera):
         parser.error(f"no input that can be given: {', '.join(sorted(unknown)) or options.camera}; the policy has "
-                     f"{', '.join(features)}, and --blank fills one with zeros")  # fmt: skip
-    greeting = needs(policy.config, cameras, blank, options.dataset)
+                     f"{', '.join(features)}, --blank fills one with zeros, --without leaves one out")  # fmt: skip
+    if not cameras:
+        parser.error("the policy is shown no camera at all")
+    try:
+        greeting = needs(policy.config, cameras, (*blank, *absent), options.dataset)
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(f"--dataset {options.dataset} has no meta/info.json of a LeRobot dataset ({error})")
     greeting |= {"convention": options.convention, "policy": options.policy}
     serve_forever(
-        lambda: LeRobotLane(policy, processors, cameras, blank), greeting, options.host, options.port
+        lambda: LeRobotLane(policy, processors, cameras, blank, absent), greeting, options.host, options.port
     )
 
 

@@ -46,7 +46,10 @@ class Lane(Protocol):
 
 def serve_forever(make: Callable[[], Lane], greeting: dict[str, Any], host: str, port: int) -> None:
     """Serve until the process is stopped, and say where."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # LeRobot configures logging when it is imported, so that a message of this level would not be shown.
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
+    log.propagate = False
     with policy_server(make, greeting, host, port) as server:
         log.info("serving at ws://%s:%d", *server.socket.getsockname()[:2])
         threading.Event().wait()

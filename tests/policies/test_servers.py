@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import threading
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,31 @@ class LeRobot(torch.nn.Module):
         return self.queue.popleft()
 
 
+class Before:
+    """A pre-processor that remembers the first state of an episode, as those of relative actions do."""
+
+    first: torch.Tensor | None = None
+
+    def reset(self) -> None:
+        self.first = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if "observation.state" not in batch:
+            return batch
+        self.first = batch["observation.state"] if self.first is None else self.first
+        return {**batch, "observation.state": batch["observation.state"] / 2, "first": self.first}
+
+
+class After:
+    """A post-processor without a memory."""
+
+    def reset(self) -> None:
+        pass
+
+    def __call__(self, action: torch.Tensor) -> torch.Tensor:
+        return action * 2
+
+
 CAMERAS = {"top": "observation.images.top", "hand": "observation.images.hand"}
 SIX = Robot(
     name="six",
@@ -168,12 +194,8 @@ SIX = Robot(
 
 def lerobot_lanes(module: Any, count: int, policy: LeRobot, **settings: Any) -> list[Any]:
     """Lanes whose processors halve the state and double the action, as normalisation does."""
-
-    def before(batch: dict[str, Any]) -> dict[str, Any]:
-        return {**batch, "observation.state": batch["observation.state"] / 2}
-
     return [
-        module.LeRobotLane(policy, (before, lambda action: action * 2), CAMERAS, **settings)
+        module.LeRobotLane(policy, (Before(), After()), settings.pop("cameras", CAMERAS), **settings)
         for _ in range(count)
     ]
 
@@ -228,6 +250,41 @@ def test_a_lerobot_policy_is_shown_its_cameras_and_state_through_its_own_process
     blank.reset("open drawer", 3)
     blank.act(lerobot_sees(FRAME, 40.0))
     assert blank._policy.seen[0]["observation.state"].tolist() == [[0.0] * 6]
+
+
+def test_an_episode_of_a_lerobot_policy_begins_with_processors_that_remember_nothing(server: Any) -> None:
+    (lane,) = lerobot_lanes(server("lerobot_server"), 1, LeRobot())
+    for state in (40.0, 10.0):
+        lane.reset("open drawer", 3)
+        for later in (0, 5):
+            lane.act(lerobot_sees(FRAME, state + later))
+            assert lane._policy.seen[-1]["first"].tolist() == [[state] * 6]
+
+
+def test_an_input_that_a_lerobot_policy_can_do_without_is_left_out_and_not_filled_with_zeros(
+    server: Any,
+) -> None:
+    cameras = {"top": CAMERAS["top"]}
+    hand = ("observation.images.hand",)
+    (lane,) = lerobot_lanes(server("lerobot_server"), 1, LeRobot(), cameras=cameras, absent=hand)
+    lane.reset("open drawer", 3)
+    lane.act(lerobot_sees(FRAME, 40.0))
+    assert set(lane._policy.seen[0]) == {"task", "observation.images.top", "observation.state", "first"}
+
+
+def test_a_server_script_says_where_it_serves_although_its_library_configured_logging() -> None:
+    code = (
+        "import logging, policy_wire; logging.basicConfig(level=logging.WARNING);"
+        "policy_wire.serve_forever(object, {}, '127.0.0.1', 0)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=SERVERS, stderr=subprocess.PIPE, text=True) as running:
+        watchdog = threading.Timer(60, running.kill)
+        watchdog.start()
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith("serving at ws://127.0.0.1:")
+        watchdog.cancel()
+        running.kill()
 
 
 def test_a_lerobot_policy_is_asked_for_every_action_of_a_frame(server: Any) -> None:
