@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import logging
 import zlib
@@ -17,11 +15,11 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 import numpy as np
-from PIL import Image
 
 from real2sim.files import read_text
 from real2sim.success.answer_formats import FORMATS
 from real2sim.success.chat_server import ChatServer, UnusableAnswerError
+from real2sim.success.shown_frames import data_url, shown_frames
 from real2sim.success.vlm_answers import Answer, AnswerFile
 from real2sim.wording import did_you_mean
 
@@ -253,26 +251,6 @@ def mean_verdict(answers: Sequence[Answer]) -> float:
         return float("nan")
     mean = float(np.mean(verdicts))
     return float("nan") if mean == 0.5 and len(answers) > 1 else mean
-
-
-def shown_frames(length: int, count: int) -> list[int]:
-    """Which of ``length`` frames are shown: the last, from two on the first, and others evenly between them."""
-    if length < 1:
-        raise ValueError("an episode without a frame cannot be judged")
-    return sorted(
-        {length - 1} if count == 1 else set(np.linspace(0, length - 1, count).round().astype(int).tolist())
-    )
-
-
-def data_url(frame: np.ndarray, side: int, form: str) -> str:
-    """A frame uint8 (h w 3) as a data URL of a picture whose longer side has ``side`` pixels."""
-    height, width = frame.shape[:2]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC)
-    file = io.BytesIO()
-    picture.save(file, form.upper(), **({"quality": 92} if form == "jpeg" else {}))
-    return f"data:image/{form};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def read_prompt(path: Path) -> str:

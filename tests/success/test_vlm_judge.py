@@ -18,8 +18,9 @@ from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
 from real2sim.evaluation.report_runs import scored_episodes
 from real2sim.success import chat_server
 from real2sim.success.judge import open_judge
+from real2sim.success.shown_frames import shown_frames
 from real2sim.success.vlm_answers import AnswerFile
-from real2sim.success.vlm_judge import VLMJudge, parse_address, shown_frames
+from real2sim.success.vlm_judge import VLMJudge, parse_address
 from tests.success.vlm_server import StubServer, completion, pictures, question, serving
 
 EXCHANGES = Path(__file__).parent / "exchanges"
