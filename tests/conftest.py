@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from headless_chromium import browser, chromium
+
+from tests.headless_chromium import browser, chromium
 
 __all__ = ["browser", "chromium"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from headless_chromium import DESKTOP, PHONE, Browser
+
+from tests.headless_chromium import DESKTOP, PHONE, Browser
 
 pytestmark = pytest.mark.browser
 

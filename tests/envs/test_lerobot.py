@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from robots.made_up_robots import SIX_JOINTS, write_robot_suite
 
 import real2sim
 from real2sim.actions import pack
@@ -25,6 +24,7 @@ from real2sim.envs.lane_env import LaneVectorEnv
 from real2sim.envs.lerobot import LeRobotEnv, LeRobotLanes, LeRobotVectorEnv, features, make_env
 from real2sim.envs.world_model_env import WorldModelVectorEnv
 from real2sim.simulation.suite import Start, load_suite
+from tests.robots.made_up_robots import SIX_JOINTS, write_robot_suite
 
 ROOT = Path(real2sim.__file__).parents[1]
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-from conftest import MakeRun
-from headless_chromium import DESKTOP, PHONE, Browser
 
 from real2sim.pages.guard import Guard
 from real2sim.pages.label_page import label_app
@@ -20,6 +18,8 @@ from real2sim.pages.label_session import LabelConfig, LabelSession
 from real2sim.pages.server import listen
 from real2sim.pages.view_page import RunView, ViewConfig, view_app
 from real2sim.success.label_key import read_key
+from tests.headless_chromium import DESKTOP, PHONE, Browser
+from tests.pages.conftest import MakeRun
 
 pytestmark = pytest.mark.browser
 Serve = Callable[[Guard], str]

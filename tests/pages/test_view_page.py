@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeRun
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -18,6 +17,7 @@ from real2sim.cli import main
 from real2sim.episodes.run_folder import VALIDITY
 from real2sim.pages.run_index import Filter, RunIndex
 from real2sim.pages.view_page import RunView, ViewConfig, view_app
+from tests.pages.conftest import MakeRun
 
 ADDRESS = "http://127.0.0.1:8766"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from headless_chromium import DESKTOP, PHONE, Browser
 from made_up_suite import make_suite
 
 from real2sim.report.report import make_report
+from tests.headless_chromium import DESKTOP, PHONE, Browser
 
 pytestmark = pytest.mark.browser
 

@@ -14,7 +14,7 @@ from real2sim.policies.rt1.config import RT1Config
 from real2sim.robot import ActionNumber, Camera
 from real2sim.simulation.action_checks import check_actions
 from real2sim.vid2world.world_model_config import WorldModelConfig
-from robots.made_up_robots import SIX_JOINTS, TWO_ARMS
+from tests.robots.made_up_robots import SIX_JOINTS, TWO_ARMS
 
 
 def test_an_action_outside_its_bounds_is_named_with_its_place_in_the_frame() -> None:

@@ -14,7 +14,7 @@ from real2sim.vid2world.training.robot_fit import fit_to_dataset
 from real2sim.vid2world.training.windows import WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
-from robots.made_up_robots import SIX_JOINTS, write_dataset
+from tests.robots.made_up_robots import SIX_JOINTS, write_dataset
 
 
 def test_a_model_takes_sizes_and_scale_from_the_dataset(tmp_path: Path) -> None:

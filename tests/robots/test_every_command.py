@@ -25,7 +25,7 @@ from real2sim.policies.random_policy import RandomPolicy
 from real2sim.policies.serve import GREETING, PolicyLane
 from real2sim.policies.servers.policy_wire import policy_server
 from real2sim.robot import Robot, read_robot
-from robots.made_up_robots import SIX_JOINTS, TASKS, TWO_ARMS, write_dataset, write_robot_suite
+from tests.robots.made_up_robots import SIX_JOINTS, TASKS, TWO_ARMS, write_dataset, write_robot_suite
 
 NAME = "real2sim:real2sim/WorldModel-v0"
 SMALL_MODEL = [

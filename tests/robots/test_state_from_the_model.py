@@ -17,7 +17,7 @@ from real2sim.vid2world.state_config import StateConfig
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 from real2sim.worlds import open_world, state_source
-from robots.made_up_robots import SIX_JOINTS, TASKS, write_robot_suite
+from tests.robots.made_up_robots import SIX_JOINTS, TASKS, write_robot_suite
 
 ROBOT = replace(SIX_JOINTS, action_kind="delta", state_from="model")
 
