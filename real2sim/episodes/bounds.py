@@ -11,6 +11,8 @@ from real2sim.robot import ActionNumber, Robot
 
 MARGIN = 0.1
 """Share of the recorded range by which the bounds of an action number go beyond it on either side."""
+LARGEST = 1e9
+"""No joint, tool or base is commanded beyond this, in whatever unit; such numbers mark what is missing."""
 
 
 def action_bounds(
@@ -22,9 +24,15 @@ def action_bounds(
     """The numbers with bounds around what was recorded, ``low`` to ``high`` (n,), and around those of ``found``.
 
     They go beyond the recorded range by a tenth of it, so that a policy may command a little more than was shown.
+    Raises ValueError for a range that no robot has.
     """
     bounded = []
     for i, number in enumerate(numbers):
+        if not max(abs(float(low[i])), abs(float(high[i]))) < LARGEST:
+            raise ValueError(
+                f"the recorded actions' {number.name!r} goes from {float(low[i]):g} to {float(high[i]):g}, expected "
+                f"numbers of less than {LARGEST:g}; leave out the episodes in which something else stands there"
+            )
         margin = MARGIN * float(high[i] - low[i]) or 1.0
         lower, upper = _rounded(float(low[i]) - margin, -1), _rounded(float(high[i]) + margin, 1)
         if found is not None and found.action_names == tuple(item.name for item in numbers):

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 
 def decoded(data: bytes | memoryview, where: str) -> np.ndarray:
@@ -12,11 +18,40 @@ def decoded(data: bytes | memoryview, where: str) -> np.ndarray:
 
     ``where`` names the picture in the ValueError for bytes that are none.
     """
+    with _opened(data, where) as image:
+        if image.mode[0] in "IF":
+            raise ValueError(
+                f"{where} has more than 8 bits per channel (Pillow's mode {image.mode}), as depth images have; "
+                "choose a camera with 8 bits"
+            )
+        return np.asarray(image.convert("RGB"))
+
+
+def picture_size(data: bytes | memoryview, where: str) -> tuple[int, int]:
+    """Height and width of an encoded picture, which is not decoded; errors as those of `decoded`."""
+    with _opened(data, where) as image:
+        width, height = image.size
+    return height, width
+
+
+@contextmanager
+def _opened(data: bytes | memoryview, where: str) -> Iterator[PillowImage]:
     from PIL import Image, UnidentifiedImageError
 
+    if not len(data):
+        raise ValueError(f"{where} is an image of 0 bytes; leave the episode out or download the file again")
     try:
-        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        yield Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{where} is no image: its {len(data)} bytes begin with {bytes(data[:8])!r}, expected JPEG or PNG; "
+            "leave the episode out or download the file again"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(
+            f"{where} claims to be larger than any camera's image ({error}); download the file again"
+        ) from error
+    except (OSError, SyntaxError) as error:
         raise ValueError(f"{where} cannot be read as an image ({error}); download the file again") from error
 
 

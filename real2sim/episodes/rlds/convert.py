@@ -90,6 +90,8 @@ class Plan:
     size: tuple[int, int]
     stride: int
     robot: Robot
+    resize: bool = False
+    """Whether frames of other sizes are resized, as the user asked; they are refused otherwise."""
 
 
 def convert_rlds(config: ConvertRLDS, progress: bool = True) -> int:
@@ -184,7 +186,7 @@ def make_plan(
         units=config.units,
         name=config.robot,
     )
-    return Plan(size, stride, robot)
+    return Plan(size, stride, robot, config.size is not None)
 
 
 def check_tables(
@@ -231,7 +233,14 @@ def canvases(episodes: RLDSEpisodes, plan: Plan, number: int, kept: Sequence[int
     """The cameras' frames side by side, uint8 (h w 3), one after the other."""
     names = episodes.layout.camera_names
     films = [episodes.frames(number, camera, kept) for camera in episodes.layout.images]
-    for pictures in zip(*films, strict=True):
+    for step, pictures in zip(kept, zip(*films, strict=True), strict=True):
+        for name, picture in zip(names, pictures, strict=True):
+            if not plan.resize and picture.shape[:2] != plan.size:
+                raise ValueError(
+                    f"{episodes.where(number)}, step {step}: {name} has a frame of {picture.shape[0]} x "
+                    f"{picture.shape[1]} pixels, the first frame of all has {plan.size[0]} x {plan.size[1]}; give "
+                    "--size HEIGHT WIDTH to resize all of them"
+                )
         tiles = {name: resized(picture, plan.size) for name, picture in zip(names, pictures, strict=True)}
         yield plan.robot.canvas(tiles)
 

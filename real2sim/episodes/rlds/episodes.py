@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from real2sim.episodes.images import decoded
+from real2sim.episodes.images import decoded, picture_size
 from real2sim.episodes.rlds.dataset import RLDSDataset
 from real2sim.episodes.rlds.example import Example
-from real2sim.episodes.rlds.features import Feature
+from real2sim.episodes.rlds.features import STEPS, Feature
 from real2sim.episodes.rlds.layout import RLDSLayout, choose_layout
 
 
@@ -76,19 +75,20 @@ class RLDSEpisodes:
     def tables(self, number: int) -> Tables:
         """Actions, state, instruction and outcome of an episode.
 
-        Raises ValueError with the step and the name of a number that is not finite.
+        Raises ValueError with the step and the name of a number that is not finite, for features that do not have as
+        many entries as the episode has steps, and for an outcome that is neither 0 nor 1.
         """
         example = self.dataset.example(number)
         layout = self.layout
         instruction, several = self._instruction(example)
-        embedding = None
-        if layout.embedding is not None:
-            embedding = self.dataset.numbers(example, layout.embedding)[0].astype(np.float32)
+        embedding = self._embedding(example, layout.embedding) if layout.embedding is not None else None
         success = None
         if layout.outcome is not None:
             path, known = layout.outcome
-            if not known or known not in self.dataset.features or self.dataset.numbers(example, known).all():
-                success = bool(self.dataset.numbers(example, path).all())
+            if known not in self.dataset.features or self.dataset.number_of_episode(example, known):
+                success = self.dataset.number_of_episode(example, path)
+        for camera in layout.images:
+            self._check_count(example, camera.path, len(example.blobs(camera.path)), "images")
         return Tables(
             action=self._vectors(number, example, layout.action, layout.action_names),
             state=self._vectors(number, example, layout.state, layout.state_names) if layout.state else None,
@@ -109,21 +109,35 @@ class RLDSEpisodes:
 
     def frame_size(self, number: int, camera: Feature) -> tuple[int, int]:
         """Height and width of an episode's first frame, which is not decoded."""
-        from PIL import Image
-
         blobs = self.dataset.example(number).blobs(camera.path)
         where = f"{self.where(number)}: {camera.path}"
         if not blobs:
             raise ValueError(f"{where} has no frame")
-        try:
-            width, height = Image.open(io.BytesIO(blobs[0])).size
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{where} cannot be read as an image ({error})") from error
-        return height, width
+        return picture_size(blobs[0], f"{where}, step 0")
+
+    def _embedding(self, example: Example, path: str) -> np.ndarray:
+        rows = self.dataset.numbers(example, path)
+        self._check_count(example, path, len(rows), "rows")
+        if not len(rows) or not np.isfinite(rows[0]).all():
+            raise ValueError(
+                f"{example.where}: {path} of step 0 is not finite; leave the episode out or mend the dataset"
+            )
+        return rows[0].astype(np.float32)
+
+    def _check_count(self, example: Example, path: str, found: int, what: str) -> None:
+        steps = self.dataset.steps(example)
+        if found != steps:
+            raise ValueError(
+                f"{example.where}: {path} has {found} {what} for {steps} steps; leave the episode out or download "
+                "the dataset again"
+            )
 
     def _instruction(self, example: Example) -> tuple[str, bool]:
         for path in self.layout.instructions:
-            texts = [text for text in self.dataset.texts(example, path) if text]
+            found = self.dataset.texts(example, path)
+            if path.startswith(f"{STEPS}/"):
+                self._check_count(example, path, len(found), "texts")
+            texts = [text for text in found if text]
             if texts:
                 return texts[0], len(set(texts)) > 1
         return "", False
@@ -131,14 +145,10 @@ class RLDSEpisodes:
     def _vectors(
         self, number: int, example: Example, features: Sequence[Feature], names: Sequence[str]
     ) -> np.ndarray:
-        steps = self.dataset.steps(example)
         parts = []
         for feature in features:
             values = self.dataset.numbers(example, feature.path)
-            if len(values) != steps:
-                raise ValueError(
-                    f"{self.where(number)}: {feature.path} has {len(values)} rows for {steps} steps"
-                )
+            self._check_count(example, feature.path, len(values), "rows")
             parts.append(values.astype(np.float64))
         joined = np.concatenate(parts, axis=1)
         wrong = np.argwhere(~np.isfinite(joined))

@@ -35,6 +35,11 @@ class Example:
         return name in self._features
 
     @property
+    def where(self) -> str:
+        """The place of the example, for errors."""
+        return self._where
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._features)
 
@@ -59,7 +64,8 @@ class Example:
     def _values(self, name: str, kind: int) -> list[tuple[int, memoryview]]:
         if name not in self._features:
             raise ValueError(
-                f"{self._where} has no feature {name!r}, which the dataset's features.json lists"
+                f"{self._where} has no feature {name!r}, which the dataset's features.json lists; leave the episode "
+                "out or choose other features"
             )
         try:
             lists = list(_fields(self._features[name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from real2sim.files import read_json
 
 FEATURES_FILE = "features.json"
 STEPS = "steps"
+NUMBERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+           "float16", "float32", "float64", "bfloat16")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Feature:
     """One feature of an episode (``aspects/success``) or of each of its steps (``steps/observation/image``)."""
 
     path: str
-    kind: Literal["number", "text", "image"]
+    kind: Literal["number", "text", "image", "other"]
+    """`other` is what is not read here, and `dtype` then says in words what it is."""
     dtype: str
     shape: tuple[int | None, ...]
 
@@ -32,7 +36,7 @@ class Feature:
 
 
 def read_features(folder: Path) -> dict[str, Feature]:
-    """The features of a dataset by path; those of kinds that are not read here are left out.
+    """The features of a dataset by path.
 
     Raises FileNotFoundError without ``features.json``, ValueError if it has no steps.
     """
@@ -43,11 +47,13 @@ def read_features(folder: Path) -> dict[str, Feature]:
             "e.g. fractal20220817_data/0.1.0"
         )
     found: dict[str, Feature] = {}
+    tree = read_json(path)
     try:
-        _walk(read_json(path), "", found)
+        _walk(tree, "", found)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(
-            f"{path} is not the feature tree of a dataset ({type(error).__name__}: {error}); download it again"
+            f"{path} is not the feature tree of a dataset ({what}); download it again"
         ) from error
     if not any(name.startswith(f"{STEPS}/") for name in found):
         raise ValueError(
@@ -56,28 +62,54 @@ def read_features(folder: Path) -> dict[str, Feature]:
     return found
 
 
-def _walk(node: Mapping[str, Any], path: str, found: dict[str, Feature]) -> None:
+def _walk(node: Any, path: str, found: dict[str, Feature]) -> None:
+    if not isinstance(node, Mapping):
+        raise ValueError(f"{path or 'the file'} holds {type(node).__name__}, expected an object")
     if "featuresDict" in node:
         for name, inner in node["featuresDict"]["features"].items():
             _walk(inner, f"{path}/{name}" if path else name, found)
     elif "sequence" in node:
-        # Sequences inside a step (lists of varying length) are stored in another way and not read.
-        if not path.startswith(f"{STEPS}/"):
+        if path.startswith(f"{STEPS}/"):
+            # They are stored in another way.
+            found[path] = Feature(path, "other", "a list of varying length", ())
+        else:
             _walk(node["sequence"]["feature"], path, found)
     elif "text" in node:
         found[path] = Feature(path, "text", "string", ())
     elif "image" in node:
         image = node["image"]
-        found[path] = Feature(path, "image", str(image.get("dtype") or "uint8"), _shape(image))
-    elif "tensor" in node and node["tensor"].get("encoding", "none") in ("none", ""):
-        tensor = node["tensor"]
-        dtype = str(tensor["dtype"])
-        kind: Literal["number", "text"] = "text" if dtype in ("string", "object") else "number"
-        found[path] = Feature(path, kind, dtype, _shape(tensor))
+        dtype, shape = str(image.get("dtype") or "uint8"), _shape(image, path)
+        if dtype == "uint8":
+            found[path] = Feature(path, "image", dtype, shape)
+        else:
+            found[path] = Feature(path, "other", f"images of {dtype}", shape)
+    elif "tensor" in node:
+        found[path] = _tensor(node["tensor"], path)
     elif "classLabel" in node:
         found[path] = Feature(path, "number", "int64", ())
+    else:
+        kinds = [name for name in node if name not in ("pythonClassName", "description")]
+        found[path] = Feature(path, "other", f"of the kind {kinds[0]}" if kinds else "of no kind", ())
 
 
-def _shape(node: Mapping[str, Any]) -> tuple[int | None, ...]:
-    sizes = [int(size) for size in node.get("shape", {}).get("dimensions", [])]
-    return tuple(None if size < 0 else size for size in sizes)
+def _tensor(tensor: Mapping[str, Any], path: str) -> Feature:
+    dtype, shape = str(tensor["dtype"]), _shape(tensor, path)
+    encoding = tensor.get("encoding") or "none"
+    if encoding != "none":
+        return Feature(path, "other", f"numbers encoded as {encoding}", shape)
+    if dtype in ("string", "object"):
+        return Feature(path, "text", dtype, shape)
+    if dtype not in NUMBERS:
+        return Feature(path, "other", f"of the type {dtype}", shape)
+    if not all(shape):
+        return Feature(path, "other", f"numbers of the shape {list(shape)}", shape)
+    return Feature(path, "number", dtype, shape)
+
+
+def _shape(node: Mapping[str, Any], path: str) -> tuple[int | None, ...]:
+    dimensions = node.get("shape", {}).get("dimensions", [])
+    if not isinstance(dimensions, list) or not all(
+        re.fullmatch(r"-?\d{1,18}", str(size)) for size in dimensions
+    ):
+        raise ValueError(f"the shape of {path} is {dimensions!r}, expected a list of whole numbers")
+    return tuple(None if int(size) < 0 else int(size) for size in dimensions)

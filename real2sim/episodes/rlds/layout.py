@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from real2sim.actions import PARTS
 from real2sim.episodes.rlds.dataset import RLDSDataset
-from real2sim.episodes.rlds.features import STEPS, Feature
+from real2sim.episodes.rlds.features import FEATURES_FILE, STEPS, Feature
 from real2sim.wording import did_you_mean
 
+LOG = logging.getLogger(__name__)
 INSTRUCTIONS = (
     "steps/observation/natural_language_instruction",
     "steps/language_instruction",
@@ -24,6 +26,8 @@ INSTRUCTIONS = (
 """Where Open X-Embodiment's datasets keep what the robot was told; the first one that is not empty counts."""
 EMBEDDINGS = ("steps/observation/natural_language_embedding", "steps/language_embedding")
 EMBEDDING_WIDTH = 512
+MOST_NUMBERS = 10_000
+"""Of an action or a state; more belong to something else, such as a point cloud."""
 OUTCOMES = (("aspects/success", "aspects/has_aspects"), ("episode_metadata/success", ""), ("success", ""))
 """Where an outcome stands, and what says whether it was recorded at all."""
 COMMON_IMAGES = ("image", "image_0", "rgb", "front_rgb", "exterior_image_1_left")
@@ -71,7 +75,13 @@ def choose_layout(
     if instruction is not None:
         told = [_among(dataset, texts, instruction, "text").path]
     embedding = [path for path in EMBEDDINGS if path in dataset.features]
-    outcomes = [pair for pair in OUTCOMES if pair[0] in dataset.features]
+    outcomes = [pair for pair in OUTCOMES if pair[0] in dataset.paths("number", "")]
+    for path in {path for path, _ in OUTCOMES if path in dataset.features} - {path for path, _ in outcomes}:
+        LOG.warning(
+            "%s: %s is no number, so outcomes are not read; give a table with --outcomes",
+            dataset.folder,
+            path,
+        )
     return RLDSLayout(
         images=images,
         action=features,
@@ -85,13 +95,17 @@ def choose_layout(
 
 
 def _default_images(dataset: RLDSDataset) -> tuple[Feature, ...]:
-    found = {
-        path: item
-        for path, item in dataset.paths("image").items()
-        if "depth" not in path and item.dtype == "uint8"
-    }
+    found = {path: item for path, item in dataset.paths("image").items() if "depth" not in path}
     if not found:
-        raise ValueError(f"{dataset.folder} has no camera: none of its features under {STEPS}/ is an image")
+        others = [
+            f"{_short(path)} are {item.dtype}"
+            for path, item in dataset.features.items()
+            if item.dtype[:6] == "images"
+        ]
+        raise ValueError(
+            f"{dataset.folder} has no camera: none of its features under {STEPS}/ is an image of 8 bits"
+            + "".join(f"; {other}" for other in others)
+        )
     for name in COMMON_IMAGES:
         path = f"{STEPS}/observation/{name}"
         if path in found:
@@ -141,6 +155,15 @@ def _among(dataset: RLDSDataset, found: dict[str, Feature], word: str, what: str
     if len(hits) != 1:
         said = "no" if not hits else "more than one"
         names = [_short(path) for path in found]
+        others = [item for path, item in dataset.features.items() if path not in found and _ends(path, word)]
+        if not hits and others:
+            is_a = {"text": "text", "image": "an image", "number": "numbers"}.get(
+                others[0].kind, others[0].dtype
+            )
+            raise ValueError(
+                f"{dataset.folder}: {_short(others[0].path)} is {is_a}, expected a {what}; it has "
+                f"{', '.join(names) or 'none'}"
+            )
         raise ValueError(
             f"{dataset.folder} has {said} {what} called {word!r}{did_you_mean(word, names)}; "
             f"it has {', '.join(hits or names) or 'none'}"
@@ -160,6 +183,11 @@ def _number_names(features: Sequence[Feature]) -> tuple[str, ...]:
     """One name per number: the feature's, with a part where it has several numbers."""
     names: list[str] = []
     for feature in features:
+        if feature.width > MOST_NUMBERS:
+            raise ValueError(
+                f"{FEATURES_FILE} says that {feature.path} has {feature.width} numbers a step, expected at most "
+                f"{MOST_NUMBERS}; choose another feature or download the file again"
+            )
         short = feature.path.rsplit("/", 1)[1]
         if not feature.shape or feature.width == 1:
             names.append(short)

@@ -5,16 +5,18 @@ A dataset is ``features.json``, ``dataset_info.json`` and TFRecord files of seri
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from real2sim.episodes.rlds.records import masked_checksum
+from real2sim.episodes.rlds.example import Example
+from real2sim.episodes.rlds.records import Records, masked_checksum
 
 SIZE = (24, 32)
 RT1 = {
@@ -85,6 +87,23 @@ def record(data: bytes) -> bytes:
     return (
         header + struct.pack("<I", masked_checksum(header)) + data + struct.pack("<I", masked_checksum(data))
     )
+
+
+def edit_examples(folder: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Change the episodes of the first file, given as what `example` takes."""
+    path = sorted(folder.glob("*.tfrecord*"))[0]
+    records = Records([path])
+    episodes = []
+    for number in range(len(records)):
+        found = Example(records.read(number), str(path))
+        values: dict[str, Any] = {}
+        for name in found.names:
+            for read in (found.texts, found.floats, found.integers):
+                with contextlib.suppress(ValueError):
+                    values[name] = read(name)
+        episodes.append(values)
+    change(episodes)
+    path.write_bytes(b"".join(record(example(values)) for values in episodes))
 
 
 def encoded(picture: np.ndarray, encoding: str) -> bytes:
