@@ -79,7 +79,10 @@ class Robot:
                 f"there are {', '.join(self.action_names)}"
             )
         if not (math.isfinite(self.control_hz) and 0 < self.control_hz <= 10_000):
-            raise ValueError(f"robot {self.name!r}: control_hz is {self.control_hz}; expected more than 0")
+            raise ValueError(
+                f"robot {self.name!r}: control_hz is {self.control_hz}; expected more than 0 and "
+                "at most 10000 actions per second"
+            )
         if self.action_kind not in ("absolute", "delta"):
             raise ValueError(
                 f"robot {self.name!r}: action_kind is {self.action_kind!r}; expected 'absolute' or 'delta'"

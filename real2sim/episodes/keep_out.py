@@ -53,9 +53,17 @@ def write_keep_out(folder: Path, sources: Iterable[str]) -> None:
 
 
 def read_keep_out(folder: Path) -> set[str]:
-    """The episodes that a suite's starts come from; empty for a suite that does not say."""
+    """The episodes that a suite's starts come from; none, and a warning, for a suite that does not say.
+
+    Raises FileNotFoundError for a folder that is no suite.
+    """
     path = folder / KEEP_OUT_FILE
     if not path.is_file():
+        if not (folder / "suite.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} is no suite, so nothing can be kept out for it; expected a folder with suite.json"
+            )
+        LOG.warning("%s does not say which episodes its starts come from; none is left out", folder)
         return set()
     found = read_json(path)
     sources = found.get("sources") if isinstance(found, dict) else None

@@ -155,7 +155,10 @@ def _among(dataset: RLDSDataset, found: dict[str, Feature], word: str, what: str
     if len(hits) != 1:
         said = "no" if not hits else "more than one"
         names = [_short(path) for path in found]
-        others = [item for path, item in dataset.features.items() if path not in found and _ends(path, word)]
+        wanted = {"camera": "image", "text": "text"}.get(what, "number")
+        others = [
+            item for path, item in dataset.features.items() if item.kind != wanted and _ends(path, word)
+        ]
         if not hits and others:
             is_a = {"text": "text", "image": "an image", "number": "numbers"}.get(
                 others[0].kind, others[0].dtype

@@ -207,3 +207,31 @@ def test_a_refused_command_ends_with_one_sentence(tmp_path: Path, capsys: pytest
     assert ended.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"state": ("action",)}, "has no feature of numbers called 'action'"),
+        ({"state": ("image",)}, "image is an image, expected a feature of numbers"),
+        ({"image": ("action",)}, "action is numbers, expected a camera"),
+        ({"instruction": "image"}, "image is an image, expected a text"),
+        ({"control_hz": 1e300}, "control_hz is 1e\\+300; expected more than 0 and at most 10000"),
+        ({"keep_out": (Path("/nowhere"),)}, "/nowhere is no suite, so nothing can be kept out for it"),
+    ],
+)
+def test_options_that_do_not_fit_the_dataset_are_named(
+    settings: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    refused(make_rlds(tmp_path / "data", "flat"), tmp_path / "out", sentence, **settings)
+
+
+def test_a_suite_that_does_not_say_its_sources_keeps_nothing_out_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "suite.json").write_text("{}")
+    data = make_rlds(tmp_path / "data", "flat")
+    config = ConvertRLDS(data, tmp_path / "out", processes=1, keep_out=(tmp_path / "suite",))
+    assert convert_rlds(config, progress=False) == 3
+    assert "does not say which episodes its starts come from; none is left out" in caplog.text
