@@ -137,7 +137,9 @@ def _info(folder: Path) -> dict[str, Any]:
     if not names or not all(isinstance(name, str) and SAFE.fullmatch(name) for name in names):
         raise ValueError(f"{path} lists splits without names; expected what TensorFlow Datasets writes")
     if len(set(names)) < len(names):
-        raise ValueError(f"{path} lists two splits of one name ({', '.join(map(str, names))}); download the file again")
+        raise ValueError(
+            f"{path} lists two splits of one name ({', '.join(map(str, names))}); download the file again"
+        )
     kind = info.get("fileFormat") or "tfrecord"
     if kind != "tfrecord":
         raise ValueError(
