@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -150,4 +151,12 @@ def _pack_array(value: Any) -> Any:
 def _unpack_array(value: dict[Any, Any]) -> Any:
     if "__ndarray_class__" not in value:
         return value
-    return np.load(io.BytesIO(value["as_npy"]), allow_pickle=False)
+    content = value["as_npy"]
+    if not isinstance(content, bytes) or not content.startswith(np.lib.format.MAGIC_PREFIX):
+        raise ValueError("an array is no npy file")
+    try:
+        return np.load(io.BytesIO(content), allow_pickle=False)
+    except (ArithmeticError, EOFError, MemoryError, SyntaxError, TokenError) as error:
+        # What numpy raises at headers that are cut off or ask for more memory than there is.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"an array is a damaged npy file ({reason})") from error

@@ -167,6 +167,7 @@ class RemotePolicy:
 
     def _ask(self, plan: RemotePlan, lane: _Lane, position: int) -> bytes:
         assert lane.connection is not None
+        _nothing_waits(lane.connection)
         message = plan.mapping.message(lane.seen[position], lane.instruction)
         if plan.stateful:
             message["reset"] = position == 0
@@ -237,6 +238,18 @@ def kept(robot: Robot, observation: Observation, index: int) -> Observation:
     one = observation.lane(index)
     state = None if one.state is None else one.state.copy()
     return observe(robot, one.frames.copy(), one.instructions, state)
+
+
+def _nothing_waits(connection: ClientConnection) -> None:
+    """A message that nobody asked for would be taken for the next answer, and each answer then come a step late."""
+    try:
+        message = connection.recv(timeout=0)
+    except TimeoutError:
+        return
+    said = f"text, {_last_line(message)!r}" if isinstance(message, str) else f"{len(message)} bytes"
+    raise ValueError(
+        f"the server sent a second message ({said}) after its answer; openpi's servers send one per question"
+    )
 
 
 def _last_line(text: str) -> str:

@@ -23,6 +23,22 @@ from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_
 from real2sim.robot import Robot
 
 
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+GREETING: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "stateful": ("true or false", lambda value: isinstance(value, bool)),
+    "steps": ("true or false", lambda value: isinstance(value, bool)),
+    "convention": ("text", lambda value: isinstance(value, str)),
+    "cameras": ("a list of names", _are_names),
+    "state_names": ("a list of names", _are_names),
+    "action_names": ("a list of names", _are_names),
+    "state_width": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+}
+"""What the values of a greeting have to be, where they are there."""
+
+
 @dataclass(frozen=True)
 class RemotePlan:
     """How one server is asked and understood."""
@@ -54,6 +70,7 @@ def make_plan(robot: Robot, options: RemoteOptions, greeting: Mapping[str, Any])
         raise ValueError(
             "action= names the parts of GR00T's actions (zmq://); a websocket server has one list"
         )
+    check_greeting(greeting)
     config = read_server_config(greeting)
     preset = None if options.preset is None else find_preset(options.preset)
     name = f"preset {options.preset!r}"
@@ -110,6 +127,15 @@ def make_plan(robot: Robot, options: RemoteOptions, greeting: Mapping[str, Any])
         session=config is not None and config.needs_session_id,
         counts=bool(greeting.get("steps", False)),
     )
+
+
+def check_greeting(greeting: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value that would be read as something else, or not at all."""
+    for name, (what, right) in GREETING.items():
+        if name in greeting and not right(greeting[name]):
+            raise ValueError(
+                f"the server's greeting says {name} = {str(greeting[name])[:60]!r}, expected {what}"
+            )
 
 
 def _own_mapping(robot: Robot, greeting: Mapping[str, Any], options: RemoteOptions) -> ObservationMapping:

@@ -103,7 +103,14 @@ def unpack_message(data: bytes) -> dict[str, Any]:
 
     try:
         message = msgpack.unpackb(data, object_hook=_unpack_array)
-    except (ValueError, TypeError, KeyError, RecursionError, msgpack.UnpackException) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        ArithmeticError,
+        RecursionError,
+        msgpack.UnpackException,
+    ) as error:
         raise ValueError(
             f"a message of {len(data)} bytes is not MessagePack as openpi sends it ({_reason(error)})"
         ) from error
@@ -188,7 +195,11 @@ def _unpack_array(value: dict[Any, Any]) -> Any:
 
 
 def _plain(name: str | bytes) -> np.dtype[Any]:
-    dtype = np.dtype(name.decode() if isinstance(name, bytes) else name)
+    written = name.decode() if isinstance(name, bytes) else name
+    try:
+        dtype = np.dtype(written)
+    except SyntaxError:
+        raise ValueError(f"{str(written)[:40]!r} is no type of numbers") from None
     if dtype.kind not in PLAIN_KINDS:
         raise ValueError(f"arrays of type {dtype} are not accepted")
     return dtype

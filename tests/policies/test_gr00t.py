@@ -203,6 +203,18 @@ def test_a_modality_may_come_as_json_in_a_map() -> None:
             read_modalities(wrong)
 
 
+def file_of(content: bytes) -> dict[str, Any]:
+    """An array as GR00T packs it, of whatever content."""
+    return {"__ndarray_class__": True, "as_npy": content}
+
+
+def header(shape: tuple[int, ...]) -> dict[str, Any]:
+    """An array that says how large it is and then ends."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file_of(stream.getvalue())
+
+
 def wrong(**parts: Any) -> Answer:
     return lambda data: [{**plan_of(data)[0], **parts}, {}]
 
@@ -212,7 +224,11 @@ def wrong(**parts: Any) -> Answer:
     [
         (lambda data: {"error": "Traceback\nKeyError: 'front'"}, "the server failed with KeyError: 'front'"),
         (lambda data: b"\xc1 nonsense", "is not MessagePack as GR00T sends it"),
-        (lambda data: {"__ndarray_class__": True, "as_npy": b"no npy"}, "is not MessagePack as GR00T sends it"),
+        (wrong(gripper=file_of(b"no npy")), r"is not MessagePack as GR00T sends it \(an array is no npy"),
+        (wrong(gripper=file_of(b"PK\x03\x04")), "an array is no npy file"),
+        (wrong(gripper=header((1, 10**13, 1))), "an array is a damaged npy file"),
+        (wrong(gripper=header((1, 2**64, 1))), "an array is a damaged npy file"),
+        (wrong(gripper=file_of(b"\x93NUMPY\x01\x00\x0e\x00{'descr': (2,\n")), "is not MessagePack as GR00T"),
         (lambda data: "text", r"get_action answers a str, expected \[actions, info\]"),
         (lambda data: [{"single_arm": npy(np.zeros((1, 16, 5)))}, {}], "has no action 'gripper' but single_arm"),
         (wrong(gripper=npy(np.zeros((1, 16, 2)))), r"'gripper' has shape \(1, 16, 2\), expected \(1, steps, 1\)"),

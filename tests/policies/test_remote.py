@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from real2sim.actions import pack, rt1_robot
 from real2sim.policies.policy import Policy
 from real2sim.policies.random_policy import RandomPolicy
 from real2sim.policies.remote import RemotePolicy
-from real2sim.policies.remote_options import read_address
+from real2sim.policies.remote_options import RemoteOptions, read_address
+from real2sim.policies.remote_plan import make_plan
 from real2sim.policies.serve import GREETING, PolicyLane
 from real2sim.policies.servers.policy_wire import pack_message, policy_server, unpack_message
 from real2sim.simulation.observation import Observation, observe_frames
@@ -116,6 +118,11 @@ def test_a_slow_server_is_asked_twice_and_not_waited_for_forever() -> None:
     assert len(asked) == 2
 
 
+def said(**array: Any) -> bytes:
+    """An answer whose actions are an array as it is written."""
+    return pack_message({"actions": {name.encode(): value for name, value in array.items()}})
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -133,6 +140,12 @@ def test_a_slow_server_is_asked_twice_and_not_waited_for_forever() -> None:
         ),
         (pack_message({"actions": [[0.0] * 13, [0.0]]}), r"lane 0, step 0: .*inhomogeneous"),
         (b"\xc1 nonsense", r"lane 0, step 0: .*is not MessagePack"),
+        (
+            said(__npgeneric__=True, dtype="i1", data=300),
+            r"is not MessagePack as openpi sends it \(.*out of bounds",
+        ),
+        (said(__npgeneric__=True, dtype="<i8", data=2**64 - 1), r"is not MessagePack as openpi sends it"),
+        (said(__ndarray__=True, dtype="(2,", data=b"", shape=[0]), r"\('\(2,' is no type of numbers\)"),
         (pack_message({"actions": 0})[:-1] + b"\x81\xc4\x0b__ndarray__\xc3", r"is not MessagePack.*dtype"),
         ("Traceback\nKeyError: 'prompt'", r"lane 0, step 0: the server failed with KeyError: 'prompt'"),
     ],
@@ -150,6 +163,44 @@ def test_a_malformed_answer_is_named(answer: bytes | str, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             policy.act(observe_frames(FRAMES[0, :1]))
         policy.close()
+
+
+def test_a_second_answer_to_one_question_is_not_taken_for_the_next_one() -> None:
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message({}))
+        for _ in connection:
+            for _ in range(2):
+                connection.send(pack_message({"actions": np.zeros((1, 13), np.float32)}))
+
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place)
+        policy.reset(["close drawer"])
+        policy.act(observe_frames(FRAMES[0, :1]))
+        time.sleep(0.2)
+        with pytest.raises(
+            ValueError, match=r"lane 0, step 1: the server sent a second message \(\d+ bytes\)"
+        ):
+            policy.act(observe_frames(FRAMES[1, :1]))
+        policy.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("stateful", "false", "true or false"),
+        ("steps", [1], "true or false"),
+        ("convention", None, "text"),
+        ("cameras", "front", "a list of names"),
+        ("cameras", [None], "a list of names"),
+        ("state_names", {"a": 0}, "a list of names"),
+        ("action_names", {"a": 0}, "a list of names"),
+        ("state_width", "six", "a whole number"),
+        ("state_width", True, "a whole number"),
+    ],
+)
+def test_a_greeting_whose_values_are_of_another_kind_is_refused(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(ValueError, match=rf"the server's greeting says {name} = .*, expected {expected}"):
+        make_plan(rt1_robot(), RemoteOptions(), {name: value})
 
 
 def test_a_chunk_of_actions_is_played_before_the_server_is_asked_again() -> None:
