@@ -43,6 +43,8 @@ class ServePolicy:
 
     def __post_init__(self) -> None:
         check_whole("port", self.port, 0, 65_535)
+        if not self.host.strip():
+            raise ValueError("host is empty; leave it out, or name an address of this machine")
         check_device(self.device)
         check_finite("gripper_dead_zone", self.gripper_dead_zone, 0, 1)
 
@@ -99,6 +101,14 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
         assert robot is not None
         return _python_maker(config, robot)
     folder = Path(config.policy).expanduser()
+    if not config.policy or not folder.is_dir():
+        raise FileNotFoundError(
+            f"{config.policy!r} is no policy that can be served; expected the folder of one, module.py:Class or random"
+        )
+    if config.embeddings is not None and not (folder / "saved_model.pb").is_file():
+        raise ValueError(
+            f"--embeddings is for RT-1's SavedModel, and {folder} is none; the policy keeps its own, leave it out"
+        )
     if (folder / "saved_model.pb").is_file():
         from real2sim.policies.rt1.saved_model import SavedModelRT1
 

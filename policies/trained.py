@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from real2sim.model_folder import CONFIG_FILE, read_kind
@@ -34,6 +34,14 @@ def policy_kind(folder: Path) -> str:
             f"({', '.join(repr(known) for known in LOADERS)})"
         )
     return kind
+
+
+def check_policy_folders(folders: Sequence[Path]) -> None:
+    """Raise a ValueError unless each folder holds a policy and none is named twice; no weights are read."""
+    for place, folder in enumerate(folders):
+        policy_kind(folder)
+        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+            raise ValueError(f"{folder} is named twice; name each policy once")
 
 
 def load_policy(folder: Path, device: str = "cpu") -> Policy:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
-from collections.abc import Sequence
-from typing import TypeVar
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from real2sim.checks import check_options
 from real2sim.wording import parsing_complaint
@@ -18,6 +20,7 @@ def parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
     import tyro
 
     complaint = io.StringIO()
+    _refuse_empty_paths(config, name, arguments)
     try:
         with contextlib.redirect_stderr(complaint):
             found = tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
@@ -30,3 +33,32 @@ def parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
     except ValueError as error:
         raise ValueError(f"{error}; see real2sim {name} --help") from None
     return found
+
+
+def _refuse_empty_paths(config: type, name: str, arguments: Sequence[str]) -> None:
+    """An empty word is what is left of a shell variable that is not set; as a path it would be the working folder."""
+    paths, first_is_path = set(), False
+    for field, kind in _fields(config):
+        if "Path" in str(kind):
+            paths.add(field.replace("_", "-"))
+            first_is_path = first_is_path or "Positional" in str(kind)
+    option = None
+    for word in arguments:
+        value = word
+        if word.startswith("--"):
+            option, equals, value = word[2:].partition("=")
+            value = value if equals else word
+        path = first_is_path if option is None else option.rpartition(".")[2].replace("_", "-") in paths
+        if not value and path:
+            said = "a path" if option is None else f"--{option}"
+            raise ValueError(f"{said} is empty (is a shell variable unset?); see real2sim {name} --help")
+
+
+def _fields(config: type) -> Iterator[tuple[str, Any]]:
+    """Names and types of the fields of a configuration and of those within it."""
+    for name, kind in typing.get_type_hints(config, include_extras=True).items():
+        inner = typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            yield from _fields(inner)
+        else:
+            yield name, kind

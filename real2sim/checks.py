@@ -46,13 +46,20 @@ def check_options(config: Any, within: str = "") -> None:
     """Raise a ValueError that names the option unless the numbers of a configuration can be meant.
 
     None is NaN or, where its default is finite, infinite; none is below 0 whose default is not; whole ones stay below
-    2^31, and seeds are seeds.  Configurations within it are looked at too.
+    2^31, seeds are seeds, devices are devices, and text that may be left out is not empty.  Configurations within it
+    are looked at too.
     """
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{within}{field.name.replace('_', '-')}"
         if dataclasses.is_dataclass(value):
             check_options(value, f"{name}.")
             continue
+        if value == "" and field.default is None:
+            raise ValueError(
+                f"--{name} is empty; leave it out or give it a value (is a shell variable unset?)"
+            )
+        if field.name == "device":
+            check_device(value)
         default = field.default if isinstance(field.default, int | float) else 0
         low = None if default < 0 else 0
         for item in value if isinstance(value, tuple) else (value,):

@@ -182,6 +182,10 @@ def metrics(arguments: Sequence[str]) -> None:
     from real2sim.metrics.measure import MetricsConfig, measure
 
     config = _parse(MetricsConfig, "metrics", arguments)
+    if config.panel:
+        from real2sim.evaluation.consistency import check_panel
+
+        check_panel(config)
     rows = measure(config)
     last = rows[rows["frame"] == rows["frame"].max()] if "frame" in rows else rows
     print(last.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="not measured"))

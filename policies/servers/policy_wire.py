@@ -8,6 +8,7 @@ msgpack and websockets.  An array is ``{b"__ndarray__": True, b"data", b"dtype",
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,15 +72,21 @@ def policy_server(
         raise ImportError("a policy server needs: pip install websockets msgpack") from error
     # Networks are shared between connections, and not every framework may be entered by two threads.
     turn = threading.Lock()
-    server = serve(
-        lambda connection: _answer_all(connection, make(), greeting, turn),
-        host,
-        port,
-        compression=None,
-        max_size=MOST_BYTES,
-        # Browsers name the page that asks; only programs, which do not, are answered.
-        origins=[None],
-    )
+    try:
+        server = serve(
+            lambda connection: _answer_all(connection, make(), greeting, turn),
+            host,
+            port,
+            compression=None,
+            max_size=MOST_BYTES,
+            # Browsers name the page that asks; only programs, which do not, are answered.
+            origins=[None],
+        )
+    except (OSError, UnicodeError) as error:
+        # Numbers of the resolver are negative.
+        if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and (error.errno or 0) >= 0:
+            raise
+        raise OSError(f"host {host!r} is no address of this machine; leave --host out") from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -39,6 +39,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FILE = "run.json"
+OTHERS = {
+    "suite.json": "a suite",
+    "config.json": "a model",
+    "*.npz": "a dataset",
+    "meta/info.json": "a LeRobot dataset",
+    "features.json": "an RLDS dataset",
+}
+"""What says that a folder is something else than a run."""
 ROWS = "rows-*.jsonl"
 SCORES = "scores-*.jsonl"
 VALIDITY = "validity.jsonl"
@@ -83,6 +91,11 @@ class RunFolder:
             if self.path.is_dir() and any(self.path.glob(ROWS)):
                 raise ValueError(
                     f"{self.path} holds rows but no {RUN_FILE}; it cannot be continued, choose another folder"
+                )
+            other = next((mark for mark in OTHERS if any(self.path.glob(mark))), None)
+            if other is not None:
+                raise ValueError(
+                    f"{self.path} holds {OTHERS[other]}; a run needs a folder of its own, choose another one"
                 )
             write_json(run, {"format": FORMAT, "identity": identity, **details})
             return

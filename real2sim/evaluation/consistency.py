@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 from real2sim.episodes.npz import dataset_robot
 from real2sim.files import read_json, write_json, write_text
 from real2sim.metrics.policy_consistency import (
+    BEGINS,
+    DEPTHS,
     RecordedEpisodes,
     draw_again,
     measure_consistency,
 )
 from real2sim.model_folder import config_from_dict
-from real2sim.policies.trained import load_policy
+from real2sim.policies.trained import check_policy_folders, load_policy
 from real2sim.robot import read_robot
 from real2sim.simulation.suite import Suite
 from real2sim.vid2world.load import load_model
@@ -132,6 +134,20 @@ def measure_run(
             write_json(config.out / CONSISTENCY_FILE, {"episodes": len(recorded), "policies": known})
 
 
+def check_panel(config: MetricsConfig) -> None:
+    """Raise what keeps `panel` from measuring, before anything is drawn."""
+    if config.model is None:
+        raise ValueError("a panel of policies acts on frames that a model draws; name it with --model")
+    check_policy_folders(config.panel)
+    recorded = RecordedEpisodes.from_folder(config.data, count=config.episodes or PANEL_EPISODES)
+    steps, needed = recorded.actions.shape[1], min(BEGINS) + max(DEPTHS)
+    if steps < needed:
+        raise ValueError(
+            f"the episodes that {config.data} begins with have {steps} steps, a panel needs {needed}; leave "
+            "--panel out or name recordings of longer episodes"
+        )
+
+
 def panel(config: MetricsConfig) -> pd.DataFrame:
     """Consistency of a panel of policies in a world model, on recorded episodes with their own instructions.
 
@@ -139,8 +155,8 @@ def panel(config: MetricsConfig) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if config.model is None:
-        raise ValueError("a panel of policies acts on frames that a model draws; name it with --model")
+    check_panel(config)
+    assert config.model is not None
     robot = read_robot(config.model) or dataset_robot(config.data)
     recorded = RecordedEpisodes.from_folder(config.data, count=config.episodes or PANEL_EPISODES)
     redrawn = draw_again(

@@ -18,13 +18,14 @@ from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE, RankConfig
 from real2sim.evaluation.rank_result import RankResult, facts, open_questions, why_ended
 from real2sim.evaluation.run import rollout
-from real2sim.evaluation.score_runs import note_model_judge, open_judge_of
+from real2sim.evaluation.score_runs import JUDGE_FOLDER, note_model_judge, open_judge_of
 from real2sim.evaluation.workers import Workers
 from real2sim.files import write_json
 from real2sim.report.racing import Question, Race, Round, Schedule
 from real2sim.simulation.contracts import Policy
 from real2sim.simulation.loop import Job, episode_seed
 from real2sim.simulation.suite import Suite, load_suite
+from real2sim.worlds import PHYSICS_WORLD
 
 if TYPE_CHECKING:
     from real2sim.success.judge import Judge
@@ -54,6 +55,11 @@ def rank(
     schedule = Schedule(starts, min(config.first, starts), config.step, config.budget)
     race = Race(len(sources), len(tasks), question, schedule)
     names = tuple(source.name for source in sources)
+    if config.judge or config.world != PHYSICS_WORLD:
+        from real2sim.success.judge import check_judge
+
+        # Before episodes are drawn that nobody could judge.
+        check_judge(config.judge or suite.folder / JUDGE_FOLDER)
     with ExitStack() as stack:
         rounds = Rounds(config, suite, sources, tasks, policies, progress, stack)
         while (asked := race.next_round()) is not None:

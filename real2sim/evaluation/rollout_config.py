@@ -60,6 +60,9 @@ class RolloutConfig:
     episodes; the report sets policies apart that the simulator cannot judge."""
 
     def __post_init__(self) -> None:
+        if len(set(self.tasks)) < len(self.tasks):
+            twice = next(task for task in self.tasks if self.tasks.count(task) > 1)
+            raise ValueError(f"tasks names {twice!r} twice; name each task once")
         if self.starts != "all":
             check_whole("starts", self.starts)
         if self.skip < 0 or (self.starts != "all" and self.skip >= self.starts):

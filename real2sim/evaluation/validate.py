@@ -17,6 +17,7 @@ from real2sim.evaluation.score_runs import GATE_FOLDER, JUDGE_FOLDER
 from real2sim.files import write_bytes, write_json
 from real2sim.metrics.policy_consistency import RecordedEpisodes, draw_again, measure_consistency
 from real2sim.model_folder import CONFIG_FILE
+from real2sim.policies.trained import check_policy_folders
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.suite import Suite, load_suite
@@ -72,6 +73,7 @@ def validate(config: ValidateConfig) -> Validation:
     from real2sim.report.validation_page import validation_page
 
     folder, suite = find_world(config.world)
+    check_policy_folders(config.policies)
     robot = dataset_robot(config.data)
     judge_folder, gate_folder = _suite_parts(config, suite)
     judge = None

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from real2sim.checks import check_seed
+from real2sim.checks import check_seed, check_sizes
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import read_states
 from real2sim.files import atomic_write, write_text
@@ -102,6 +102,8 @@ class MetricsConfig:
             raise ValueError(
                 "action following is not part of the published protocol; leave it out of --metrics"
             )
+        if self.picture_size is not None:
+            check_sizes(self, "picture_size", high=8192)
         if not self.predictions:
             raise ValueError("name at least one prediction")
 

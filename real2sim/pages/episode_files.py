@@ -47,7 +47,7 @@ class DatasetEpisodes:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._paths = {path.stem: path for path in dataset_files(folder)}
+        self._paths = {path.stem: path for path in recorded_files(folder)}
         self.names = sorted(self._paths)
 
     def instruction(self, episode: str) -> str:
@@ -57,6 +57,13 @@ class DatasetEpisodes:
     def frames(self, episode: str) -> np.ndarray:
         """Frames uint8 (t h w 3)."""
         return read_npz(inside(self.folder, self._paths[episode]), ["image"])["image"]
+
+
+def recorded_files(folder: Path) -> list[Path]:
+    """The episodes of a dataset folder; ValueError where the first of its npz files is none, as those of a suite."""
+    files = dataset_files(folder)
+    read_npz(files[0], ["image"])
+    return files
 
 
 def find_episodes(folder: Path) -> RunEpisodes | DatasetEpisodes:

@@ -13,10 +13,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from real2sim.checks import check_whole
-from real2sim.episodes.npz import dataset_files, read_npz
+from real2sim.episodes.npz import read_npz
 from real2sim.episodes.run_folder import RUN_FILE
 from real2sim.pages.beside import companions, real_outcomes, recorded_episode
-from real2sim.pages.episode_files import NotHereError, frames_per_second, inside, run_frames
+from real2sim.pages.episode_files import (
+    NotHereError,
+    frames_per_second,
+    inside,
+    recorded_files,
+    run_frames,
+)
 from real2sim.pages.frame_sheets import FrameSheets
 from real2sim.pages.guard import Guard
 from real2sim.pages.run_index import Filter, RunIndex, run_signature
@@ -56,7 +62,7 @@ class RunView:
         self._real = real_outcomes(config.run)
         self.runs = [RunIndex(folder, self._real) for folder in folders]
         if self.dataset is not None:
-            dataset_files(self.dataset)  # refuses what is no dataset folder
+            recorded_files(self.dataset)  # refuses what is no dataset folder
         self._sheets = FrameSheets(self._frames)
         self._lock = threading.Lock()
 

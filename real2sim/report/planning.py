@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from real2sim.checks import check_whole
 from real2sim.report.betting import SHARES
 from real2sim.report.rates import wilson
 from real2sim.report.sequential import episodes_to_separate
+
+SMALLEST_CHANCE = 1e-9
+MOST = 1000
+"""Policies, and trials of each; Fisher's exact test takes minutes for more."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,12 @@ class PlanConfig:
                 f"{100 * low:g} and {100 * high:g} %; both have to lie within 0 and 100 %, with a difference above 0"
             )
         for name in ("alpha", "power"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if self.policies < 2 or self.trials < 2:
-            raise ValueError(f"policies and trials must be at least 2, got {self.policies} and {self.trials}")
+            if not SMALLEST_CHANCE <= getattr(self, name) <= 1 - SMALLEST_CHANCE:
+                raise ValueError(
+                    f"{name} must lie between 0 and 1, by at least {SMALLEST_CHANCE:g}, got {getattr(self, name)}"
+                )
+        for name in ("policies", "trials"):
+            check_whole(name, getattr(self, name), 2, MOST)
         if not -1 < self.correlation_above < self.correlation < 1:
             raise ValueError(
                 f"expected -1 < correlation-above < correlation < 1, got {self.correlation_above} and "

@@ -38,6 +38,18 @@ def open_judge(path: Path | str, device: str = "cpu", folders: Sequence[Path] = 
         from real2sim.success.labels import HumanLabels
 
         return HumanLabels.from_csv(path, folders=folders)
+    return JUDGES[_judge_kind(path)](path, device)
+
+
+def check_judge(path: Path | str) -> None:
+    """Raise what `open_judge` raises where there is no judge; no weights are read and no server is asked."""
+    if isinstance(path, str) and path.startswith(VLM):
+        open_judge(path)
+    elif Path(path).suffix != LABELS:
+        _judge_kind(Path(path))
+
+
+def _judge_kind(path: Path) -> str:
     if not path.is_dir():
         raise FileNotFoundError(
             f"{path} is no judge; expected a model folder, a {LABELS} file with labels or {VLM}URL#model=NAME"
@@ -46,4 +58,4 @@ def open_judge(path: Path | str, device: str = "cpu", folders: Sequence[Path] = 
     if kind not in JUDGES:
         kinds = ", ".join(map(repr, JUDGES))
         raise ValueError(f"{path / CONFIG_FILE} holds a model of kind {kind!r}; expected a judge ({kinds})")
-    return JUDGES[kind](path, device)
+    return kind

@@ -1,0 +1,90 @@
+"""Options that cannot be meant are refused before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Refused
+
+from real2sim.cli import main
+from real2sim.episodes.run_folder import RunFolder
+from real2sim.evaluation.rollout_config import RolloutConfig
+
+RANK = "rank --out {out} --suite {suite} --policies late early --lanes 2 --processes 1"
+VALIDATE = "validate {suite}/world_model --data {dataset} --out {out}"
+METRICS = (
+    "metrics --data {dataset} --model {suite}/world_model --out {out} --horizon 2 --episodes 2 --metrics psnr"
+)
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (f"{RANK} --judge /nowhere", "/nowhere is no judge; expected a model folder"),
+        (f"{RANK} --judge {{suite}}/world_model", "holds a model of kind 'world_model'; expected a judge"),
+        (f"{RANK} --judge ''", "--judge is empty; leave it out or give it a value"),
+        (f"{RANK} --tasks close_drawer close_drawer", "tasks names 'close_drawer' twice; name each task once"),
+        (f"{RANK} --device tpu", "device is 'tpu', expected cpu, cuda"),
+        ("rank --suite {suite} --policies late early --out ''", "--out is empty (is a shell variable unset?)"),
+        ("rank --suite {suite} --policies late early --out=", "--out is empty (is a shell variable unset?)"),
+        ("rollout --starts 2 --suite {suite} --policies late --out {dataset}", "holds a dataset; a run needs a folder"),
+        ("rollout --starts 2 --suite {suite} --policies late --out {suite}", "holds a suite; a run needs a folder"),
+        ("rollout --starts 2 --suite {suite} --policies late --out {suite}/judge", "holds a model; a run needs"),
+        (f"{VALIDATE} --policies /nowhere", "/nowhere/config.json does not exist"),
+        (f"{VALIDATE} --policies {{suite}}/judge", "kind 'success_classifier'; expected a policy"),
+        (f"{VALIDATE} --policies {{suite}}/policies/late {{suite}}/policies/late", "late is named twice"),
+        (f"{VALIDATE} --device tpu", "device is 'tpu', expected cpu, cuda"),
+        (f"{VALIDATE} --gate ''", "--gate is empty (is a shell variable unset?)"),
+        ("validate '' --data {dataset} --out {out}", "a path is empty (is a shell variable unset?)"),
+        (f"{METRICS} --panel /nowhere", "/nowhere/config.json does not exist"),
+        (f"{METRICS} --panel {{suite}}/policies/late", "have 5 steps, a panel needs 10; leave --panel out"),
+        (f"{METRICS} --picture-size 0 0", "picture_size must be at least 1, got 0"),
+        (f"{METRICS} --device tpu", "device is 'tpu', expected cpu, cuda"),
+        ("plan --policies 1000000000", "policies must be at most 1000"),
+        ("plan --trials 100000", "trials must be at most 1000"),
+        ("plan --alpha 1e-300", "alpha must lie between 0 and 1, by at least 1e-09, got 1e-300"),
+        ("serve-policy --policy nope", "'nope' is no policy that can be served; expected the folder of one"),
+        ("serve-policy --policy ''", "'' is no policy that can be served"),
+        ("serve-policy --policy {suite}/policies/late --embeddings /nowhere", "--embeddings is for RT-1's SavedModel"),
+        ("serve-policy --policy {suite}/policies/late --host ''", "host is empty"),
+        ("serve-policy --policy {suite}/policies/late --host nowhere.invalid", "is no address of this machine"),
+        ("label {suite}", "replays.npz has no array 'image'"),
+        ("view {run} {suite}", "replays.npz has no array 'image'"),
+        ("suite check {suite} --world ''", "--world is empty; leave it out or give it a value"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_before_anything_runs(
+    command: str, sentence: str, refused: Refused, suite: Path, dataset: Path, run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = command.format(out=out, suite=suite, dataset=dataset, run=run).split()
+    refused(*("" if word == "''" else word for word in words), about=sentence)
+    assert not out.exists()
+
+
+def test_a_suites_folder_is_as_it_was_after_a_run_was_refused_there(refused: Refused, suite: Path) -> None:
+    before = sorted(suite.rglob("*"))
+    refused(
+        *f"rollout --starts 2 --suite {suite} --policies late --out {suite}".split(), about="holds a suite"
+    )
+    assert sorted(suite.rglob("*")) == before
+
+
+def test_a_folder_with_files_of_other_programs_may_become_a_run(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("seen")
+    RunFolder(tmp_path).open({"suite": "toy"}, {})
+    assert (tmp_path / "run.json").is_file()
+
+
+def test_an_empty_word_is_no_empty_path_where_text_is_expected(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["convert", "rlds", "/nowhere", "--out", "x", "--episodes", ""])
+    assert "/nowhere has no features.json" in capsys.readouterr().err
+
+
+def test_tasks_named_twice_are_refused_in_python_too(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tasks names 'open_drawer' twice"):
+        RolloutConfig(tmp_path, tasks=("open_drawer", "close_drawer", "open_drawer"))
