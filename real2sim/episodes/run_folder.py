@@ -21,6 +21,7 @@ import numpy as np
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.episodes.folder_lock import LOCK_FILE, try_lock
+from real2sim.episodes.own_folder import check_own_folder
 from real2sim.episodes.rows import (
     FORMAT,
     check_same,
@@ -39,14 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_FILE = "run.json"
-OTHERS = {
-    "suite.json": "a suite",
-    "config.json": "a model",
-    "*.npz": "a dataset",
-    "meta/info.json": "a LeRobot dataset",
-    "features.json": "an RLDS dataset",
-}
-"""What says that a folder is something else than a run."""
 ROWS = "rows-*.jsonl"
 SCORES = "scores-*.jsonl"
 VALIDITY = "validity.jsonl"
@@ -92,11 +85,7 @@ class RunFolder:
                 raise ValueError(
                     f"{self.path} holds rows but no {RUN_FILE}; it cannot be continued, choose another folder"
                 )
-            other = next((mark for mark in OTHERS if any(self.path.glob(mark))), None)
-            if other is not None:
-                raise ValueError(
-                    f"{self.path} holds {OTHERS[other]}; a run needs a folder of its own, choose another one"
-                )
+            check_own_folder(self.path)
             write_json(run, {"format": FORMAT, "identity": identity, **details})
             return
         try:
