@@ -24,6 +24,8 @@ LABELS = (*NAMES, "family", "set")
 """Columns of names, which must be printable."""
 SAME = (("rate", "success_rate"), ("episodes", "n_trials"))
 """Columns that mean the same; a table has one of each pair."""
+SUMS = ("total", "grand total", "sum", "subtotal", "average", "mean", "gesamt", "summe", "mittelwert")
+"""What a line is called that sums up the others, in a column of policies or tasks."""
 OUTCOMES = ("true", "false", "1", "0", "1.0", "0.0", "success", "failure", "unclear", "")
 
 
@@ -110,6 +112,8 @@ def measurements(table: Table) -> dict[str, list[str | float]]:
                 raise ValueError(f"{where} is empty; expected the name of a {name}, or an empty row")
             if name in LABELS and cell:
                 _check_label(cell, where)
+            if name in ("policy", "task"):
+                check_no_sum(cell, where)
             if name in ("success", "valid") and cell.lower() not in OUTCOMES:
                 raise ValueError(
                     f"{where} is {cell[:60]!r}, expected true, false or nothing where it is unclear"
@@ -169,6 +173,23 @@ def _check_headings(table: Table) -> None:
         )
 
 
+def check_no_sum(name: str, where: str) -> None:
+    """Raise a ValueError for the heading of a line that sums up the lines above, as spreadsheets have it."""
+    if name.strip().rstrip(":").casefold() in SUMS:
+        raise ValueError(
+            f"{where} is {name[:60]!r}, which reads like a line that sums up the others; remove the line, or write "
+            "another name if it is one"
+        )
+
+
+def rate_fits(written: str, rate: float, successes: float, episodes: float) -> bool:
+    """Whether a rate, as it is written, is that of ``successes`` (NaN: of any whole number) in ``episodes``."""
+    slack = 0.5 * _last_digit(written) + 1e-9
+    nearest = round(rate * episodes) if math.isnan(successes) else successes
+    possible = [nearest + step for step in ((-1, 0, 1) if math.isnan(successes) else (0,))]
+    return any(abs(count / episodes - rate) <= slack for count in possible)
+
+
 def _check_label(cell: str, where: str) -> None:
     if not cell.isprintable() or len(cell) > 200:
         raise ValueError(
@@ -193,10 +214,7 @@ def _check_counts(row: dict[str, str], values: dict[str, float], table: Table, i
         rate = values.get(name, math.nan)
         if math.isnan(rate) or math.isnan(episodes) or not episodes:
             continue
-        slack = 0.5 * _last_digit(row[name]) + 1e-9
-        nearest = round(rate * episodes) if math.isnan(successes) else successes
-        possible = [nearest + step for step in ((-1, 0, 1) if math.isnan(successes) else (0,))]
-        if all(abs(count / episodes - rate) > slack for count in possible):
+        if not rate_fits(row[name], rate, successes, episodes):
             said = f"{successes:g} of" if not math.isnan(successes) else "no whole number of successes in"
             raise ValueError(
                 f"{table.where(index, name)} is {row[name]}, which is {said} {episodes:g} episodes; "

@@ -100,11 +100,10 @@ def _per_frame(suite: Suite, actions: np.ndarray) -> Sequence[np.ndarray]:
 
 def horizon_lines(path: Path) -> str:
     """What ``horizon.csv`` says, as text: agreement per length, and H*."""
-    import pandas as pd
-
     from real2sim.report.horizon import agreement_by_horizon, read_cut_outcomes
+    from real2sim.report.tables import read_file
 
-    found = agreement_by_horizon(read_cut_outcomes(pd.read_csv(path)))
+    found = agreement_by_horizon(read_cut_outcomes(read_file(path, "outcomes along the way")))
     lines = [
         f"{row['steps']:>4} steps: {row['same']:.0f} of {row['episodes']} outcomes agree ({row['rate']:.0%})"
         for row in found.table.to_dict("records")

@@ -194,12 +194,17 @@ def cut_outcomes(runs: tuple[Path, ...], episodes: pd.DataFrame) -> pd.DataFrame
     """What `real2sim horizon` found out about these runs; worlds are called as in ``episodes``."""
     import pandas as pd
 
+    from real2sim.report.horizon import read_cut_outcomes
+    from real2sim.report.tables import read_file
+
     tables = []
     for run in runs:
         path = run / HORIZON_FILE
         worlds = episodes["world"][episodes["run"] == str(run)].dropna()
         if path.is_file() and len(worlds):
-            tables.append(pd.read_csv(path, dtype={"policy": str, "task": str}).assign(world=worlds.iloc[0]))
+            table = read_file(path, "outcomes along the way")
+            read_cut_outcomes(table)  # names the file, which the joined tables do not
+            tables.append(table.assign(world=worlds.iloc[0]))
     return pd.concat(tables, ignore_index=True) if tables else None
 
 

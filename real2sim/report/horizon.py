@@ -11,7 +11,7 @@ import pandas as pd
 from real2sim.report.gaps import LengthTrust
 from real2sim.report.outcomes import read_outcome
 from real2sim.report.rates import wilson
-from real2sim.report.tables import require
+from real2sim.report.tables import named, require
 
 COLUMNS = ("policy", "task", "steps", "success", "real_success")
 TARGET = 0.9
@@ -27,14 +27,14 @@ def read_cut_outcomes(table: pd.DataFrame) -> pd.DataFrame:
         ValueError: if a column is missing or holds something else than whole steps, true and false.
     """
     require(table, COLUMNS, "the table of outcomes along the way")
-    frame = table.copy()
+    frame, what = table.copy(), named(table, "outcomes along the way")
     for column in ("success", "real_success"):
-        frame[column] = read_outcome(frame[column], f"outcomes along the way, {column}")
+        frame[column] = read_outcome(frame[column], f"{what}, {column}")
     steps = pd.to_numeric(frame["steps"], errors="coerce")
     bad = steps.isna() | (steps < 1) | (steps % 1 != 0)
     if bad.any():
         raise ValueError(
-            f"outcomes along the way: steps must be whole numbers of at least 1, found {frame['steps'][bad].iloc[0]!r}"
+            f"{what}: steps must be whole numbers of at least 1, found {frame['steps'][bad].iloc[0]!r}"
         )
     frame["steps"] = steps.astype(int)
     return frame[frame["success"].notna() & frame["real_success"].notna()]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from real2sim.report.outcomes import DEFAULT_SET, Unclear, read_outcome, without_verdict
+from real2sim.report.outcomes import DEFAULT_SET, Unclear, check_unclear, read_outcome, without_verdict
 from real2sim.report.several_runs import (
     each_episode_once,
     effective_episodes,
@@ -21,6 +21,7 @@ from real2sim.report.several_runs import (
 )
 from real2sim.report.tables import FILE, check_columns, named, read_frame, read_numbers, require
 from real2sim.report.wording import listing
+from real2sim.spreadsheets import check_no_sum, rate_fits
 
 EPISODE_COLUMNS = ("policy", "task", "success")
 NO_FAMILIES = (
@@ -51,6 +52,7 @@ def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple
     Raises:
         ValueError: if policy, task or success is missing as a column.
     """
+    check_unclear(unclear)
     check_columns(episodes, "simulated episodes")
     if (
         "success" not in episodes
@@ -116,8 +118,32 @@ def _from_published(frame: pd.DataFrame, what: str) -> pd.DataFrame:
     frame = frame.rename(columns={"success_rate": "rate", "n_trials": "episodes"})
     frame["rate"] = read_numbers(frame, "rate", what)
     frame["episodes"] = read_numbers(frame, "episodes", what) if "episodes" in frame else np.nan
+    _check_whole(frame, "episodes", what)
     frame["successes"] = (frame["rate"] * frame["episodes"]).round()
     return frame
+
+
+def _check_whole(frame: pd.DataFrame, column: str, what: str) -> None:
+    broken = frame[frame[column].notna() & (frame[column] % 1 != 0)]
+    if len(broken):
+        row = broken.iloc[0]
+        raise ValueError(
+            f"{named(frame, what)}: {column} of {row['policy']} on {row['task']} is {row[column]:g}, "
+            "expected a whole number"
+        )
+
+
+def _check_rates(frame: pd.DataFrame, what: str, counted: bool) -> None:
+    """ValueError where a rate is not that of its counts, or of no count, to the digits it has, six at most."""
+    for row in frame.itertuples():
+        if not (row.episodes > 0 and 0 <= row.rate <= 1) or (counted and np.isnan(row.successes)):
+            continue
+        if not rate_fits(f"{row.rate:.6g}", row.rate, row.successes if counted else np.nan, row.episodes):
+            said = f"{row.successes:g} of" if counted else "no whole number of successes in"
+            raise ValueError(
+                f"{named(frame, what)}: the rate of {row.policy} on {row.task} is {row.rate:g}, which is {said} "
+                f"{row.episodes:g} episodes; correct the rate or the counts"
+            )
 
 
 def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tuple[pd.DataFrame, list[str]]:
@@ -143,20 +169,23 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     if "successes" in frame and "episodes" in frame:
         for column in ("successes", "episodes"):
             frame[column] = read_numbers(frame, column, what)
-            broken = frame[frame[column].notna() & (frame[column] % 1 != 0)]
-            if len(broken):
-                row = broken.iloc[0]
-                raise ValueError(
-                    f"{what}: {column} of {row['policy']} on {row['task']} is {row[column]:g}, "
-                    "expected a whole number"
-                )
+            _check_whole(frame, column, what)
         counted = frame["successes"] / frame["episodes"].where(frame["episodes"] > 0)
-        frame["rate"] = read_numbers(frame, "rate", what).fillna(counted) if "rate" in frame else counted
+        frame = frame.rename(columns={"success_rate": "rate"})
+        if "rate" in frame:
+            frame["rate"] = read_numbers(frame, "rate", what).fillna(counted)
+            _check_rates(frame, what, counted=True)
+        else:
+            frame["rate"] = counted
     elif "success_rate" in frame or "rate" in frame:
         frame = _from_published(frame, what)
+        _check_rates(frame, what, counted=False)
     else:
         require(frame, ("policy", "task", "successes", "episodes"), f"the table of {what}")
     frame["policy"], frame["task"] = frame["policy"].astype(str), frame["task"].astype(str)
+    for column in ("policy", "task"):
+        for name in frame[column].unique():
+            check_no_sum(name, f"{named(frame, what)}: a {column}")
     wrong = frame[
         (frame["successes"] > frame["episodes"]) | (frame["successes"] < 0) | (frame["episodes"] < 0)
     ]

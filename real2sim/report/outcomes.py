@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,15 @@ Unclear = Literal["exclude", "failure"]
 """What an episode without a clear verdict is: left out of every rate, or a failure (the rule of Vid2World's paper)."""
 
 
+def check_unclear(unclear: str) -> None:
+    """Raise a ValueError for another word than `Unclear` knows."""
+    if unclear not in get_args(Unclear):
+        raise ValueError(f"unclear episodes can be {' or '.join(get_args(Unclear))}, got {unclear!r}")
+
+
 def read_outcome(values: pd.Series, what: str, unclear: Unclear = "exclude") -> pd.Series:
     """Success as 1.0, 0.0 or missing; empty labels are missing, and ``unclear`` says what "unclear" is."""
+    check_unclear(unclear)
     words = {
         "true": 1.0,
         "false": 0.0,

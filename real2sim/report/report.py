@@ -38,14 +38,14 @@ from real2sim.report.judge_error import (
 )
 from real2sim.report.metrics import agreement_frame, report_metrics
 from real2sim.report.names import name_remarks, other_tasks
-from real2sim.report.outcomes import Unclear, no_verdict_counts
+from real2sim.report.outcomes import Unclear, check_unclear, no_verdict_counts
 from real2sim.report.prediction_powered import prediction_powered_rates
 from real2sim.report.ranking import rank
 from real2sim.report.rates import compare_rates, success_rates
 from real2sim.report.result import Report
 from real2sim.report.scopes import POOLED, numbered, scopes
 from real2sim.report.several_runs import repeated_starts, with_worth
-from real2sim.report.validity import TREATMENTS, Treatment, treat, validity
+from real2sim.report.validity import TREATMENTS, Treatment, check_treatment, treat, validity
 from real2sim.report.verdict import verdict
 
 
@@ -92,6 +92,8 @@ def make_report(
         ValueError: if a table lacks a column or holds impossible numbers.
         FileNotFoundError: if a given path does not exist.
     """
+    check_unclear(unclear)
+    check_treatment(invalid)
     sim, sim_episodes, remarks = read_simulated(episodes, unclear)
     remarks = [*notes, *remarks]
     every_episode = sim_episodes

@@ -88,10 +88,15 @@ class Validity:
         }
 
 
-def treat(episodes: pd.DataFrame, treatment: Treatment) -> pd.DataFrame:
-    """Episodes with those that are invalid counted in one of three ways; unchecked ones stay as they are."""
+def check_treatment(treatment: str) -> None:
+    """Raise a ValueError for another word than `Treatment` knows."""
     if treatment not in TREATMENTS:
         raise ValueError(f"invalid episodes can be {', '.join(TREATMENTS)}, got {treatment!r}")
+
+
+def treat(episodes: pd.DataFrame, treatment: Treatment) -> pd.DataFrame:
+    """Episodes with those that are invalid counted in one of three ways; unchecked ones stay as they are."""
+    check_treatment(treatment)
     if treatment == "as-judged" or "valid" not in episodes:
         return episodes
     invalid = is_invalid(episodes)

@@ -210,3 +210,26 @@ def test_a_file_in_the_place_of_the_episodes_is_named(run: Path, tiny_suite: Pat
     refused(
         "rollout", "--out", run, *options, about=f"{run / 'episodes'} cannot be written: a file has the name"
     )
+
+
+HORIZON = "episode,policy,task,steps,success,real_success\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a,b\n1,2\n", "has no column policy, task, steps, success, real_success"),
+        (HORIZON, "holds headings and no row"),
+        ("", "is empty"),
+        (HORIZON + "e,late,close_drawer,2.5,True,False\n", "steps must be whole numbers of at least 1, found '2.5'"),
+        (HORIZON + "e,late,close_drawer,2,True,perhaps\n", "real_success: expected true or false, found 'perhaps'"),
+        (HORIZON + "e,late,close_drawer,2,perhaps,True\n", "row 2, column success is 'perhaps'"),
+        (HORIZON + "e,,close_drawer,2,True,True\n", "row 2, column policy is empty"),
+    ],
+)  # fmt: skip
+def test_damaged_outcomes_along_the_way_are_named_by_file(
+    run: Path, refused: Refused, tmp_path: Path, text: str, sentence: str
+) -> None:
+    (run / "horizon.csv").write_text(text)
+    said = refused("report", str(run), "--out", str(tmp_path / "report"), about=sentence)
+    assert str(run / "horizon.csv") in said

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from real2sim.cli import main
-from real2sim.report.inputs import read_episodes, read_rates
+from real2sim.report.inputs import read_episodes, read_rates, read_real_episodes
+from real2sim.report.report import make_report
 
 Refused = Callable[..., str]
 SIM = "policy,task,successes,episodes\nalpha,drawer,8,10\nbeta,drawer,5,10\ngamma,drawer,2,10\n"
@@ -113,3 +114,60 @@ def test_repeated_starts_of_few_trials_divide_by_nothing() -> None:
         warnings.simplefilter("error")
         found, _, _ = read_simulated(table)
     assert found["effective"].between(1, 2).all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"success_rate": [0.5, 0.5], "n_trials": [10, 10.5]}, "episodes of b on t is 10.5, expected a whole number"),
+        ({"success_rate": [0.5, 0.5], "n_trials": [10, 7]}, "the rate of b on t is 0.5, which is no whole number of"),
+        ({"rate": [0.5, 0.9], "successes": [5, 5], "episodes": [10, 10]}, "of b on t is 0.9, which is 5 of 10"),
+        ({"success_rate": [0.5, 0.9], "successes": [5, 5], "n_trials": [10, 10]}, "is 0.9, which is 5 of 10 episodes"),
+    ],
+)  # fmt: skip
+def test_rates_that_contradict_their_counts_are_refused_in_python_too(
+    columns: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        read_rates(rates(**columns))
+
+
+def test_rates_that_are_rounded_fit_their_counts() -> None:
+    table, _ = read_rates(
+        rates(success_rate=[0.856, 0.85], n_trials=[27, 20]).assign(task=["t", "u"]).iloc[1:]
+    )
+    assert table["successes"].tolist() == [17]
+    table, _ = read_rates(rates(success_rate=[0.852, 1 / 3], n_trials=[27, 9]))
+    assert table["successes"].tolist() == [23, 3]
+
+
+@pytest.mark.parametrize("name", ["Total", "SUM:", "average", "Mittelwert"])
+@pytest.mark.parametrize("column", ["policy", "task"])
+def test_a_line_that_sums_up_the_others_is_no_policy_and_no_task(
+    tmp_path: Path, refused: Refused, name: str, column: str
+) -> None:
+    line = f"{name},drawer,15,30" if column == "policy" else f"alpha,{name},15,30"
+    (tmp_path / "sim.csv").write_text(f"{SIM}{line}\n")
+    said = refused("report", tmp_path / "sim.csv", "--out", tmp_path / "out")
+    assert f"row 5, column {column} is {name!r}, which reads like a line that sums up the others" in said
+    with pytest.raises(ValueError, match="reads like a line that sums up the others"):
+        read_rates(rates(successes=[1, 2], episodes=[3, 3]).assign(**{column: ["x", name]}))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"unclear": "drop"}, "unclear episodes can be exclude or failure, got 'drop'"),
+        ({"unclear": None}, "unclear episodes can be exclude or failure, got None"),
+        ({"invalid": "ignore"}, "invalid episodes can be as-judged, missing, failure, got 'ignore'"),
+    ],
+)
+def test_words_that_mean_no_treatment_are_refused_in_python(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        make_report(episodes(), **options)
+
+
+@pytest.mark.parametrize("read", [read_episodes, read_real_episodes])
+def test_readers_of_episodes_know_two_treatments_of_unclear_ones(read: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match="got 'drop'"):
+        read(episodes(start=["0", "1"]), "drop")
