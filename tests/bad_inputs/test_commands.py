@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Refused
 
 from real2sim.cli import main
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.evaluation.rollout_config import RolloutConfig
 
+Refused = Callable[..., str]
 RANK = "rank --out {out} --suite {suite} --policies late early --lanes 2 --processes 1"
 VALIDATE = "validate {suite}/world_model --data {dataset} --out {out}"
 METRICS = (

@@ -157,7 +157,7 @@ def test_normalised_actions_reach_from_bound_to_bound(six: Trained) -> None:
 
 
 def test_the_released_form_learns_and_draws_for_this_robot(six: Trained) -> None:
-    from vid2world.test_train_released import TINY, write_start
+    from tests.vid2world.test_train_released import TINY, write_start
 
     unet = replace(TINY.unet, action_dim=SIX_JOINTS.world_action_width)
     start = write_start(
