@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
+from lerobot.processor.pipeline import ProcessorMigrationError
 from policy_wire import OBSERVATION, STATE_KEY, serve_forever
 
 STATE = "observation.state"
@@ -165,7 +166,7 @@ def main() -> None:
 
     try:
         policy, processors = load(options.policy, options.device)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ProcessorMigrationError) as error:
         parser.error(f"{options.policy} is no policy that can be loaded: {' '.join(str(error).split())}")
     features, blank = policy.config.input_features, tuple(options.blank)
     renamed = dict(reversed(pair.split("=", 1)) for pair in options.camera if "=" in pair)

@@ -139,3 +139,22 @@ def test_a_served_policy_of_lerobot_acts_as_it_does_in_lerobot(kind: str, tmp_pa
         other = played(policy, [(5, INSTRUCTIONS[0])])
         assert not np.array_equal(other[0], together[0])
         policy.close()
+
+
+@pytest.mark.slow
+def test_a_policy_that_cannot_be_loaded_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    pytest.importorskip("lerobot.policies.factory", reason="LeRobot >= 0.6 is not installed")
+    older = save_policy("act", tmp_path / "act", CAMERAS, state=6, action=6)
+    for file in older.glob("policy_*processor*"):
+        file.unlink()
+    for folder, reason in ((older, "requires migration to processor format"), (tmp_path / "none", "none")):
+        command = [sys.executable, "lerobot_server.py", str(folder), "--port", "0"]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            command, cwd=SERVERS, env=environment, capture_output=True, text=True, timeout=WAITING
+        )
+        assert done.returncode == 2
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"lerobot_server.py: error: {folder} is no policy that can be loaded: ")
+        assert reason in last
+        assert "Traceback" not in done.stderr

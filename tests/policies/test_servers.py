@@ -39,6 +39,8 @@ FOREIGN = (
     "lerobot.configs.policies",
     "lerobot.policies",
     "lerobot.policies.factory",
+    "lerobot.processor",
+    "lerobot.processor.pipeline",
     "octo",
     "octo.model",
     "octo.model.octo_model",
