@@ -58,7 +58,8 @@ def check_options(config: Any, within: str = "") -> None:
             raise ValueError(
                 f"--{name} is empty; leave it out or give it a value (is a shell variable unset?)"
             )
-        if field.name == "device":
+        if field.name == "device" and "Literal" not in str(field.type):
+            # Where a choice of words is named, the parser has seen to it.
             check_device(value)
         default = field.default if isinstance(field.default, int | float) else 0
         low = None if default < 0 else 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from real2sim.arguments import parse
 from real2sim.checks import check_options
 from real2sim.cli import main
+from real2sim.vid2world.training.train_small import TrainWorldModel
 
 WRONG = [
     ("rank", "--seed", "-1"), ("rank", "--seed", str(2**63)), ("rank", "--lanes", "-1"), ("rank", "--step", "0"),
@@ -94,3 +97,25 @@ def test_what_can_be_meant_is_taken(config: Outer) -> None:
 def test_the_option_is_named_with_where_it_stands(config: Outer, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         check_options(config)
+
+
+@dataclass(frozen=True)
+class Named:
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+
+
+def test_a_device_is_one_that_torch_knows_unless_the_command_names_a_choice() -> None:
+    check_options(Named())
+    check_options(Chosen("auto"))
+    with pytest.raises(ValueError, match="device is 'tpu', expected cpu"):
+        check_options(Named("tpu"))
+
+
+def test_a_training_of_a_world_model_finds_its_device_itself() -> None:
+    found = parse(TrainWorldModel, "train world-model", ["--data", "d", "--out", "o"])
+    assert found == TrainWorldModel(data=Path("d"), out=Path("o"))
