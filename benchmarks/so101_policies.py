@@ -188,6 +188,9 @@ class _Recorded:
 
     def __init__(self, episodes: int) -> None:
         robot = dataset_robot(DEMONSTRATIONS)
+        self.low, self.high = (
+            np.array([getattr(number, end) for number in robot.action]) for end in ("low", "high")
+        )
         kept: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         for file in dataset_files(DEMONSTRATIONS)[:episodes]:
             episode = read_npz(file, ("image", "action", "instruction"))
@@ -230,7 +233,9 @@ class Filters:
         rng = np.random.default_rng(0)
         self._solved: dict[str, np.ndarray] = {}
         self._instructions: list[str] = []
-        for text, (known, actions) in _Recorded(episodes).known.items():
+        recorded = _Recorded(episodes)
+        self._low, self._high = recorded.low, recorded.high
+        for text, (known, actions) in recorded.known.items():
             if not self._solved:
                 self._mean, self._spread = known.mean(axis=0), known.std(axis=0) + 0.05
                 self._weights = rng.normal(0.0, 1.0 / np.sqrt(known.shape[1]), (known.shape[1], width))
@@ -249,7 +254,8 @@ class Filters:
         assert observation.state is not None
         x = self._lifted(features(observation.frames, observation.state))
         answers = [row @ self._solved[text] for row, text in zip(x, self._instructions, strict=True)]
-        return np.stack(answers).reshape(len(x), ACTIONS_PER_FRAME, -1).astype(np.float32)
+        targets = np.stack(answers).reshape(len(x), ACTIONS_PER_FRAME, -1)
+        return np.clip(targets, self._low, self._high).astype(np.float32)
 
     def _lifted(self, x: np.ndarray) -> np.ndarray:
         raised = np.maximum(((x - self._mean) / self._spread) @ self._weights + self._bias, 0.0)

@@ -29,6 +29,23 @@ def _axis(name: str) -> str:
     return last if head and last in ("x", "y", "z") else ""
 
 
+def _turned_places(config: StateConfig) -> list[tuple[int, int, int, int, int]]:
+    """For each object with x, y and yaw and each derived place with x and y: where these five numbers lie, the last two
+    among the derived ones."""
+    moved = [name for name in config.names if name not in config.derived]
+    objects = [name.removesuffix(".yaw") for name in moved if name.endswith(".yaw")]
+    places = [name.removesuffix(".x") for name in config.derived if name.endswith(".x")]
+    return [
+        (
+            *(config.index(f"{thing}.{end}") for end in ("x", "y", "yaw")),
+            *(config.derived.index(f"{place}.{end}") for end in "xy"),
+        )
+        for thing in objects
+        for place in places
+        if {f"{thing}.x", f"{thing}.y"} <= set(moved) and f"{place}.y" in config.derived
+    ]
+
+
 def _stilled(changes: Tensor) -> Tensor:
     """Changes in usual changes, at most ``FASTEST``; below ``STILL`` a tenth of them, so that what nothing touches
     stays where it is."""
@@ -66,6 +83,7 @@ class CommandHead(StatePrediction):
     _moved: Tensor
     _near: Tensor
     _place: Tensor
+    _turned: Tensor
 
     def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
         numbers, count = len(config.names), config.commands_per_frame
@@ -95,10 +113,15 @@ class CommandHead(StatePrediction):
             ("place", [place for _, place in pairs]),
         ):
             self.register_buffer(f"_{name}", torch.tensor(places, dtype=torch.long), persistent=False)
-        known = 2 * numbers + len(action_scale) + len(servo) + len(pairs)
+        turned = _turned_places(config) if config.object_frames else []
+        self.register_buffer(
+            "_turned", torch.tensor(turned, dtype=torch.long).reshape(-1, 5), persistent=False
+        )
+        apart = len(pairs) + 2 * len(turned)
+        known = 2 * numbers + len(action_scale) + len(servo) + apart
         self.servo = _Net(known, 2 * len(servo), config, 2)
         self.place = _Net(len(servo), len(derived), config, 2)
-        known += len(servo) + len(derived) + len(pairs)
+        known += len(servo) + len(derived) + apart
         self.objects = _Net(known, len(moved), config, config.layers)
 
     def forward(self, state: Tensor, actions: Tensor, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -138,4 +161,13 @@ class CommandHead(StatePrediction):
     def _apart(self, state: Tensor, places: Tensor, unit: Tensor) -> Tensor:
         """How far objects are from derived places (b pairs), in usual changes of the place, compressed where far."""
         scale = unit[self._derived[self._place]]
-        return torch.asinh((state[:, self._near] - places[:, self._place]) / scale)
+        apart = torch.asinh((state[:, self._near] - places[:, self._place]) / scale)
+        if not len(self._turned):
+            return apart
+        x, y, yaw, place_x, place_y = self._turned.unbind(1)
+        away_x, away_y = places[:, place_x] - state[:, x], places[:, place_y] - state[:, y]
+        cosine, sine = torch.deg2rad(state[:, yaw]).cos(), torch.deg2rad(state[:, yaw]).sin()
+        along, across = cosine * away_x + sine * away_y, cosine * away_y - sine * away_x
+        # One scale for both directions, so that the angle stays.
+        scale = unit[self._derived[place_x]]
+        return torch.cat([apart, torch.asinh(along / scale), torch.asinh(across / scale)], dim=1)

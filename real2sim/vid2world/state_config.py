@@ -60,6 +60,9 @@ class StateConfig:
     """Where commands are followed one by one: which state numbers are brought to a commanded position."""
     derived: tuple[str, ...] = ()
     """Where commands are followed one by one: numbers that ``targets`` alone decide, such as the tool's place."""
+    object_frames: bool = False
+    """Derived places are also told as they lie from an object that is turned, in the directions of its sides, where the
+    state has its ``.x``, ``.y`` and ``.yaw`` (degrees): jaws that meet a corner do not hold."""
     pose_map: PoseMapConfig | None = None
     """Robot and objects drawn as lines where camera and kinematics are known.  Where they are not, the network draws
     a map of its own from the state (``unet.learned_map``)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,3 +140,36 @@ def test_states_at_commands_are_those_that_were_recorded(tmp_path: Path) -> None
     assert torch.equal(commands.states[::2], frames.states)
     pan = commands.states[:, 0]
     torch.testing.assert_close(pan[1:], pan[:-1] + 0.5 * (commands.actions[:-1, 0] - pan[:-1]))
+
+
+def test_turning_the_whole_scene_leaves_the_jaws_where_they_are_from_the_blocks_sides() -> None:
+    names = ("pan", "block.x", "block.y", "block.z", "block.yaw", "jaw.x", "jaw.y", "jaw.z")
+    config = StateConfig(
+        names,
+        width=16,
+        layers=1,
+        commands_per_frame=2,
+        targets=TARGETS[:1],
+        derived=names[5:],
+        object_frames=True,
+    )
+    head = CommandHead(config, (0.04,) * 2)
+    unit = torch.ones(len(names))
+    place, away, angle = torch.tensor([0.2, -0.1]), torch.tensor([0.03, 0.01]), math.radians(25.0)
+    turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    seen = []
+    for yaw, by in ((0.0, torch.eye(2)), (25.0, turn)):
+        block, jaw = by @ place, by @ (place + away)
+        state = torch.tensor([[0.0, *block, 0.0, yaw, *jaw, 0.0]])
+        seen.append(head._apart(state, state[:, 5:], unit)[0])
+    torch.testing.assert_close(seen[0][-2:], torch.asinh(away))
+    torch.testing.assert_close(seen[1][-2:], seen[0][-2:])
+    assert not torch.allclose(seen[1][:2], seen[0][:2])
+    assert len(seen[0]) == 3 + 2
+
+
+def test_object_frames_need_the_numbers_of_an_object_that_is_turned() -> None:
+    plain = CommandHead(replace(CONFIG, object_frames=True), SCALE)
+    assert {name: value.shape for name, value in plain.state_dict().items()} == {
+        name: value.shape for name, value in CommandHead(CONFIG, SCALE).state_dict().items()
+    }

@@ -72,7 +72,11 @@ def _state_config(folder: Path, names: tuple[str, ...], derived: tuple[str, ...]
     if robot.action_kind == "absolute":
         targets = [Target(name, i) for i, name in enumerate(robot.action_names) if name in robot.state_names]
     return StateConfig(
-        names, (), commands_per_frame=robot.actions_per_frame, targets=tuple(targets), derived=derived
+        names,
+        commands_per_frame=robot.actions_per_frame,
+        targets=tuple(targets),
+        derived=derived,
+        object_frames=bool(derived),
     )
 
 
