@@ -3,16 +3,20 @@ what the robot does to objects."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from real2sim.vid2world.state_config import StateConfig
+from real2sim.vid2world.state_config import YAW, StateConfig
 from real2sim.vid2world.state_head import ResidualBlock, StateHead, StatePrediction
 
 FASTEST = 12.0
 """Largest change of an object at one command, in usual changes."""
 STILL = 0.3
 """Changes of an object that are smaller than this, in usual changes, hardly count."""
+LARGEST_TURN = 20.0
+"""Degrees at one command beyond which a change of an object's yaw is no turn: the object has tipped over."""
 WAVES = 192
 """Sines of learned sums of numbers: contact is decided by small differences of places."""
 
@@ -33,7 +37,7 @@ def _turned_places(config: StateConfig) -> list[tuple[int, int, int, int, int]]:
     """For each object with x, y and yaw and each derived place with x and y: where these five numbers lie, the last two
     among the derived ones."""
     moved = [name for name in config.names if name not in config.derived]
-    objects = [name.removesuffix(".yaw") for name in moved if name.endswith(".yaw")]
+    objects = [name.removesuffix(YAW) for name in moved if name.endswith(YAW)]
     places = [name.removesuffix(".x") for name in config.derived if name.endswith(".x")]
     return [
         (
@@ -123,6 +127,15 @@ class CommandHead(StatePrediction):
         self.place = _Net(len(servo), len(derived), config, 2)
         known += len(servo) + len(derived) + apart
         self.objects = _Net(known, len(moved), config, config.layers)
+
+    def fit(self, frames: Sequence[Tensor], steps: Sequence[Tensor] | None = None) -> Tensor:
+        """The same; few objects that tip over do not make the usual turn of all of them large."""
+        changes = super().fit(frames, steps)
+        for i, name in enumerate(self.config.names):
+            turns = changes[changes[:, i].abs() <= LARGEST_TURN, i]
+            if name.endswith(YAW) and name not in self.config.derived and turns.any():
+                self.change[i] = turns.std()
+        return changes
 
     def forward(self, state: Tensor, actions: Tensor, motion: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The state (b numbers) after ``actions`` (b actions), both in the dataset's units, and its motion, what

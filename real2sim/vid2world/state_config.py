@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from real2sim.vid2world.pose_map import PoseMapConfig
 
+YAW = ".yaw"
+"""How the name of an object's rotation about the vertical ends; degrees."""
+
 
 @dataclass(frozen=True)
 class Command:

@@ -173,3 +173,33 @@ def test_object_frames_need_the_numbers_of_an_object_that_is_turned() -> None:
     assert {name: value.shape for name, value in plain.state_dict().items()} == {
         name: value.shape for name, value in CommandHead(CONFIG, SCALE).state_dict().items()
     }
+
+
+def test_an_object_that_tips_over_does_not_make_the_usual_turn_large(tmp_path: Path) -> None:
+    names = ("pan", "grip", "block.x", "block.yaw", "tip.x")
+    head = CommandHead(replace(CONFIG, names=names), SCALE)
+    states = torch.zeros(200, 5)
+    states[1::2, 3] = 1.0
+    turns = states.clone()
+    states[100:, 3] += 90.0
+    head.fit([states])
+    turning = head.change[3].item()
+    head.fit([turns])
+    assert turning == pytest.approx(head.change[3].item(), rel=0.01)
+    assert turning == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_turn_past_half_a_circle_is_a_small_one(tmp_path: Path) -> None:
+    folder = write_pushes(tmp_path / "data", 1)
+    file = next(folder.glob("*.npz"))
+    with np.load(file) as episode:
+        arrays = dict(episode)
+    yaw = np.linspace(170, 190, arrays["between_environment_state"][..., 0].size).reshape(
+        arrays["between_environment_state"].shape[:2]
+    )
+    arrays["between_environment_state"][..., 0] = (yaw + 180) % 360 - 180
+    arrays["environment_names"] = np.array(["block.yaw", "tip.x"])
+    write_arrays(file, arrays)
+    states = read_commands([folder], ("block.yaw",), 2)[0].states[:, 0]
+    assert states.diff().abs().max() < 2.0
+    assert states[-1] > 185

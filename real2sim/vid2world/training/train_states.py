@@ -19,7 +19,7 @@ from real2sim.robot import Robot
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.command_head import state_head
-from real2sim.vid2world.state_config import StateConfig
+from real2sim.vid2world.state_config import YAW, StateConfig
 from real2sim.vid2world.state_head import StatePrediction
 
 STATES_FOLDER = "states"
@@ -121,6 +121,10 @@ def read_commands(folders: Sequence[Path], names: tuple[str, ...], count: int) -
                     "convert the dataset again or set --model.state.commands-per-frame to 1"
                 )
             states, commands = _at_commands(file, robot, names)
+            for i, name in enumerate(names):
+                if name.endswith(YAW):
+                    # From 179 to -179 degrees it is a turn of 2.
+                    states[:, i] = np.unwrap(states[:, i], period=360.0)
             actions = commands[: len(states)]
             episodes.append(Transitions(torch.from_numpy(states), torch.from_numpy(actions)))
     return episodes
