@@ -33,7 +33,7 @@ def _axis(name: str) -> str:
     return last if head and last in ("x", "y", "z") else ""
 
 
-def _turned_places(config: StateConfig) -> list[tuple[int, int, int, int, int]]:
+def _turned_places(config: StateConfig) -> list[tuple[int, ...]]:
     """For each object with x, y and yaw and each derived place with x and y: where these five numbers lie, the last two
     among the derived ones."""
     moved = [name for name in config.names if name not in config.derived]
