@@ -60,7 +60,7 @@ def check_options(config: Any, within: str = "") -> None:
             )
         if field.name == "device" and "Literal" not in str(field.type):
             # Where a choice of words is named, the parser has seen to it.
-            check_device(value)
+            check_device_name(value)
         default = field.default if isinstance(field.default, int | float) else 0
         low = None if default < 0 else 0
         for item in value if isinstance(value, tuple) else (value,):
@@ -89,10 +89,8 @@ def check_name(what: str, name: Any) -> str:
 
 def check_device(name: Any) -> str:
     """The device ``name``: ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``; ValueError unless torch has it."""
-    if name == "cpu":
+    if check_device_name(name) == "cpu":
         return "cpu"
-    if not isinstance(name, str) or not re.fullmatch(r"cuda(:\d{1,3})?|mps", name):
-        raise ValueError(f"device is {_shown(name)}, expected cpu, cuda, cuda:<number> or mps")
     import torch
 
     if name == "mps":
@@ -101,6 +99,13 @@ def check_device(name: Any) -> str:
         there = torch.cuda.is_available() and int(name[5:] or 0) < torch.cuda.device_count()
     if not there:
         raise ValueError(f"device {name!r} was asked for and torch sees no such GPU; use --device cpu")
+    return name
+
+
+def check_device_name(name: Any) -> str:
+    """The same without asking torch, which may be another machine's."""
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d{1,3})?|mps", name):
+        raise ValueError(f"device is {_shown(name)}, expected cpu, cuda, cuda:<number> or mps")
     return name
 
 

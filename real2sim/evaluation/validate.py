@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import tyro
 
-from real2sim.checks import check_seed, check_whole
+from real2sim.checks import check_device, check_seed, check_whole
 from real2sim.episodes.npz import dataset_robot
 from real2sim.evaluation.replays import FEWEST, Replay, draw_replays, frame_error
 from real2sim.evaluation.score_runs import GATE_FOLDER, JUDGE_FOLDER
@@ -72,6 +72,7 @@ def validate(config: ValidateConfig) -> Validation:
     from real2sim.report.validation import Validation
     from real2sim.report.validation_page import validation_page
 
+    check_device(config.device)
     folder, suite = find_world(config.world)
     check_policy_folders(config.policies)
     robot = dataset_robot(config.data)

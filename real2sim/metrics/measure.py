@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from real2sim.checks import check_seed, check_sizes
+from real2sim.checks import check_device, check_seed, check_sizes
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import read_states
 from real2sim.files import atomic_write, write_text
@@ -114,6 +114,7 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
     Columns: metric, prediction, frame (1 is the first predicted one), value, low and high (95 %), episodes.
     With ``protocol="vid2world"`` one row per metric: protocol, metric, value, low, high, episodes, frames.
     """
+    check_device(config.device)
     if config.protocol == "vid2world":
         return _measure_published(config)
     count = 64 if config.episodes is None else config.episodes
