@@ -36,13 +36,14 @@ def test_recorded_frames_are_answered_with_what_was_done_there(
     robot = load_suite("so101").robot
     robot.save(tmp_path)
     rng = np.random.default_rng(0)
+    low, high = (np.array([getattr(number, end) for number in robot.action]) for end in ("low", "high"))
     episodes = []
     for number, instruction in enumerate(TASKS.values()):
         episodes.append(
             {
                 "image": rng.integers(0, 256, (6, 64, 128, 3), dtype=np.uint8),
                 "state": rng.normal(0, 20, (6, 6)).astype(np.float32),
-                "action": rng.normal(0, 20, (6, 5, 6)).astype(np.float32),
+                "action": rng.uniform(low, high, (6, 5, 6)).astype(np.float32),
                 "instruction": np.array(instruction),
             }
         )
