@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-WORDS = re.compile(r"(?P<name>[\w.-]+?)(?:\[(?P<first>-?\d*%?):(?P<last>-?\d*%?)\])?")
+WORDS = re.compile(r"(?P<name>[\w.-]+?)(?:\[(?P<first>(?:-?\d+%?)?):(?P<last>(?:-?\d+%?)?)\])?")
 
 
 def split_range(split: str, counts: Mapping[str, int], where: str) -> tuple[str, range]:
@@ -22,6 +22,9 @@ def split_range(split: str, counts: Mapping[str, int], where: str) -> tuple[str,
     if name not in counts:
         raise ValueError(f"{where} has no split {name!r}; there are {', '.join(counts)}")
     count = counts[name]
+    for text in (match["first"], match["last"]):
+        if text and text.endswith("%") and abs(int(text[:-1])) > 100:
+            raise ValueError(f"split is {split!r}, and {text} is more than the whole; expected at most 100%")
     first, last = _place(match["first"], 0, count), _place(match["last"], count, count)
     if first >= last:
         raise ValueError(f"split {split!r} of {where} holds no episode; {name} has {count}")
@@ -29,7 +32,7 @@ def split_range(split: str, counts: Mapping[str, int], where: str) -> tuple[str,
 
 
 def _place(text: str | None, default: int, count: int) -> int:
-    if not text or text == "%":
+    if not text:
         return default
     place = round(int(text[:-1]) * count / 100) if text.endswith("%") else int(text)
     return min(max(place + count if place < 0 else place, 0), count)

@@ -102,6 +102,9 @@ def test_splits_are_those_of_tensorflow_datasets(split: str, expected: list[int]
         ("test", "has no split 'test'; there are train"),
         ("train[abc]", r"split is 'train\[abc\]', expected a name with or without a range"),
         ("train[3:]", "holds no episode; train has 3"),
+        ("train[-:]", r"split is 'train\[-:\]', expected a name"),
+        ("train[:%]", r"split is 'train\[:%\]', expected a name"),
+        ("train[:200%]", "200% is more than the whole"),
     ],
 )
 def test_a_split_that_is_none_is_named(split: str, sentence: str) -> None:
