@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+TEXT = (".py", ".md", ".json", ".jsonl", ".ipynb", ".csv", ".html", ".js", ".css", ".yml")
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -86,3 +87,12 @@ def test_the_shipped_models_have_cards() -> None:
         card = (config.parent / "README.md").read_text(encoding="utf-8")
         for word in ("data", "seed", "command", "fail"):
             assert word in card.lower(), f"{config.parent}: the model card says nothing of {word!r}"
+
+
+def test_no_text_that_ships_names_a_place_on_somebodys_machine() -> None:
+    folders = ("real2sim", "policies", "envs", "notebooks", "docs", "benchmarks", "examples")
+    texts = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in TEXT]
+    assert len(texts) > 300
+    for path in texts:
+        found = re.search(r"/(root|home|Users)/\w", path.read_text(encoding="utf-8"))
+        assert not found, f"{path} names {found}"
