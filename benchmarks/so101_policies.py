@@ -15,16 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.development_policies.nearest import small
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import episode_states
 from real2sim.policies.policy import Observation, check_frames
-from real2sim.so101.physics import ACTIONS_PER_FRAME, TASKS, SO101Physics, SO101Start
+from real2sim.so101.physics import ACTIONS_PER_FRAME, IMAGE_SIZE, TASKS, SO101Physics, SO101Start
 from real2sim.so101.reach import Reach
 from real2sim.so101.scene import BLOCK, CONTROL_HZ, FRONT, TRAY
 
 DEMONSTRATIONS = Path("data/demonstrations")
-SIDE = 64
 FIELD_OF_VIEW = 42.0
+"""Of the front camera, degrees."""
 HIGH, LOW = 0.08, 0.022
 """Heights of the jaws' tips, metres."""
 TASK_OF = {instruction: task for task, instruction in TASKS.items()}
@@ -40,8 +41,11 @@ def find_block(frame: np.ndarray) -> np.ndarray | None:
     forward = (towards - at) / np.linalg.norm(towards - at)
     right = np.cross(forward, (0.0, 0.0, 1.0))
     right /= np.linalg.norm(right)
-    scale = np.tan(np.radians(FIELD_OF_VIEW) / 2) / (SIDE / 2)
-    across, below = (columns.mean() + 0.5 - SIDE / 2) * scale, (rows.mean() + 0.5 - SIDE / 2) * scale
+    scale = np.tan(np.radians(FIELD_OF_VIEW) / 2) / (IMAGE_SIZE / 2)
+    across, below = (
+        (columns.mean() + 0.5 - IMAGE_SIZE / 2) * scale,
+        (rows.mean() + 0.5 - IMAGE_SIZE / 2) * scale,
+    )
     ray = forward + across * right - below * np.cross(right, forward)
     place = at + ray * (BLOCK - at[2]) / ray[2]
     return np.array(place[:2])
@@ -178,9 +182,7 @@ class _Plan:
 
 def features(frames: np.ndarray, states: np.ndarray) -> np.ndarray:
     """Canvases (n h w 3) averaged over 4 x 4 pixels in [0, 1], and joints in units of 30, flat float32 (n d)."""
-    n, height, width, _ = frames.shape
-    blocks = frames.reshape(n, height // 4, 4, width // 4, 4, 3).astype(np.float32).mean(axis=(2, 4)) / 255
-    return np.concatenate([blocks.reshape(n, -1), states.astype(np.float32) / 30], axis=1)
+    return np.concatenate([small(frames), states.astype(np.float32) / 30], axis=1)
 
 
 class _Recorded:

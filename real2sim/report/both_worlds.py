@@ -60,18 +60,17 @@ def read_both_worlds(path: Path) -> BothWorlds | None:
     """
     table = read_table(path, "success in simulation and reality")
     column = next((name for name in WORLD_COLUMNS if name in table.headings), None)
-    parts: dict[str, Table] | None
     if column is not None and {row[column].lower() for row in table.rows} <= {*WORLDS, ""}:
         parts = _by_rows(table, column)
         read = f"its column {column} tells the worlds apart"
     else:
-        parts = _by_columns(table)
-        if parts is None:
+        columns = _columns(table)
+        if not all({"rate", "successes"} & set(held.values()) for held in columns.values()):
             return None
-        columns = [
-            (name, world, kind) for world, held in _columns(table).items() for name, kind in held.items()
-        ]
-        read = ", ".join(f"{name} is {world} {kind}" for name, world, kind in columns)
+        parts = {world: _by_columns(table, held) for world, held in columns.items()}
+        read = ", ".join(
+            f"{name} is {world} {kind}" for world, held in columns.items() for name, kind in held.items()
+        )
     if not all(part.rows for part in parts.values()):
         empty = next(world for world, part in parts.items() if not part.rows)
         raise ValueError(f"{path} has no row of {empty} success; it needs rows of both worlds")
@@ -127,16 +126,10 @@ def _names(table: Table) -> dict[str, str]:
     return names
 
 
-def _by_columns(table: Table) -> dict[str, Table] | None:
-    """The parts of a table with columns for each world, or None; rows without a cell of a world are no rows of it."""
-    columns = _columns(table)
-    if not all({"rate", "successes"} & set(columns[world].values()) for world in (SIMULATED, REAL)):
-        return None
-    parts = {}
-    for world, held in columns.items():
-        chosen = [i for i, row in enumerate(table.rows) if any(row[heading] for heading in held)]
-        parts[world] = _part(table, {**_names(table), **held}, chosen)
-    return parts
+def _by_columns(table: Table, held: dict[str, str]) -> Table:
+    """The part of one world, whose columns are ``held``; rows without a cell in any of them are no rows of it."""
+    chosen = [i for i, row in enumerate(table.rows) if any(row[heading] for heading in held)]
+    return _part(table, {**_names(table), **held}, chosen)
 
 
 def _by_rows(table: Table, column: str) -> dict[str, Table]:
