@@ -48,7 +48,7 @@ def _pixels(name: str, manner: Manner, **facts: Any) -> Member:
 
 MEMBERS = (
     _trained("regressor", "regression"),
-    _trained("regressor-early", "regression", "regressor", "at-25"),
+    _trained("regressor-early", "regression", "regressor", "at-20"),
     _trained("grid", "regression"),
     _trained("recurrent", "recurrent", frames=True),
     _trained("drawn-mixture", "recurrent", frames=True, deterministic=False),

@@ -43,11 +43,13 @@ class RecordSO101:
     """How many episodes the dataset shall hold."""
     seed: int = 1
     """Seed of the dataset; episode i depends on (seed, i) alone."""
-    mix: Literal["all", "wide", "contact", "elsewhere", "demonstrations"] = "all"
+    mix: Literal["all", "wide", "contact", "turned", "elsewhere", "demonstrations"] = "all"
     """Which controllers act: ``all``: experts, misses of every kind, interrupted and undecided ones, wandering;
     ``wide``: the same, and whole motions far from the block; ``contact``: mostly grasps and pushes that just succeed or
-    just fail; ``elsewhere``: mostly whole motions far from the block; ``demonstrations``: experts with small errors, as
-    a person teleoperates."""
+    just fail; ``turned``: mostly grasps that reach the block with jaws turned against its sides; ``elsewhere``: mostly
+    whole motions far from the block; ``demonstrations``: experts with small errors, as a person teleoperates."""
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Tasks that take turns."""
     processes: int = 1
     """Processes that simulate; one more writes."""
     codec: str = CODEC
@@ -57,6 +59,8 @@ class RecordSO101:
         check_whole("episodes", self.episodes)
         check_whole("processes", self.processes, 1, 1024)
         check_seed("seed", self.seed)
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks) or not set(self.tasks) <= set(TASKS):
+            raise ValueError(f"tasks are {self.tasks}, expected different ones of {', '.join(TASKS)}")
 
 
 class Controller(Protocol):
@@ -98,6 +102,9 @@ in the tray, a world model draws it there, too, when the arm never touched it.""
 CONTACT = {"near": 0.6, "fumble": 0.15, "noisy": 0.1, "release": 0.05, "slow": 0.05, "expert": 0.05}
 """Grasps and pushes a few millimetres or degrees off.  Where recordings succeed or fail clearly, a world model learns
 that jaws that close near the block hold it."""
+TURNED = {"turned": 0.85, "fumble": 0.1, "expert": 0.05}
+"""Jaws that close on the block's corners turn it, and often lose it seconds later; a policy that does not turn the
+gripper to the block grasps so nearly every time."""
 ELSEWHERE = {"elsewhere": 0.7, "miss": 0.2, "expert": 0.1}
 """Mostly whole motions where no block is, which end like those that succeed.  A frame must not follow from the arm's
 pose alone."""
@@ -106,6 +113,7 @@ MIXES = {
     "all": ALL,
     "wide": WIDE,
     "contact": CONTACT,
+    "turned": TURNED,
     "elsewhere": ELSEWHERE,
     "demonstrations": DEMONSTRATIONS,
 }
@@ -133,6 +141,13 @@ def draw_controller(
             turn=float(rng.uniform(-45.0, 45.0)),
             grasp=float(rng.choice([5.0, rng.uniform(5.0, 30.0)])),
         ),
+        "turned": lambda: Flaws(
+            noise=float(rng.uniform(0.0, 0.004)),
+            speed=speed,
+            aim=_draw_near(rng, 0.012),
+            turn=float(rng.uniform(-50.0, 50.0)),
+            grasp=float(rng.choice([5.0, rng.uniform(0.0, 25.0)])),
+        ),
         "elsewhere": lambda: Flaws(noise=slight, speed=speed, aim=_draw_elsewhere(physics, rng)),
         "fumble": lambda: Flaws(
             noise=slight,
@@ -159,9 +174,9 @@ def _draw_miss(rng: np.random.Generator) -> tuple[float, float, float]:
     return float(away * np.cos(angle)), float(away * np.sin(angle)), float(above)
 
 
-def _draw_near(rng: np.random.Generator) -> tuple[float, float, float]:
-    """Up to 3 cm beside the block and 1 cm above or below the right height."""
-    angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.03)
+def _draw_near(rng: np.random.Generator, farthest: float = 0.03) -> tuple[float, float, float]:
+    """At most ``farthest`` metres beside the block and 1 cm above or below the right height."""
+    angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, farthest)
     return float(away * np.cos(angle)), float(away * np.sin(angle)), float(rng.uniform(-0.01, 0.01))
 
 
@@ -192,10 +207,16 @@ class RecordedSO101:
     """Whether the task is done after each command, bool (t,)."""
 
 
-def record_episode(physics: SO101Physics, seed: int, index: int, kinds: dict[str, float]) -> RecordedSO101:
+def record_episode(
+    physics: SO101Physics,
+    seed: int,
+    index: int,
+    kinds: dict[str, float],
+    tasks: tuple[str, ...] = tuple(TASKS),
+) -> RecordedSO101:
     """Episode ``index`` of a recording; tasks take turns."""
     rng = np.random.default_rng([seed, index])
-    task = list(TASKS)[index % len(TASKS)]
+    task = tasks[index % len(tasks)]
     physics.reset(SO101Start.draw(rng))
     kind, controller = draw_controller(task, kinds, physics, rng)
     images: dict[str, list[np.ndarray]] = {camera: [] for camera in CAMERAS}
@@ -245,9 +266,10 @@ def record(config: RecordSO101) -> int:
     """
     with LeRobotWriter(config.out, recording(config.codec)) as writer:
         missing = range(writer.episodes, config.episodes)
-        open_recording(
-            config.out, {"seed": config.seed}, {"mix": config.mix}, writer.episodes, config.episodes
-        )
+        acting: dict[str, object] = {"mix": config.mix}
+        if set(config.tasks) != set(TASKS):
+            acting["tasks"] = list(config.tasks)
+        open_recording(config.out, {"seed": config.seed}, acting, writer.episodes, config.episodes)
         for episode in tqdm(_recorded(config, missing), total=len(missing), unit="episode"):
             writer.add(
                 TASKS[episode.task],
@@ -264,7 +286,7 @@ def record(config: RecordSO101) -> int:
 
 def _recorded(config: RecordSO101, numbers: range) -> Iterator[RecordedSO101]:
     """The episodes in order; each worker is at most a few ahead, so memory stays small."""
-    jobs = [(config.seed, number, MIXES[config.mix]) for number in numbers]
+    jobs = [(config.seed, number, MIXES[config.mix], config.tasks) for number in numbers]
     if config.processes == 1:
         yield from map(_record, jobs)
         return
@@ -277,7 +299,7 @@ def _recorded(config: RecordSO101, numbers: range) -> Iterator[RecordedSO101]:
 _physics: SO101Physics | None = None
 
 
-def _record(job: tuple[int, int, dict[str, float]]) -> RecordedSO101:
+def _record(job: tuple[int, int, dict[str, float], tuple[str, ...]]) -> RecordedSO101:
     global _physics
     _physics = _physics or SO101Physics()
     return record_episode(_physics, *job)

@@ -23,6 +23,7 @@ from benchmarks.development_policies.pixels import (
     decide,
     quadratic,
 )
+from benchmarks.development_policies.trained import trainings
 from benchmarks.development_set import RATES, DevelopmentSet, simulated, summary
 from real2sim.actions import FIELDS
 from real2sim.policies.policy import observe_frames
@@ -54,6 +55,14 @@ def development(tmp_path: Path) -> Path:
     ]
     pd.DataFrame(rows).to_csv(tmp_path / RATES, index=False)
     return tmp_path
+
+
+def test_every_trained_member_is_a_folder_that_its_training_saves(tmp_path: Path) -> None:
+    taught = trainings(tmp_path, tmp_path, tmp_path)
+    for member in MEMBERS:
+        if member.checkpoint:
+            saved = {f"at-{100 * share:g}" for share in taught[member.family].save_at}
+            assert member.checkpoint in saved | {"policy"}, member.name
 
 
 def test_the_halves_share_no_family_and_have_members_of_most_kinds() -> None:

@@ -20,7 +20,7 @@ from real2sim.so101.physics import (
     SO101Start,
     is_success,
 )
-from real2sim.so101.record import ALL, CONTACT, MIXES, WIDE, RecordSO101, record, record_episode
+from real2sim.so101.record import ALL, CONTACT, MIXES, TURNED, WIDE, RecordSO101, record, record_episode
 from real2sim.so101.scene import BLOCK, TRAY
 from real2sim.so101.world import SO101World
 
@@ -97,12 +97,35 @@ def test_a_restored_snapshot_goes_on_as_if_nothing_had_happened(physics: SO101Ph
 
 
 def test_every_kind_of_controller_can_act(physics: SO101Physics) -> None:
-    for number, kind in enumerate(ALL | WIDE | CONTACT):
+    for number, kind in enumerate(ALL | WIDE | CONTACT | TURNED):
         episode = record_episode(physics, 9, number, {kind: 1.0})
         assert episode.kind == kind
         assert np.isfinite(episode.action).all()
     assert sum(ALL.values()) == pytest.approx(1.0)
     assert all(sum(kinds.values()) == pytest.approx(1.0) for kinds in MIXES.values())
+
+
+def test_jaws_that_are_turned_against_the_block_turn_it(physics: SO101Physics) -> None:
+    lifts = [
+        record_episode(physics, 12, number, {"turned": 1.0}, ("lift_block",)).environment[:, :4]
+        for number in range(6)
+    ]
+    reached = [places[:, 2].max() > 0.055 for places in lifts]
+    turned = [np.ptp(places[:, 3]) > 10.0 for places in lifts]
+    assert sum(reached) >= 3
+    assert sum(turned) >= 3
+
+
+def test_a_recording_holds_the_tasks_that_are_asked_for(physics: SO101Physics, tmp_path: Path) -> None:
+    both = [record_episode(physics, 3, number, {"still": 1.0}).task for number in range(2)]
+    assert both == ["push_block", "lift_block"]
+    assert record_episode(physics, 3, 0, {"still": 1.0}, ("lift_block",)).task == "lift_block"
+    for tasks in ((), ("stack",), ("lift_block", "lift_block")):
+        with pytest.raises(ValueError, match="expected different ones of push_block, lift_block"):
+            RecordSO101(tmp_path, tasks=tasks)
+    assert record(RecordSO101(tmp_path, episodes=1, seed=4, tasks=("lift_block",))) == 1
+    with pytest.raises(ValueError, match="was recorded with tasks = "):
+        record(RecordSO101(tmp_path, episodes=1, seed=4))
 
 
 def test_a_whole_motion_elsewhere_rarely_moves_the_block(physics: SO101Physics) -> None:
