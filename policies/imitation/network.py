@@ -87,6 +87,8 @@ class ImitationNetwork(nn.Module):
 
     action_mean: Tensor
     action_std: Tensor
+    action_low: Tensor
+    action_high: Tensor
     state_mean: Tensor
     state_std: Tensor
     frame_mean: Tensor
@@ -124,6 +126,8 @@ class ImitationNetwork(nn.Module):
         for name, count in (("action", config.actions), ("state", config.state)):
             self.register_buffer(f"{name}_mean", torch.zeros(count))
             self.register_buffer(f"{name}_std", torch.ones(count))
+        for name in ("action_low", "action_high"):
+            self.register_buffer(name, torch.tensor(getattr(config, name)), persistent=False)
         self.register_buffer("frame_mean", torch.full((3, *config.image_size), 127.5))
         self.register_buffer("frame_std", torch.full((3, 1, 1), 127.5))
 
@@ -193,7 +197,7 @@ class ImitationNetwork(nn.Module):
         actions: Tensor = self.head.act(plan, noise) * self.action_std + self.action_mean
         config = self.config
         if config.action_low:
-            actions = torch.maximum(actions, actions.new_tensor(config.action_low))
+            actions = torch.maximum(actions, self.action_low)
         if config.action_high:
-            actions = torch.minimum(actions, actions.new_tensor(config.action_high))
+            actions = torch.minimum(actions, self.action_high)
         return actions

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from real2sim.cuda_graphs import RecordedCalls
+from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import WEIGHTS_FILE, read_config, read_tensors, write_folder
 from real2sim.policies.imitation.config import ImitationConfig
@@ -37,11 +39,13 @@ class ImitationPolicy:
         self.network = network.to(device).eval()
         self.instructions = instructions
         self._device = device
+        self._looks = RecordedCalls(self._looked)
+        self._plans, self._acts = RecordedCalls(self._planned), RecordedCalls(self._acted)
         self._next_seeds: list[int] | None = None
         self._seeds: list[int] = []
         self._sentences = torch.empty(0, network.config.embedding)
         self._seen: list[Tensor] = []
-        self._hidden: Tensor | None = None
+        self._hidden: list[Tensor] = []
         self._queue: list[np.ndarray] = []
         self._step = 0
 
@@ -66,8 +70,8 @@ class ImitationPolicy:
             raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")
         self._next_seeds = None
         vectors = np.stack([self.instructions[instruction] for instruction in instructions])
-        self._sentences = torch.from_numpy(vectors).to(self._device)
-        self._seen, self._hidden, self._queue, self._step = [], None, [], 0
+        self._sentences = to_device(vectors, self._device)
+        self._seen, self._hidden, self._queue, self._step = [], [], [], 0
 
     @torch.inference_mode()
     def act(self, observation: Observation) -> np.ndarray:
@@ -87,8 +91,8 @@ class ImitationPolicy:
         if not self._queue or config.frames > 1 or config.recurrent:
             plan = self._look(frames, state)
             if not self._queue:
-                chunk = self.network.act(plan, self._noise()).cpu().numpy()[:, : config.plays]
-                chunk = chunk.reshape(lanes, -1, config.actions_per_frame, config.actions)
+                (drawn,) = to_host(*self._acts(plan, *self._noise()))
+                chunk = drawn[:, : config.plays].reshape(lanes, -1, config.actions_per_frame, config.actions)
                 self._queue = list(chunk.swapaxes(0, 1))
         self._step += 1
         actions = self._queue.pop(0)
@@ -97,22 +101,33 @@ class ImitationPolicy:
     def _look(self, frames: np.ndarray, state: np.ndarray | None) -> Tensor:
         """The plan (b k d) at this moment; remembers what it saw."""
         config = self.network.config
-        images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
-        numbers = None
+        given = [to_device(frames, self._device), self._sentences]
         if config.state:
-            numbers = torch.from_numpy(np.asarray(state, np.float32)).to(self._device)
-        seen = self.network.look(images, self._sentences, numbers)
+            given.append(to_device(np.asarray(state, np.float32), self._device))
+        (seen,) = self._looks(*given)
         self._seen = (self._seen or [seen] * (config.frames - 1))[-(config.frames - 1) or len(self._seen) :]
         self._seen = [*self._seen, seen]
-        plan, self._hidden = self.network.plans(torch.stack(self._seen, dim=1), self._hidden)
-        return plan[:, -1]
+        plan, *self._hidden = self._plans(torch.stack(self._seen, dim=1), *self._hidden)
+        return plan
 
-    def _noise(self) -> Tensor | None:
+    def _looked(self, *given: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.look(*given),)
+
+    def _planned(self, seen: Tensor, *hidden: Tensor) -> tuple[Tensor, ...]:
+        """The plan at the last moment (b k d), and what a recurrent unit remembers (b r)."""
+        plan, after = self.network.plans(seen, hidden[0][None] if hidden else None)
+        return (plan[:, -1],) if after is None else (plan[:, -1], after[0])
+
+    def _acted(self, plan: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.act(plan, noise[0] if noise else None),)
+
+    def _noise(self) -> tuple[Tensor, ...]:
+        """What the head draws from (b z), if it draws."""
         config, width = self.network.config, self.network.head.noise_width
         if not width or config.temperature == 0:
-            return None
+            return ()
         rows = [np.random.default_rng([seed, self._step]).standard_normal(width) for seed in self._seeds]
-        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(self._device)
+        return (to_device(np.stack(rows).astype(np.float32), self._device),)
 
 
 def save_imitation(

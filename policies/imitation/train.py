@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from real2sim.host_copies import to_device
 from real2sim.policies.imitation.config import ImitationConfig, Tile
 from real2sim.policies.imitation.demonstrations import DemonstrationSet, load_demonstrations
 from real2sim.policies.imitation.network import ImitationNetwork
@@ -130,9 +131,9 @@ class Cloning:
         sentences = np.stack([self.table[instruction] for instruction in drawn.instructions])
         device = self.network.action_mean.device
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        state = None if drawn.state is None else torch.from_numpy(drawn.state).to(device)
-        plan = network(torch.from_numpy(frames).to(device), torch.from_numpy(sentences).to(device), state)
-        actions, known = (torch.from_numpy(array).to(device) for array in (drawn.actions, drawn.known))
+        state = None if drawn.state is None else to_device(drawn.state, device)
+        plan = network(to_device(frames, device), to_device(sentences, device), state)
+        actions, known = (to_device(array, device) for array in (drawn.actions, drawn.known))
         return {"loss": self.network.loss(plan, actions, known, generator)}
 
     def save(self, folder: Path, steps: int) -> None:

@@ -169,6 +169,7 @@ class FilmEfficientNet(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    deviation: Tensor
 
     def __init__(
         self, stem: int, blocks: tuple[Block, ...], top: int, embedding: int, norm_momentum: float = 0.01
@@ -177,6 +178,7 @@ class FilmEfficientNet(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN))
         # Keras stores the standard deviation in the place of the variance and divides by its root twice.
         self.register_buffer("variance", torch.tensor(IMAGENET_STD))
+        self.register_buffer("deviation", torch.tensor(IMAGENET_STD), persistent=False)
         self.stem = PaddedConv(3, stem, 3, stride=2)
         self.stem_norm = BatchNorm(stem, norm_momentum)
         self.blocks = nn.ModuleList(
@@ -191,9 +193,8 @@ class FilmEfficientNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor, sentence: Tensor) -> Tensor:
-        scale = torch.tensor(IMAGENET_STD, device=images.device)
         mean, variance = self.mean[:, None, None], self.variance[:, None, None]
-        x = (images / 255 - mean) / variance.sqrt() / scale.sqrt()[:, None, None]
+        x = (images / 255 - mean) / variance.sqrt() / self.deviation.sqrt()[:, None, None]
         x = F.silu(self.stem_norm(self.stem(x)))
         for block in self.blocks:
             x = block(x, sentence)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.actions import rt1_robot
+from real2sim.cuda_graphs import RecordedCalls
+from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
@@ -114,6 +116,7 @@ class RT1Policy:
         self.instructions = instructions
         self.temperature = temperature
         self._device = device
+        self._looks, self._decides = RecordedCalls(self._looked), RecordedCalls(self._decided)
         self._next_seeds: list[int] | None = None
         self._seeds: list[int] = []
         self._sentences = torch.empty(0, network.config.embedding)
@@ -150,7 +153,7 @@ class RT1Policy:
             raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")
         self._next_seeds = None
         vectors = np.stack([self.instructions[instruction] for instruction in instructions])
-        self._sentences = torch.from_numpy(vectors).to(self._device)
+        self._sentences = to_device(vectors, self._device)
         self._history = []
         self._step = 0
 
@@ -158,24 +161,29 @@ class RT1Policy:
     def act(self, observation: Observation) -> np.ndarray:
         """Actions float32 (lanes n), or (lanes K n) for K actions per frame, for the canvas."""
         config, frames = self.network.config, observed_frames(observation, len(self._sentences))
-        images = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device)
-        self._history.append(self.network.image_tokens(images, self._sentences))
+        self._history += self._looks(to_device(frames, self._device), self._sentences)
         # The first frames fill the slots from the left; a full window then moves on by one.
         self._history = self._history[-config.history :]
-        logits = self.network.action_logits(torch.stack(self._history, dim=1))[:, -1].cpu()
+        (logits,) = to_host(*self._decides(torch.stack(self._history, dim=1)))
         tokens = self._choose(logits)
         self._step += 1
         return config.actions_of(tokens)
 
-    def _choose(self, logits: Tensor) -> np.ndarray:
+    def _looked(self, images: Tensor, sentences: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.image_tokens(images, sentences),)
+
+    def _decided(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        return (self.network.action_logits(tokens)[:, -1],)
+
+    def _choose(self, logits: np.ndarray) -> np.ndarray:
         """Tokens (b 11) from logits (b 11 v)."""
         if self.temperature == 0:
-            return logits.argmax(dim=-1).numpy()
+            return logits.argmax(axis=-1)
         # Gumbel's trick: the largest of (logit / temperature + noise) is a draw from the softmax.
         noise = [
             np.random.default_rng([seed, self._step]).gumbel(size=logits.shape[1:]) for seed in self._seeds
         ]
-        choice: np.ndarray = (logits.double().numpy() / self.temperature + np.stack(noise)).argmax(axis=-1)
+        choice: np.ndarray = (logits.astype(np.float64) / self.temperature + np.stack(noise)).argmax(axis=-1)
         return choice
 
 

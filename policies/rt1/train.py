@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
+from real2sim.host_copies import to_device
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
 from real2sim.policies.rt1.instructions import InstructionTable
@@ -144,12 +145,11 @@ class BehaviourCloning:
         sentences = np.stack([self.table[instruction] for instruction in instructions])
         device = self.model.mask.device
         images, vectors, targets = (
-            torch.from_numpy(np.ascontiguousarray(array)).to(device)
-            for array in (augment(frames, rng, training), sentences, tokens)
+            to_device(array, device) for array in (augment(frames, rng, training), sentences, tokens)
         )
         logits = network(images, vectors)
         right = (logits.detach().argmax(-1) == targets).float().mean()
-        return {"loss": token_loss(logits, targets, self._spread.to(device)), "tokens_right": right}
+        return {"loss": token_loss(logits, targets, to_device(self._spread, device)), "tokens_right": right}
 
     def save(self, step: int) -> None:
         """Write the policy folder where ``step`` is one of the shares at which it is wanted."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.checks import check_finite, check_sizes
+from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
@@ -111,7 +112,12 @@ def judged_frames(length: int, recent: int) -> list[int]:
 
 def to_network(frames: np.ndarray) -> Tensor:
     """Floats (b t c h w) in [-1, 1] of uint8 frames (b t h w c)."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, 2).float() / 127.5 - 1
+    return scaled_frames(torch.from_numpy(np.ascontiguousarray(frames)))
+
+
+def scaled_frames(frames: Tensor) -> Tensor:
+    """The same of a tensor, on its device: bytes are copied there, not floats."""
+    return frames.movedim(-1, 2).float() / 127.5 - 1
 
 
 class SuccessClassifier:
@@ -184,9 +190,9 @@ class SuccessClassifier:
     def clip_logits(self, clips: np.ndarray, goals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same for exactly the frames the network sees (b, recent + 1, h, w, 3) and goal numbers (b,)."""
         device = next(self.network.parameters()).device
-        joint, logits = self.network(to_network(clips).to(device))
-        picked = logits[torch.arange(len(goals)), torch.from_numpy(goals)]
-        return picked.double().cpu().numpy(), joint.double().cpu().numpy()
+        joint, logits = self.network(scaled_frames(to_device(clips, device)))
+        answers, joints = to_host(logits.double(), joint.double())
+        return answers[np.arange(len(goals)), goals], joints
 
     def judge(
         self, episodes: Sequence[str], frames: Sequence[np.ndarray], instructions: Sequence[str]

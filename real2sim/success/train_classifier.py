@@ -19,6 +19,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional
 
+from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
 from real2sim.success.card import classifier_card
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
@@ -193,9 +194,9 @@ class OutcomeTraining:
         clips = self.outcomes.clips(episodes[picked], frames[picked])
         seen = degrade(to_network(clips.frames), config.degradation, random_generator(rng))
         device = self.model.joint.weight.device
-        joint, logits = network(seen.to(device))
+        joint, logits = network(to_device(seen, device))
         reached, known, truth = (
-            torch.from_numpy(values).to(device) for values in (clips.reached, clips.known, clips.joint)
+            to_device(values, device) for values in (clips.reached, clips.known, clips.joint)
         )
         verdict_loss = outcome_loss(logits, reached, known)
         joint_loss = joint_error(joint, truth, self.network_config.joint_range)

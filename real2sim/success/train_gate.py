@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
+from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
 from real2sim.robot import Robot, robot_text
 from real2sim.robot_match import check_same_robot
@@ -199,8 +200,8 @@ class ActionRecovery:
         actions = torch.from_numpy(np.stack([self.episodes.actions[e][t].reshape(-1) for e, t in places]))
         seen = soften(pairs, torch.Generator().manual_seed(int(rng.integers(2**62))))
         device = self.model.mean.device
-        wanted = self.model.standardised(actions.to(device))
-        recovered, scale = network(seen.to(device))
+        wanted = self.model.standardised(to_device(actions, device))
+        recovered, scale = network(to_device(seen, device))
         loss = laplace_loss(recovered, scale, wanted, self.model.spread)
         changes = (self.model.spread > 0).float()
         error = ((recovered - wanted).abs() * changes).sum(dim=1).mean() / changes.sum()

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from real2sim.checks import check_finite, check_whole
+from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
@@ -31,7 +32,7 @@ from real2sim.model_folder import (
     read_tensors,
 )
 from real2sim.robot import Robot, read_robot
-from real2sim.success.classifier import to_network
+from real2sim.success.classifier import scaled_frames
 from real2sim.success.inverse_dynamics import (
     InverseDynamics,
     InverseDynamicsConfig,
@@ -186,13 +187,14 @@ class ValidityGate:
 
     @torch.no_grad()
     def _errors(self, frames: np.ndarray, flat: np.ndarray, chunk: int = 64) -> np.ndarray:
-        network, out = self.network, []
+        network = self.network
+        out: list[np.ndarray] = []
         device = network.mean.device
         for start in range(0, len(flat), chunk):
-            commanded = network.standardised(torch.from_numpy(flat[start : start + chunk]).to(device))
+            commanded = network.standardised(to_device(flat[start : start + chunk], device))
             pairs = np.stack([frames[:-1][start : start + chunk], frames[1:][start : start + chunk]], axis=1)
-            recovered, scale = network(to_network(pairs).to(device))
-            out.append(scaled_errors(recovered, scale, commanded, network.spread).double().cpu().numpy())
+            recovered, scale = network(scaled_frames(to_device(pairs, device)))
+            out += to_host(scaled_errors(recovered, scale, commanded, network.spread).double())
         return np.concatenate(out)
 
 

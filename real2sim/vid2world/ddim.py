@@ -6,20 +6,27 @@ import torch
 from torch import Tensor
 
 
+def _exact(value: Tensor | float, beside: Tensor) -> Tensor:
+    """A level in double precision, where ``beside`` is; a single number stays with the processor, which hands it to a
+    GPU's kernels without a copy that waits for the GPU."""
+    value = torch.as_tensor(value, dtype=torch.float64)
+    return value if value.ndim == 0 else value.to(beside.device)
+
+
 def split_velocity(x: Tensor, v: Tensor, alpha: Tensor | float) -> tuple[Tensor, Tensor]:
     """Clean frames and noise that make up ``x`` according to the predicted velocity ``v``.
 
     v = sqrt(a) noise - sqrt(1 - a) clean (Salimans & Ho 2022, appendix D); ``alpha`` is the
     cumulative signal level, a number or shaped (b 1 t 1 1), so that frames may stand at different levels.
     """
-    alpha = torch.as_tensor(alpha, dtype=torch.float64, device=x.device)
+    alpha = _exact(alpha, x)
     signal, noise = alpha.sqrt().to(x.dtype), (1 - alpha).sqrt().to(x.dtype)
     return signal * x - noise * v, signal * v + noise * x
 
 
 def noise_in(x: Tensor, clean: Tensor, alpha: Tensor | float) -> Tensor:
     """The noise that ``x`` holds besides ``clean`` at signal level ``alpha``, which must be below 1."""
-    alpha = torch.as_tensor(alpha, dtype=torch.float64, device=x.device)
+    alpha = _exact(alpha, x)
     return (x - alpha.sqrt().to(x.dtype) * clean) / (1 - alpha).sqrt().to(x.dtype)
 
 
@@ -56,9 +63,7 @@ def mix(
     DDIM (Song et al. 2021, eq. 12). Levels are numbers or shaped (b 1 t 1 1); ``fresh`` noise enters with
     deviation ``sigma`` in the place of as much predicted noise.
     """
-    alpha, sigma, rescale = (
-        torch.as_tensor(value, dtype=torch.float64, device=clean.device) for value in (alpha, sigma, rescale)
-    )
+    alpha, sigma, rescale = (_exact(value, clean) for value in (alpha, sigma, rescale))
     # From pure noise with eta = 1 the radicand is 0, but for rounding.
     direction = (1 - alpha - sigma**2).clamp(min=0).sqrt()
     moved = (alpha.sqrt() * rescale).to(clean.dtype) * clean + direction.to(clean.dtype) * noise

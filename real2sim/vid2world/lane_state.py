@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -65,11 +65,10 @@ class LaneState:
                 f"{LARGEST_ACTION:g}; check the policy"
             )
 
-    def check_drawn(self, pictures: Tensor) -> None:
-        """Raises ValueError if what was drawn after this state (b ...) is not finite: pixels would hide it."""
-        sound = torch.isfinite(pictures).flatten(1).all(dim=1)
-        if not bool(sound.all()):
-            lane = int((~sound).nonzero()[0])
+    def check_drawn(self, sound: np.ndarray) -> None:
+        """Raises ValueError unless what was drawn after this state is finite (b bool): pixels would hide it."""
+        if not sound.all():
+            lane = int(np.flatnonzero(~sound)[0])
             raise ValueError(
                 f"the world model drew a frame that is not finite, in lane {lane} at frame {self.frames[lane]}; its "
                 "weights or its number format do not fit (float16 overflows: try bfloat16 or float32)"
@@ -92,3 +91,37 @@ class WorldState(LaneState):
     """State of the robot at the newest frame (b numbers), in the dataset's units; None where the model has none."""
     motion: Tensor | None = None
     """What of it changed at the last command (b numbers); None where the model has no state."""
+    known: tuple[np.ndarray, ...] | None = None
+    """The robot's state as arrays, one (numbers) for each lane."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors of this state, in the order of its fields."""
+        return tuple(tensor for field in fields(self) for tensor in _tensors(getattr(self, field.name)))
+
+    def holding(self, tensors: Sequence[Tensor]) -> WorldState:
+        """A state of the same form with other tensors, as `tensors` gives them."""
+        left = iter(tensors)
+        found = {
+            field.name: _refilled(getattr(self, field.name), left)
+            for field in fields(self)
+            if field.name not in ("seeds", "frames", "known")
+        }
+        return replace(self, **found)
+
+
+def _tensors(value: Any) -> tuple[Tensor, ...]:
+    if isinstance(value, FrameCache):
+        return value.tensors if value.seen is None else (*value.tensors, value.seen)
+    return (value,) if isinstance(value, Tensor) else ()
+
+
+def _refilled(value: Any, left: Iterator[Tensor]) -> Any:
+    if isinstance(value, FrameCache):
+        tensors = tuple(next(left) for _ in value.tensors)
+        return replace(value, tensors=tensors, seen=None if value.seen is None else next(left))
+    return next(left) if isinstance(value, Tensor) else value
+
+
+def finite(pictures: Tensor) -> Tensor:
+    """Whether all numbers of each lane's picture (b ...) are finite (b)."""
+    return torch.isfinite(pictures).flatten(1).all(dim=1)

@@ -107,6 +107,7 @@ class PoseMap(nn.Module):
 
     _rows: Tensor
     _columns: Tensor
+    _axes: Tensor
     _offsets: Tensor
     _turns: Tensor
     _ends: Tensor
@@ -118,10 +119,9 @@ class PoseMap(nn.Module):
         super().__init__()
         self.config = config
         self._joints = [None if link.joint is None else names.index(link.joint) for link in config.links]
-        self._lines_of = [
-            [place for place, line in enumerate(config.lines) if line.channel == channel]
-            for channel in range(config.channels)
-        ]
+        for channel in range(config.channels):
+            lines = [place for place, line in enumerate(config.lines) if line.channel == channel]
+            self.register_buffer(f"_lines_{channel}", torch.tensor(lines), persistent=False)
         self._focal = height / 2 / math.tan(math.radians(config.camera.field_of_view) / 2)
         rows, columns = torch.meshgrid(
             torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij"
@@ -129,6 +129,7 @@ class PoseMap(nn.Module):
         fixed = {
             "rows": rows.flatten(),
             "columns": columns.flatten(),
+            "axes": torch.stack([_unit(link.axis) for link in config.links]),
             "offsets": torch.tensor([link.position for link in config.links]),
             "turns": torch.stack([_matrix(link.rotation) for link in config.links]),
             "ends": torch.tensor([[line.begin, line.end] for line in config.lines]),
@@ -150,8 +151,7 @@ class PoseMap(nn.Module):
             at = at + turn @ self._offsets[place]
             turn = turn @ self._turns[place]
             if joint is not None:
-                axis = states.new_tensor(link.axis)
-                axis = axis / axis.norm()
+                axis = self._axes[place]
                 if link.moves == "slide":
                     at = at + (turn @ axis) * states[:, joint, None]
                 else:
@@ -185,7 +185,10 @@ class PoseMap(nn.Module):
         narrow = (depths / (2 * self._focal * self._radii[:, None])).clamp(max=1 / (2 * THINNEST))
         slope = share.mul_(narrow[..., 1:] - narrow[..., :1]).add_(narrow[..., :1])
         values = away.mul_(slope).neg_().add_(1).clamp_(min=0)
-        channels = [values[:, lines].amax(dim=1) for lines in self._lines_of]
+        channels = [
+            values[:, self.get_buffer(f"_lines_{channel}")].amax(dim=1)
+            for channel in range(self.config.channels)
+        ]
         return torch.stack(channels, dim=1).unflatten(-1, self._size)
 
 
@@ -198,6 +201,11 @@ def _matrix(quaternion: Vector) -> Tensor:
         [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
     ]
     return torch.tensor(rows)
+
+
+def _unit(axis: Vector) -> Tensor:
+    direction = torch.tensor(axis).float()
+    return direction / direction.norm()
 
 
 def _about(axis: Tensor, angles: Tensor) -> Tensor:

@@ -100,6 +100,9 @@ class StateHead(StatePrediction):
     """
 
     change_mean: Tensor
+    _command: Tensor
+    _measured: Tensor
+    _action: Tensor
     _low: Tensor
     _high: Tensor
     _lead: Tensor
@@ -109,9 +112,13 @@ class StateHead(StatePrediction):
         numbers = len(config.names)
         self.register_buffer("change_mean", torch.zeros(numbers, dtype=torch.float64))
         commands = config.commands
-        self._command = [config.index(command.name) for command in commands]
-        self._measured = [config.index(command.measured) for command in commands]
-        self._action = [command.action for command in commands]
+        places = {
+            "command": [config.index(command.name) for command in commands],
+            "measured": [config.index(command.measured) for command in commands],
+            "action": [command.action for command in commands],
+        }
+        for name, indices in places.items():
+            self.register_buffer(f"_{name}", torch.tensor(indices, dtype=torch.long), persistent=False)
         for name in ("low", "high", "lead"):
             values = torch.tensor([getattr(command, name) for command in commands])
             self.register_buffer(f"_{name}", values, persistent=False)
@@ -141,10 +148,10 @@ class StateHead(StatePrediction):
         target = torch.minimum(torch.maximum(target, self._low), self._high)
         change = self._change(state, actions, target)
         following = state + self.change.float() * change + self.change_mean.float()
-        if self._command:
+        if len(self._command):
             measured = following[:, self._measured]
             target = torch.minimum(torch.maximum(target, measured - self._lead), measured + self._lead)
-            following = following.index_copy(1, torch.tensor(self._command, device=state.device), target)
+            following = following.index_copy(1, self._command, target)
         return following
 
     def _change(self, state: Tensor, actions: Tensor, target: Tensor) -> Tensor:

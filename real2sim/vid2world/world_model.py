@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from real2sim.cuda_graphs import RecordedCalls
+from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import (
     WEIGHTS_FILE,
@@ -20,9 +22,10 @@ from real2sim.model_folder import (
     write_folder,
 )
 from real2sim.robot import Robot, robot_text
-from real2sim.vid2world.ddim import guide, mix, noise_in, split_velocity, twice
+from real2sim.vid2world.ddim import mix, noise_in, split_velocity
+from real2sim.vid2world.denoise import denoise, noise_of_a_frame
 from real2sim.vid2world.first_frames import after_past
-from real2sim.vid2world.lane_state import WorldState
+from real2sim.vid2world.lane_state import WorldState, finite
 from real2sim.vid2world.network.frame_cache import FrameCache
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
@@ -49,6 +52,8 @@ class WorldModel(StateConditioning):
         self.unet = CausalUNet(config.unet)
         self.first_stage = PixelPatches(config.height, config.width, config.patch)
         self.register_buffer("action_scale", torch.tensor(config.action_scale), persistent=False)
+        self._form: WorldState | None = None
+        self._forget_device()
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> WorldModel:
@@ -105,12 +110,25 @@ class WorldModel(StateConditioning):
             self.unet.to(getattr(torch, sampling.precision))
         if sampling.compile:
             self.unet.compile_passes()
+        self._forget_device()
+
+    def _forget_device(self) -> None:
+        """Forget what holds for weights where they were, and for settings as they were."""
+        self.recorded = RecordedCalls(self._advance)
+        self._levels: dict[tuple[int, ...], Tensor] = {}
+
+    def _apply(self, *arguments: Any, **options: Any) -> WorldModel:
+        """Move or convert the weights."""
+        super()._apply(*arguments, **options)
+        self._forget_device()
+        return self
 
     def robot_state(self, state: WorldState) -> np.ndarray:
         """The state of the robot at the newest frames, float32 (b numbers), in the order of ``state_names``."""
         if state.robot is None:
             raise ValueError("this world model knows no robot state")
-        return state.robot.cpu().numpy().copy()
+        assert state.known is not None
+        return np.stack(state.known)
 
     @property
     def frame_passes_per_frame(self) -> int:
@@ -152,7 +170,7 @@ class WorldModel(StateConditioning):
             )
         if len(seeds) != len(frames):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
-        shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device)
+        shown = to_device(frames, self.device)
         start = self.first_stage.encode(shown[:, None])
         no_action = torch.zeros(len(frames), 1, self.action_width, device=self.device)
         seeds = tuple(int(seed) for seed in seeds)
@@ -169,6 +187,7 @@ class WorldModel(StateConditioning):
             condition=start,
             robot=robot,
             motion=None if robot is None else torch.zeros_like(robot),
+            known=None if states is None else tuple(np.array(states, np.float32)),
         )
 
     @torch.inference_mode()
@@ -178,71 +197,46 @@ class WorldModel(StateConditioning):
         if actions.shape != expected:
             raise ValueError(f"actions have shape {actions.shape}, expected {expected}")
         state.check_finite(actions)
-        given = torch.from_numpy(np.asarray(actions, np.float32)).to(self.device)
+        given = [to_device(np.asarray(actions, np.float32), self.device)]
+        if self.config.draws_from == "frames":
+            given.append(to_device(noise_of_a_frame(self, state), self.device))
+        if self._form is None:
+            self._form = state.holding([tensor.new_empty(0) for tensor in state.tensors()])
+        shown, sound, *rest = self.recorded(*given, *state.tensors())
+        after = replace(state.holding(rest), frames=tuple(frame + 1 for frame in state.frames))
+        if after.robot is None:
+            frames, fine = to_host(shown, sound)
+        else:
+            frames, fine, known = to_host(shown, sound, after.robot)
+            after = replace(after, known=tuple(known))
+        state.check_drawn(fine)
+        return frames, after
+
+    def _advance(self, given: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """A step on the device: actions (b n), noise (b draws c 1 h w) where frames are denoised and the tensors of a
+        state, to frames uint8 (b h w 3), whether each is finite (b), and the tensors of the state after them."""
+        noise, tensors = (tensors[0], tensors[1:]) if self.config.draws_from == "frames" else (None, tensors)
+        assert self._form is not None
+        state = self._form.holding(tensors)
         scaled_actions = self.scaled(given)[:, None]
         robot = motion = None
         if self.state_head is not None:
             robot, motion = self.state_head(state.robot, given, state.motion)
-        latents, cache = self.draw(state, scaled_actions, robot)
-        state.check_drawn(latents)
-        frames = self.first_stage.decode(latents)[:, 0].cpu().numpy()
-        state = replace(state, frames=tuple(frame + 1 for frame in state.frames), robot=robot, motion=motion)
-        return frames, replace(state, cache=cache, newest=latents, newest_actions=scaled_actions)
+        if noise is None:
+            assert robot is not None
+            latents = self.first_stage.clamp(self.rendered(self.unet, state.condition, robot[:, None])[0])
+            cache = None
+        else:
+            latents, cache = denoise(self, state, scaled_actions, robot, noise)
+        after = replace(
+            state, cache=cache, newest=latents, newest_actions=scaled_actions, robot=robot, motion=motion
+        )
+        return self.first_stage.decode(latents)[:, 0], finite(latents), *after.tensors()
 
     @property
     def table(self) -> DDIMTable:
         """The denoising steps of a frame."""
         return _table(self.config.steps, self.config.spacing, self.config.eta)
-
-    def draw(
-        self, state: WorldState, scaled_actions: Tensor, robot: Tensor | None = None
-    ) -> tuple[Tensor, FrameCache | None]:
-        """Latents (b c 1 h w) of the next frames, given scaled actions (b 1 n) and the states to come (b numbers), and
-        the cache with the frames before them."""
-        if self.config.draws_from == "state":
-            assert robot is not None
-            return self.first_stage.clamp(self.rendered(self.unet, state.condition, robot[:, None])[0]), None
-        return self._denoise(state, scaled_actions, robot)
-
-    def _denoise(
-        self, state: WorldState, scaled_actions: Tensor, robot: Tensor | None
-    ) -> tuple[Tensor, FrameCache]:
-        """The next frames by DDIM."""
-        config, table, condition = self.config, self.table, state.condition
-        assert state.cache is not None
-        now = then = both_states = None
-        if robot is not None and state.robot is not None:
-            then, now = state.robot[:, None], robot[:, None]
-            both_states = torch.cat([then, now], dim=1)
-        past = self.as_history(state.newest, state.seeds, [frame - 1 for frame in state.frames])
-        x, cache = self.noise(state.seeds, state.frames, 0), state.cache
-        at_history = (config.context_level,)
-        clean = x
-        if config.guidance != 1:
-            # The branches of guidance read one history, so it is written before they part.
-            cache = self.predict(
-                past, at_history, state.newest_actions, condition, cache, remember=1, robot=then
-            )[1]
-        for draw, step in enumerate(reversed(range(len(table)))):
-            level = (table.timesteps[step],)
-            if config.guidance != 1:
-                prediction = self._guided(x, level, scaled_actions, condition, cache, now)
-            elif draw == 0:
-                # One pass writes the frame before into the history and begins the new one.
-                both, actions = (
-                    torch.cat([past, x], dim=2),
-                    torch.cat([state.newest_actions, scaled_actions], dim=1),
-                )
-                found, cache = self.predict(
-                    both, at_history + level, actions, condition, cache, remember=1, robot=both_states
-                )
-                prediction = found[:, :, 1:]
-            else:
-                prediction, _ = self.predict(x, level, scaled_actions, condition, cache, robot=now)
-            prediction, _ = self.gated(prediction, condition)
-            fresh = self.noise(state.seeds, state.frames, draw + 1) if config.eta > 0 else None
-            clean, x = self.denoised(x, prediction, step, fresh)
-        return clean, cache
 
     def denoised(
         self, x: Tensor, prediction: Tensor, step: int, fresh: Tensor | None
@@ -272,7 +266,9 @@ class WorldModel(StateConditioning):
     ) -> tuple[Tensor, FrameCache]:
         lanes, _, frames = x.shape[:3]
         x = self.with_pose_map(torch.cat([x, condition.expand(-1, -1, frames, -1, -1)], dim=1), robot)
-        timesteps = torch.tensor(levels, dtype=torch.float32, device=self.device).expand(lanes, -1)
+        if tuple(levels) not in self._levels:
+            self._levels[tuple(levels)] = to_device(torch.tensor(levels, dtype=torch.float32), self.device)
+        timesteps = self._levels[tuple(levels)].expand(lanes, -1)
         states = None if robot is None else self.standardised(robot)
         return self.unet.step(
             x,
@@ -284,34 +280,17 @@ class WorldModel(StateConditioning):
             remember=remember,
         )
 
-    def _guided(
-        self,
-        x: Tensor,
-        level: Sequence[int],
-        scaled_actions: Tensor,
-        condition: Tensor,
-        cache: FrameCache,
-        robot: Tensor | None,
-    ) -> Tensor:
-        """Prediction moved away from the one that does not know the action; both are one batch."""
-        known = torch.ones(2 * len(x), 1, device=self.device)
-        known[len(x) :] = 0
-        branches = cache.repeat(2)
-        states = None if robot is None else twice(robot)
-        both, _ = self.predict(
-            twice(x), level, twice(scaled_actions), twice(condition), branches, known=known, robot=states
-        )
-        conditional, unconditional = both.chunk(2)
-        return guide(conditional, unconditional, self.config.guidance)
-
     def as_history(self, clean: Tensor, seeds: Sequence[int], frames: Sequence[int]) -> Tensor:
         """Finished frames (b c 1 h w) as they enter the history: slightly noised, as in training."""
-        signal = float(vid2world_schedule().alphas_cumprod[self.config.context_level])
-        return mix(clean, self.noise(seeds, frames, CONTEXT), signal)
+        return self.noised_history(clean, self.noise(seeds, frames, CONTEXT))
+
+    def noised_history(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """The same with given noise (b c 1 h w)."""
+        return mix(clean, noise, float(vid2world_schedule().alphas_cumprod[self.config.context_level]))
 
     def noise(self, seeds: Sequence[int], frames: Sequence[int], draw: int) -> Tensor:
         """Noise (b c 1 h w) of each lane's frame: draw 0 starts it, draw k is added after its k-th step."""
-        return batch_noise(seeds, frames, draw, self.config.latent_shape)[:, :, None].to(self.device)
+        return to_device(batch_noise(seeds, frames, draw, self.config.latent_shape)[:, :, None], self.device)
 
 
 @lru_cache(maxsize=8)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from real2sim.host_copies import to_device, to_host
 from real2sim.model_folder import read_config
-from real2sim.vid2world.lane_state import LaneState
+from real2sim.vid2world.lane_state import LaneState, finite
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.released.autoencoder import Autoencoder
@@ -167,7 +168,7 @@ class Vid2World(nn.Module):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         lanes = tuple(int(seed) for seed in seeds)
         windows, actions = self._first_window(frames, past, past_actions)
-        given = torch.from_numpy(np.ascontiguousarray(windows)).to(self.empty_caption.device)
+        given = to_device(windows, self.empty_caption.device)
         pictures = torch.stack(
             [frames_to_pixels(given[:, i], self.config.picture_size) for i in range(given.shape[1])], dim=1
         )
@@ -209,7 +210,7 @@ class Vid2World(nn.Module):
         history = sampler.as_history(state.latents, torch.stack(noises, dim=2))
         latent = sampler.draw_frame(history, scene, past, noise)
         pictures = self.autoencoder.decode(latent[:, :, 0].to(self.dtype)).float()
-        state.check_drawn(pictures)
+        sound = finite(pictures)
         if self.config.clamp_history:
             pictures = pictures.clamp(-1, 1)
         encoded = self._encode(pictures, state.seeds, state.frames)[:, :, None]
@@ -221,7 +222,9 @@ class Vid2World(nn.Module):
             actions=scene.actions,
             frames=tuple(frame + 1 for frame in state.frames),
         )
-        return pixels_to_frames(pictures, self.config.image_size).cpu().numpy(), after
+        drawn, fine = to_host(pixels_to_frames(pictures, self.config.image_size), sound)
+        state.check_drawn(fine)
+        return drawn, after
 
     @torch.inference_mode()
     def draw_together(self, frames: np.ndarray, actions: np.ndarray, seeds: Sequence[int]) -> np.ndarray:
@@ -248,9 +251,10 @@ class Vid2World(nn.Module):
         )
         drawn = latents[:, :, 1:].transpose(1, 2).flatten(0, 1)
         pictures = self.autoencoder.decode(drawn.to(self.dtype)).float()
-        state.check_drawn(pictures.unflatten(0, (len(frames), -1)))
-        video = pixels_to_frames(pictures, self.config.image_size)
-        return video.unflatten(0, (len(frames), -1)).cpu().numpy()
+        video = pixels_to_frames(pictures, self.config.image_size).unflatten(0, (len(frames), -1))
+        shown, sound = to_host(video, finite(pictures.unflatten(0, (len(frames), -1))))
+        state.check_drawn(sound)
+        return shown
 
     def _moved_on(self, state: Vid2WorldState) -> Vid2WorldState:
         """The state with at most ``history`` frames; if any are dropped the rest begins a new window."""
@@ -291,7 +295,9 @@ class Vid2World(nn.Module):
         return torch.cat([self.empty_caption.expand(len(image), -1, -1), image], dim=1)
 
     def _noise(self, seeds: Sequence[int], frames: Sequence[int], draw: int) -> Tensor:
-        return batch_noise(seeds, frames, draw, self.config.latent_shape).to(self.empty_caption.device)
+        return to_device(
+            batch_noise(seeds, frames, draw, self.config.latent_shape), self.empty_caption.device
+        )
 
     def _no_action(self, lanes: int) -> Tensor:
         """What the first frame of a window is given as its action (b 1 a)."""
@@ -326,7 +332,7 @@ class Vid2World(nn.Module):
         past, past_actions = past[:, past.shape[1] - kept :], past_actions[:, past.shape[1] - kept :]
         if not np.isfinite(past_actions).all():
             raise ValueError("past actions are not finite; check the suite's start frames")
-        actions = torch.from_numpy(np.asarray(past_actions, np.float32)).to(self.empty_caption.device)
+        actions = to_device(np.asarray(past_actions, np.float32), self.empty_caption.device)
         return np.concatenate([past, frames[:, None]], axis=1), actions
 
     def _checked(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
@@ -339,7 +345,7 @@ class Vid2World(nn.Module):
             bad = actions[~np.isin(actions, (0, 1))][0]
             raise ValueError(f"an action has the entry {bad:g}; this model's actions are zeros and ones")
         given = torch.from_numpy(np.asarray(actions, np.float32))[:, None]
-        return self.scaled(given).to(self.empty_caption.device)
+        return to_device(self.scaled(given), self.empty_caption.device)
 
     def scaled(self, actions: Tensor) -> Tensor:
         """Actions (... n) in the units of the network."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.files import atomic_folder, write_text
+from real2sim.host_copies import to_device
 from real2sim.model_folder import CARD_FILE
 from real2sim.robot import read_robot, robot_text
 from real2sim.training.augmentation import Augmentation, augment
@@ -156,13 +157,13 @@ class LatentTraining:
         # The dropout inside the U-Net asks the global generator.
         torch.manual_seed(int(rng.integers(2**62)))
         lanes, times = frames.shape[:2]
-        pictures, latents = self._encoded(torch.from_numpy(frames).to(device), generator)
+        pictures, latents = self._encoded(to_device(frames, device), generator)
         caption, image = self._conditions(pictures, generator)
         context: Tensor | tuple[Tensor, Tensor] = (caption, image)
         if not self.config.train_resampler:
             context = self._context(caption, image)
-        levels = torch.randint(1000, (lanes, times), generator=generator).to(device)
-        noise = torch.randn(latents.shape, generator=generator).to(device)
+        levels = to_device(torch.randint(1000, (lanes, times), generator=generator), device)
+        noise = to_device(torch.randn(latents.shape, generator=generator), device)
         action_mask = (torch.rand((lanes, times), generator=generator) >= dropout.action).float().to(device)
         x, target = noised(latents, noise, levels)
         condition = latents[:, :, :1].expand(-1, -1, times, -1, -1)
@@ -193,8 +194,9 @@ class LatentTraining:
     def _conditions(self, pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Caption tokens (b n d) and image features (b m e) of first pictures (b 3 H W), some withheld."""
         model, dropout = self.model, self.config.dropout
-        chance = torch.rand((2, len(pictures)), generator=generator).to(pictures.device)
-        shown, said = (chance >= chance.new_tensor([[dropout.image], [dropout.text]])).float()
+        chance = torch.rand((2, len(pictures)), generator=generator)
+        told = (chance >= torch.tensor([[dropout.image], [dropout.text]])).float()
+        shown, said = to_device(told, pictures.device)
         prepared = prepare_image(pictures * shown[:, None, None, None], model.config.image.image)
         return model.empty_caption * said[:, None, None], model.image_encoder(prepared)
 

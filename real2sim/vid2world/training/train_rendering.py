@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from real2sim.host_copies import to_device
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
@@ -77,9 +78,9 @@ class RenderingTraining:
         images, starts, robot = self.source.draw_frames(count, rng)
         device = self.model.device
         stage = self.model.first_stage
-        target = stage.encode(torch.from_numpy(images[:, None]).to(device))
-        start = stage.encode(torch.from_numpy(starts[:, None]).to(device))
-        robot = robot[:, None].to(device)
+        target = stage.encode(to_device(images[:, None], device))
+        start = stage.encode(to_device(starts[:, None], device))
+        robot = to_device(robot[:, None], device)
         drawn, share = self.model.rendered(network, start, robot)
         return {"loss": rendering_loss(self.rendering, stage, drawn, share, target, start)}
 

@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
+from real2sim.host_copies import to_device
 from real2sim.model_folder import config_from_dict, read_config
 from real2sim.robot import Robot, read_robot
 from real2sim.training.checkpoint import SETTINGS_FILE, read_settings
@@ -152,8 +153,8 @@ class PixelTraining:
         forcing, lanes, frames = self.config.forcing, window.latents.shape[0], window.latents.shape[2]
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         device = window.latents.device
-        levels = draw_levels(forcing, lanes, frames, generator).to(device)
-        noise = torch.randn(window.latents.shape, generator=generator).to(device)
+        levels = to_device(draw_levels(forcing, lanes, frames, generator), device)
+        noise = to_device(torch.randn(window.latents.shape, generator=generator), device)
         action_mask = (
             (torch.rand((lanes, frames), generator=generator) >= forcing.action_dropout).float().to(device)
         )
@@ -213,7 +214,7 @@ class PixelTraining:
             drawn = torch.rand((lanes, frames), generator=generator).to(history.device) < 0.5
             drawn[:, 0] = False
             levels = torch.where(drawn, PURE, 20)
-            noise = torch.randn(history.shape, generator=generator).to(history.device)
+            noise = to_device(torch.randn(history.shape, generator=generator), history.device)
             alpha = signal[levels]
             x = add_noise(history, noise, alpha)
             prediction = self._predict(network, x, window, levels, action_mask).float()

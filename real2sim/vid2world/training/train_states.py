@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import episode_states, has_states_between
+from real2sim.host_copies import to_device
 from real2sim.robot import Robot
 from real2sim.training.loop import run_training, trained_weights
 from real2sim.training.optimisation import Optimisation
@@ -169,8 +170,6 @@ class StateTraining:
         steps = [episode.states for episode in (found if state.commands_per_frame > 1 else recorded)]
         head.fit([episode.states for episode in recorded], steps)
         self.model = self.trained = head
-        # Errors count in units of the usual change; what never changes is always right.
-        self.unit = head.change.float().clamp(min=1e-6)
         emphasis = torch.tensor([4.0 if name in config.important else 1.0 for name in state.names])
         self.weight = emphasis / emphasis.mean()
 
@@ -188,21 +187,26 @@ class StateTraining:
             (self.episodes[number], begin)
             for number, begin in zip(chosen.tolist(), begins.tolist(), strict=True)
         ]
-        states = torch.stack([episode.states[begin : begin + steps + 1] for episode, begin in drawn])
-        actions = torch.stack([episode.actions[begin : begin + steps] for episode, begin in drawn])
-        before = [episode.states[max(begin - 1, 0)] for episode, begin in drawn]
-        state, motion = states[:, 0], states[:, 0] - torch.stack(before)
+        # Errors count in units of the usual change; what never changes is always right.
+        unit = self.model.change.float().clamp(min=1e-6)
+        states, actions, before, weight = (
+            to_device(values, unit.device)
+            for values in (
+                torch.stack([episode.states[begin : begin + steps + 1] for episode, begin in drawn]),
+                torch.stack([episode.actions[begin : begin + steps] for episode, begin in drawn]),
+                torch.stack([episode.states[max(begin - 1, 0)] for episode, begin in drawn]),
+                self.weight,
+            )
+        )
+        state, motion = states[:, 0], states[:, 0] - before
         losses = []
         for ahead in range(steps):
             state, motion = network(state, actions[:, ahead], motion)
-            error = (state - states[:, ahead + 1]) / self.unit
+            error = (state - states[:, ahead + 1]) / unit
             # Beyond a tenth of a usual change errors count as they are: at contact one of two things happens, and
             # the more likely one is wanted, not their mean.
-            losses.append(
-                (
-                    F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none") * self.weight
-                ).mean()
-            )
+            each = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none")
+            losses.append((each * weight).mean())
         return {"loss": torch.stack(losses).mean()}
 
     def _in_a_row(self, done: float) -> int:

@@ -17,6 +17,7 @@ from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.keep_out import for_training, read_keep_out
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
+from real2sim.host_copies import to_device
 from real2sim.robot import Robot
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.training.diffusion_forcing import Window
@@ -135,12 +136,12 @@ class WindowSource:
         if self.states is not None:
             spans = zip(episodes.tolist(), offsets.tolist(), strict=True)
             rows = [self.states[number][offset : offset + self.frames] for number, offset in spans]
-            states = torch.stack(rows).to(model.device)
+            states = to_device(torch.stack(rows), model.device)
         with torch.no_grad():
             return Window(
-                model.first_stage.encode(torch.from_numpy(np.stack(frames)).to(model.device)),
-                model.first_stage.encode(torch.from_numpy(np.stack(firsts)).to(model.device)),
-                model.scaled(torch.from_numpy(np.stack(led)).to(model.device)),
+                model.first_stage.encode(to_device(np.stack(frames), model.device)),
+                model.first_stage.encode(to_device(np.stack(firsts), model.device)),
+                model.scaled(to_device(np.stack(led), model.device)),
                 states,
             )
 
