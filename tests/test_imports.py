@@ -16,6 +16,8 @@ GROUND = (
     "spreadsheets",
     "strict",
     "failures",
+    "host_copies",
+    "cuda_graphs",
     "model_folder",
     "model_building",
     "robot_parts",

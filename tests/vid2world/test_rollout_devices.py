@@ -28,7 +28,11 @@ from real2sim.worlds import ModelWorld
 from tests.other_device import OTHER, OtherDevice, moved
 
 ASSETS = Path(real2sim.__file__).parent / "assets"
-STEPS = 3
+STEPS = 2
+POLICIES = [
+    *(("drawer", name) for name in ("converged", "chunks", "diffusion", "mixture", "recurrent", "stack")),
+    *(("so101", name) for name in ("act", "rt1", "recurrent")),
+]
 
 
 def denoising(**changes: object) -> Any:
@@ -82,7 +86,10 @@ def drawn(model: Any, steps: int = STEPS, lanes: int = 2) -> list[np.ndarray]:
     return frames
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if "released" in name else ()) for name in MODELS],
+)
 def test_a_world_model_draws_the_same_on_another_device_and_waits_once_per_step(name: str) -> None:
     here = drawn(MODELS[name]())
     model = MODELS[name]()
@@ -111,16 +118,7 @@ def acted(policy: Any, robot: Any, frames: np.ndarray, instruction: str) -> list
     return [policy.act(observe(robot, frames, [instruction] * 2, state)) for _ in range(STEPS)]
 
 
-def shipped_policies() -> list[tuple[str, str]]:
-    return [
-        (suite, folder.name)
-        for suite in ("drawer", "so101")
-        for folder in sorted((ASSETS / suite / "policies").iterdir())
-        if (folder / "model.safetensors").is_file()
-    ]
-
-
-@pytest.mark.parametrize(("name", "policy"), shipped_policies())
+@pytest.mark.parametrize(("name", "policy"), POLICIES)
 def test_a_policy_acts_the_same_on_another_device_and_waits_once_at_most(name: str, policy: str) -> None:
     suite = load_suite(name)
     task = suite.tasks[0]
