@@ -70,7 +70,8 @@ class RecordedCalls:
                 self._met.add(key)
                 return self._function(*given)
             try:
-                self._recorded[key] = self._record(given, size)
+                with torch.cuda.device(given[0].device):
+                    self._recorded[key] = self._record(given, size)
             except RuntimeError as error:
                 LOG.warning("a pass cannot be recorded as a CUDA graph (%s); it runs without, slower", error)
                 self.enabled = False

@@ -49,6 +49,20 @@ def local_device(name: str) -> str:
 
 
 @contextmanager
+def exact_float32() -> Iterator[None]:
+    """Keep a GPU from rounding float32 numbers to 10 bits where convolutions multiply them (TF32), which it does unasked:
+    episodes are then those of the processor, but for the last bits."""
+    import torch
+
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
 def threads(count: int) -> Iterator[None]:
     """Let torch use ``count`` threads inside the block."""
     import torch

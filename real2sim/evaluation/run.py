@@ -24,7 +24,7 @@ from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFol
 from real2sim.episodes.sound import unsound_episodes
 from real2sim.evaluation.batches import Batch, episode_id, plan, starts_by_task
 from real2sim.evaluation.consistency import measure_run, unmeasured
-from real2sim.evaluation.launch import launched_as, local_device, most_processes, threads
+from real2sim.evaluation.launch import exact_float32, launched_as, local_device, most_processes, threads
 from real2sim.evaluation.own_policies import OwnPolicy, own_policies, pack
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
@@ -224,7 +224,7 @@ def _work(
     if not todo:
         return
     device = local_device(config.device)
-    with RowWriter(folder, rank, owned) as writer, threads(config.threads):
+    with RowWriter(folder, rank, owned) as writer, threads(config.threads), exact_float32():
         world = open_world(config.world, suite, device, config.sampling)
         loaded, maker = None, None
         for batch in todo:

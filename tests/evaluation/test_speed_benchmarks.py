@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,12 @@ import pandas as pd
 import pytest
 
 from benchmarks import convert_lerobot as conversion_benchmark
+from benchmarks import expected_cost, full_size, gpu_check, steps_and_error
 from benchmarks import rollout as rollout_benchmark
-from benchmarks import steps_and_error
 from real2sim.episodes.arrays import write_arrays
+from real2sim.vid2world.released.config import Vid2WorldConfig
+from real2sim.vid2world.released.model import Vid2World
+from real2sim.vid2world.released.sampler import SamplerConfig
 
 
 @pytest.fixture
@@ -88,3 +93,72 @@ def test_the_speed_of_a_conversion_is_printed_for_each_rate_and_size(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "22 source frames of 64 x 64, one process"
     assert len([line for line in lines if line.startswith("| libx264 | ")]) == 5
+
+
+def test_expected_cost_of_a_frame_is_what_its_passes_cost() -> None:
+    config = Vid2WorldConfig.tiny()
+    parts = expected_cost.counted_parts(config)
+    peaks = expected_cost.Peaks(1e12, 1e12)
+
+    def cost(**changes: object) -> expected_cost.FrameCost:
+        sampler = replace(SamplerConfig(guidance=1.0), **changes)  # type: ignore[arg-type]
+        return expected_cost.frame_cost(config, parts, sampler, peaks)
+
+    window = config.history + 1
+    assert parts.whole.flops / parts.single.flops == pytest.approx(window, rel=0.15), (
+        "frame by frame, but attention"
+    )
+    around = parts.decode.flops + parts.encode.flops + parts.tokens.flops
+    one, ten = cost(steps=1), cost(steps=10)
+    assert ten.flops - one.flops == pytest.approx(9 * parts.whole.flops)
+    assert one.flops == pytest.approx(parts.whole.flops + around)
+    assert (one.passes, ten.passes) == (window, 10 * window)
+    cached = cost(steps=10, history="cached")
+    assert cached.flops == pytest.approx(parts.whole.flops + 9 * parts.single.flops + around)
+    guided = cost(steps=10, guidance=2.5)
+    more = parts.decode.flops + parts.tokens.flops
+    assert guided.flops == pytest.approx(20 * parts.whole.flops + around + more), (
+        "the start is decoded for the branch"
+    )
+    weights = sum(p.numel() for p in Vid2World(config).unet.parameters())
+    assert parts.whole.weights == 2 * weights
+    slow = expected_cost.frame_cost(config, parts, SamplerConfig(steps=1), expected_cost.Peaks(1e30, 1e9))
+    assert slow.seconds >= 2 * weights / 1e9, "reading the weights alone takes as long"
+
+
+def test_expected_costs_are_printed_without_weights(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        sys, "argv", ["full_size", "--tiny", "--expected", "--peak-tflops", "100", "--bandwidth", "1"]
+    )
+    full_size.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("one lane, a full history of 3 frames, bfloat16, 100 TFLOP/s, 1 TB/s")
+    assert len(lines) == 1 + 2 + 20
+    assert lines[3].startswith("| 50 | 2.5 | exact | 400 |")
+
+
+def test_a_part_of_the_gpu_check_that_fails_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(options: gpu_check.Options) -> dict[str, object]:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setitem(gpu_check.PARTS, "speed", broken)
+    monkeypatch.setitem(gpu_check.PARTS, "whole", lambda options: {"line": "12 frames/s"})
+    for part, code in (("speed", 1), ("whole", 0)):
+        assert gpu_check.main(["--out", str(tmp_path), "--device", "cpu", "--alone", "--parts", part]) == code
+    assert "no such kernel" in capsys.readouterr().out
+    lines: list[str] = []
+    assert gpu_check.summed_up(tmp_path, ["speed", "whole", "full"], lines.append) == 1
+    assert "RuntimeError: no such kernel" in lines[1]
+    assert lines[2].endswith("ok  12 frames/s")
+    assert "it wrote nothing" in lines[3]
+
+
+@pytest.mark.slow
+def test_the_gpu_check_runs_on_the_processor_too(tmp_path: Path) -> None:
+    words = ["--device", "cpu", "--quick", "--out", str(tmp_path), "--limit", "280", "--parts"]
+    assert gpu_check.main([*words, "parity", "whole", "full"]) == 0
+    assert json.loads((tmp_path / "parity.json").read_text())["drawer"]["pixel_max"] == 0
