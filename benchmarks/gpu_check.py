@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -62,7 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         words = [sys.executable, "-m", "benchmarks.gpu_check", "--alone", "--out", str(chosen.out)]
         words += ["--device", chosen.device, "--parts", name, *(["--quick"] if chosen.quick else [])]
         print(f"== {name}", flush=True)
-        return subprocess.Popen(words, env={**os.environ, "TQDM_DISABLE": "1"})
+        # Progress bars and warnings would hide the tables; they are shown where a part fails.
+        with open(chosen.out / f"{name}.stderr", "wb") as stream:
+            return subprocess.Popen(words, stderr=stream)
 
     def finish(name: str, process: subprocess.Popen[bytes]) -> None:
         try:
@@ -72,6 +73,11 @@ def main(arguments: list[str] | None = None) -> int:
             process.wait()
             late = f"stopped after {chosen.limit:g} seconds"
             (chosen.out / f"{name}.json").write_text(json.dumps({"failed": late, "seconds": chosen.limit}))
+
+        said = chosen.out / f"{name}.stderr"
+        if process.returncode:
+            print(said.read_text(errors="replace").replace("\r", "\n")[-2000:], flush=True)
+        said.unlink()
 
     for name in chosen.parts:
         if name not in TOGETHER:

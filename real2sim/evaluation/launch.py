@@ -50,8 +50,8 @@ def local_device(name: str) -> str:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """Keep a GPU from rounding float32 numbers to 10 bits where convolutions multiply them (TF32), which it does unasked:
-    episodes are then those of the processor, but for the last bits."""
+    """Keep a GPU from rounding float32 numbers to 10 bits where convolutions multiply them (TF32), which torch lets it
+    do: episodes are then those of the processor, but for the last bits."""
     import torch
 
     before = torch.backends.cudnn.allow_tf32

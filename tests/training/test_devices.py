@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from real2sim.training.loop import TrainingTask, run_training
-from real2sim.training.optimisation import Optimisation
 from tests.other_device import OTHER, OtherDevice, OtherTensor, moved
 from tests.training.small_trainings import OPTIMISATION, TRAININGS
 
@@ -54,23 +54,16 @@ def test_waiting_for_the_other_device_is_counted() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_training_on_a_gpu_begins_with_the_loss_of_the_processor(name: str, tmp_path: Path) -> None:
-    losses = {}
-    for device in ("cpu", "cuda"):
-        folder = tmp_path / device
-        folder.mkdir()
-        task = TRAININGS[name](folder)
-        task.model.to(device)
-        losses[device] = float(first_loss(task))
-    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-4, abs=1e-4)
-    (tmp_path / "trained").mkdir()
-    task = TRAININGS[name](tmp_path / "trained")
-    quick: Optimisation = dataclasses.replace(OPTIMISATION, steps=4, checkpoint_every=2, device="cuda")
-    assert run_training(task, quick, tmp_path / "run")
-    resumed = dataclasses.replace(quick, steps=8)
-    assert run_training(TRAININGS[name](_fresh(tmp_path)), resumed, tmp_path / "run"), "and goes on"
-
-
-def _fresh(folder: Path) -> Path:
-    (folder / "again").mkdir()
-    return folder / "again"
+def test_a_training_on_a_gpu_begins_with_the_loss_of_the_processor_and_goes_on(
+    name: str, tmp_path: Path, device: str = "cuda"
+) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    task = TRAININGS[name](tmp_path)
+    fresh, losses = copy.deepcopy(task), {}
+    for place in ("cpu", device):
+        task.model.to(place)
+        losses[place] = float(first_loss(task).detach())
+    assert losses[device] == pytest.approx(losses["cpu"], rel=1e-4, abs=1e-4)
+    quick = dataclasses.replace(OPTIMISATION, steps=4, checkpoint_every=2, device=device)  # type: ignore[arg-type]
+    assert run_training(copy.deepcopy(fresh), quick, tmp_path / "run")
+    assert run_training(fresh, dataclasses.replace(quick, steps=8), tmp_path / "run"), "and goes on"
