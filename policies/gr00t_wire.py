@@ -23,6 +23,10 @@ PING_SECONDS = 5.0
 """How long one look for a server takes."""
 
 
+FARTHEST = 10_000
+"""Frames before or after the present one that a server may ask for."""
+
+
 @dataclass(frozen=True)
 class Modality:
     """What ``get_modality_config`` says of video, state, action or language."""
@@ -128,10 +132,16 @@ def read_modalities(answer: Any) -> dict[str, Modality]:
         if (
             not isinstance(keys, list)
             or not isinstance(steps, list)
-            or not all(isinstance(n, int) for n in steps)
+            or not all(isinstance(n, int) and not isinstance(n, bool) for n in steps)
         ):
             raise ValueError(
                 f"get_modality_config describes {str(name)!r} without the lists 'modality_keys' and 'delta_indices'"
+            )
+        far = next((n for n in steps if abs(n) > FARTHEST), None)
+        if far is not None:
+            raise ValueError(
+                f"get_modality_config describes {str(name)!r} with the delta index {far}, expected frames from "
+                f"{-FARTHEST} to {FARTHEST}"
             )
         found[str(name)] = Modality(tuple(map(str, keys)), tuple(steps))
     missing = [name for name in ("video", "action", "language") if not found.get(name, Modality((), ())).keys]

@@ -184,8 +184,8 @@ def _files(target: Any, name: str, path: Path) -> tuple[Path, ...]:
 def _guarded(what: str, sources: Sequence[Path] | None) -> Iterator[None]:
     try:
         yield
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         # A user's policy may raise anything, or ask Python to end; it is no bug of ours.
         raise ValueError(f"{what}: {blame(error, sources)}") from error

@@ -98,7 +98,9 @@ def import_source(path: Path) -> ModuleType:
     writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         return _execute(name, path) if own else importlib.import_module(name)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         # Whatever a user's file does wrong is said in one sentence, with the place.
         sys.modules.pop(name, None)
         raise ValueError(f"{blame(error, list(modules.values()))}; the policy cannot be imported") from error
@@ -161,7 +163,7 @@ def _parse(file: Path) -> ast.Module:
         return ast.parse(read_text(file, "a Python file"), str(file))
     except SyntaxError as error:
         raise ValueError(
-            f"{file}, line {error.lineno}: {error.msg}; the policy cannot be imported"
+            f"{file}, line {error.lineno or 1}: {error.msg}; the policy cannot be imported"
         ) from error
 
 

@@ -6,11 +6,16 @@ import dataclasses
 import math
 import numbers
 import re
+from pathlib import Path
 from typing import Any
 
 LARGEST_SEED = 2**63 - 1
 LARGEST_COUNT = 2**31 - 1
 """Of whole numbers that are no seeds; larger ones are typing errors."""
+
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file or folder."""
 
 
 def check_whole(name: str, value: Any, low: int | None = 1, high: int | None = None) -> int:
@@ -46,8 +51,8 @@ def check_options(config: Any, within: str = "") -> None:
     """Raise a ValueError that names the option unless the numbers of a configuration can be meant.
 
     None is NaN or, where its default is finite, infinite; none is below 0 whose default is not; whole ones stay below
-    2^31, seeds are seeds, devices are devices, and text that may be left out is not empty.  Configurations within it
-    are looked at too.
+    2^31, seeds are seeds, devices are devices, text is UTF-8 and, where it may be left out, not empty.
+    Configurations within it are looked at too.
     """
     for field in dataclasses.fields(config):
         value, name = getattr(config, field.name), f"{within}{field.name.replace('_', '-')}"
@@ -64,6 +69,8 @@ def check_options(config: Any, within: str = "") -> None:
         default = field.default if isinstance(field.default, int | float) else 0
         low = None if default < 0 else 0
         for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, str | Path):
+                check_text(name if "Positional" in str(field.type) else f"--{name}", item)
             if isinstance(item, bool) or not isinstance(item, int | float):
                 continue
             if field.name == "seed":
@@ -73,6 +80,23 @@ def check_options(config: Any, within: str = "") -> None:
             elif not (item == math.inf == default):
                 # Several numbers may be bounds or places.
                 check_finite(f"--{name}", item, None if isinstance(value, tuple) else low)
+
+
+def check_text(name: str, value: str | Path) -> None:
+    """ValueError unless text or a path can be written to files and terminals, names in a path of at most 255 bytes."""
+    try:
+        parts = str(value).encode("utf-8").split(b"/")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} is {_shown(str(value))}, which is no UTF-8 text; choose a name without such bytes"
+        ) from None
+    if "\0" in str(value):
+        raise ValueError(f"{name} is {_shown(str(value))}, which holds a NUL character; choose another name")
+    if isinstance(value, Path) and max(map(len, parts)) > LONGEST_NAME:
+        raise ValueError(
+            f"{name} is {_shown(str(value))}, with a name of {max(map(len, parts))} bytes, at most {LONGEST_NAME} are "
+            "possible; choose a shorter one"
+        )
 
 
 def check_name(what: str, name: Any) -> str:

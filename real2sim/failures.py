@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
@@ -13,6 +14,10 @@ from pathlib import Path
 
 EXIT_ERROR, EXIT_BUG, EXIT_STOPPED = 2, 70, 130
 """70 is EX_SOFTWARE of BSD's sysexits.h: an internal error."""
+_NAMES = {
+    errno.ENAMETOOLONG: "has a name that is too long for a file; choose a shorter one",
+    errno.ELOOP: "is a link that leads back to itself; remove it or make it again",
+}
 _MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "CUDA out of memory", "Unable to allocate")
 
 
@@ -42,6 +47,9 @@ def end_progress_bars() -> None:
 
 def one_line(error: BaseException) -> str:
     """What an exception says, in one line and without the number of a system error."""
+    if isinstance(error, OSError) and error.errno in _NAMES and isinstance(error.filename, str):
+        shown = error.filename if len(error.filename) <= 80 else f"{error.filename[:77]}..."
+        return f"{shown} {_NAMES[error.errno]}"
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
     return " ".join(str(error).removeprefix(number).split()) or type(error).__name__
 

@@ -153,11 +153,20 @@ def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], where: str) 
             "was it written for another configuration?"
         )
     for name, tensor in tensors.items():
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            raise ValueError(
+                f"{where}: tensor {name!r} holds {_kind(tensor)}, the configuration asks for {_kind(expected[name])}; "
+                "was the file converted?"
+            )
         if tensor.shape != expected[name].shape:
             raise ValueError(
                 f"{where}: tensor {name!r} has shape {tuple(tensor.shape)}, the configuration asks for "
                 f"{tuple(expected[name].shape)}; was it written for another configuration?"
             )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} numbers"
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

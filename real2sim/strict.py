@@ -201,6 +201,8 @@ def _expected(complaint: Any) -> str:
         most = complaint["type"] == "too_long"
         count = limits["max_length"] if most else limits["min_length"]
         return f"at {'most' if most else 'least'} {count} values, not {limits['actual_length']}"
+    if complaint["type"] == "string_too_short":
+        return "some text"
     said = str(complaint["msg"]).removeprefix("Value error, expected ")
     for words, ours in (
         ("Input should be ", ""), ("Input should have ", ""), ("a valid dictionary", "an object"),

@@ -80,6 +80,9 @@ class InstructionTable(Mapping[str, np.ndarray]):
         names = parse_json(decode(bytes(text.tolist()), place), place)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"{place} holds no list of instructions")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{place} names {twice!r} twice, expected each instruction once")
         if vectors.ndim != 2 or len(vectors) != len(names) or vectors.dtype != np.float32:
             raise ValueError(
                 f"{where}: tensor {VECTORS!r} is {vectors.dtype} {vectors.shape}, expected float32 "

@@ -132,6 +132,11 @@ class RT1Policy:
         config = read_config(folder, KIND, RT1Config)
         tensors = read_tensors(folder / WEIGHTS_FILE)
         table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
+        if table.width != config.embedding:
+            raise ValueError(
+                f"{folder / WEIGHTS_FILE}: instructions have vectors of length {table.width}, the network takes "
+                f"{config.embedding}; was the table written for another configuration?"
+            )
         network = build_module(lambda: RT1(config), tensors, str(folder / WEIGHTS_FILE))
         return cls(network, table, temperature, device)
 
@@ -165,6 +170,11 @@ class RT1Policy:
         # The first frames fill the slots from the left; a full window then moves on by one.
         self._history = self._history[-config.history :]
         (logits,) = to_host(*self._decides(torch.stack(self._history, dim=1)))
+        if not bool(logits.isfinite().all()):
+            raise ValueError(
+                "the network answers NaN or infinity; its weights are too large or damaged, copy or train the "
+                "policy again"
+            )
         tokens = self._choose(logits)
         self._step += 1
         return config.actions_of(tokens)

@@ -23,6 +23,7 @@ from real2sim.drawer.physics import HORIZON, STATE_NAMES, TASKS, DrawerPhysics, 
 from real2sim.drawer.presets import EXPERT_LABELS, drawer_robot
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import EXPERT_LABELS_FILE, read_npz
+from real2sim.episodes.parallel import without_script
 from real2sim.episodes.recording_parts import open_recording
 from real2sim.files import write_json
 from real2sim.policies.places import check_place, place_fingerprint, policy_at
@@ -177,6 +178,7 @@ def collect(config: Collect) -> int:
     write_json(out / EXPERT_LABELS_FILE, EXPERT_LABELS)
     context = multiprocessing.get_context("spawn")
     with (
+        without_script(),
         context.Pool(config.processes, initializer=_one_thread) as pool,
         tqdm(total=len(missing), unit="episode") as bar,
     ):

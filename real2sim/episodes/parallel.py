@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 _SOURCE: Any = None
@@ -27,8 +30,20 @@ def write_in_processes(
             yield write(source, *job)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(count, initializer=_open, initargs=(open_source, config, write)) as pool:
+    with without_script(), context.Pool(count, _open, (open_source, config, write)) as pool:
         yield from pool.imap_unordered(_work, jobs)
+
+
+@contextmanager
+def without_script() -> Iterator[None]:
+    """Processes that are spawned in the block do not run the user's script again, which may lack the guard
+    ``if __name__ == "__main__"``."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _open(open_source: Callable[[Any], Any], config: Any, write: Callable[..., int]) -> None:

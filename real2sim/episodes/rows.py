@@ -100,6 +100,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     """The settings of a run."""
     values = read_json(path, "the settings of a run")
     found: dict[str, Any] = check_fields(Settings, values, str(path))
+    missing = [name for name in Identity.__annotations__ if name not in found["identity"]]
+    if "versions" in found and missing:
+        raise ValueError(
+            f"{path}: field identity.{missing[0]} is missing, which every rollout writes; was the file edited?"
+        )
     return found
 
 

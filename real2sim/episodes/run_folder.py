@@ -147,11 +147,11 @@ class RunFolder:
         """Where the frames and actions of an episode lie."""
         return self.path / EPISODES / f"{episode}.npz"
 
-    def episode(self, episode: str) -> tuple[np.ndarray, np.ndarray]:
-        """Frames uint8 (t+1 h w 3) and actions float32 (t 13) of an episode."""
+    def episode(self, episode: str, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Frames uint8 (t+1 h w 3) and actions float32 (t 13) of an episode, of ``steps`` steps if its row says so."""
         path = self.episode_path(episode)
         arrays = read_arrays(path, ("frames", "actions"))
-        check_episode(arrays, str(path))
+        check_episode(arrays, str(path), steps)
         return arrays["frames"], arrays["actions"]
 
 

@@ -20,7 +20,9 @@ def unsound_episodes(
     A file is read where its size is not the one in its row, where the row has none, or where it was changed after
     the newest row file; the others are as they were written.
     """
-    found = {entry.name: entry.stat() for entry in os.scandir(folder)} if folder.is_dir() else {}
+    # A link that leads nowhere is as good as no file.
+    entries = (entry for entry in os.scandir(folder) if entry.is_file()) if folder.is_dir() else ()
+    found = {entry.name: entry.stat() for entry in entries}
     written = max((path.stat().st_mtime for path in folder.parent.glob("rows-*.jsonl")), default=0.0)
     unsound = {}
     for row in rows:
@@ -47,9 +49,10 @@ def check_episode(arrays: Mapping[str, np.ndarray], where: str, steps: int | Non
         or actions.dtype.kind != "f"
         or actions.ndim not in (2, 3)
     ):
+        said = "" if steps is None else f", as its row says {steps} steps"
         raise ValueError(
             f"{where}: there are {len(frames)} frames and actions {actions.dtype} {actions.shape}, expected "
-            f"{count + 1} frames and float32 ({count}, n) actions"
+            f"{count + 1} frames and float32 ({count}, n) actions{said}"
         )
     if not np.isfinite(actions).all():
         step = int(np.argwhere(~np.isfinite(actions))[0][0])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from real2sim.episodes.run_folder import file_name
 from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.unchanged import episode_name
 from real2sim.simulation.loop import Job, episode_seed
 from real2sim.simulation.suite import Start, Suite
 
@@ -70,6 +69,4 @@ def chosen_starts(suite: Suite, task: str, config: RolloutConfig) -> list[Start]
 
 def episode_id(job: Job, config: RolloutConfig) -> str:
     """A name for the episode that is unique in its run and can be a file name."""
-    parts = (job.policy, job.start.task.name, job.start.id)
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-    return "-".join([*(file_name(part)[:60] for part in parts), digest])
+    return episode_name(job.policy, job.start.task.name, job.start.id)

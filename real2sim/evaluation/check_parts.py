@@ -129,11 +129,19 @@ def data_findings(folder: Path, suite: Suite, starts: dict[str, list[Start]]) ->
     sources = read_keep_out(suite.folder)
     frames = {start.frame.tobytes(): start for items in starts.values() for start in items}
     seen = []
+    size = suite.robot.canvas_size
     for path in files:
         if path.name in out:
             continue
-        source = read_npz(path, (), ("source",)).get("source")
-        if (source is not None and str(source) in sources) or first_frame(path).tobytes() in frames:
+        source, first = read_npz(path, (), ("source",)).get("source"), first_frame(path)
+        if first.shape[:2] != size:
+            yield Finding(
+                True,
+                f"{path} has frames of {first.shape[0]} x {first.shape[1]} pixels, the suite has {size[0]} x {size[1]}"
+                " and a model that is trained there draws other frames; convert the data to the suite's size",
+            )
+            return
+        if (source is not None and str(source) in sources) or first.tobytes() in frames:
             seen.append(path.name)
     if seen:
         yield Finding(

@@ -81,8 +81,12 @@ def check_policy(config: CheckPolicy, own: Mapping[str, Policy] | None = None) -
         )
     moments = find_moments(suite, config.observations, config.data)
     policy = source.load(config.device)([])
-    answered = ask(policy, moments, suite.robot, source.name)
-    given = [*_given(moments, suite.robot), *_sent(policy, moments)]
+    try:
+        answered = ask(policy, moments, suite.robot, source.name)
+        given = [*_given(moments, suite.robot), *_sent(policy, moments)]
+    except ConnectionError as error:
+        # A rollout would keep what has ended; nothing is drawn here.
+        raise ConnectionError(str(error).replace("finished episodes are kept, start", "start")) from error
     recorded = moments.actions
     close = getattr(policy, "close", None)
     if close is not None:

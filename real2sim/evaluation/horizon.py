@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.evaluation.score_runs import open_judge_of
+from real2sim.evaluation.unchanged import check_rows
 from real2sim.files import write_text
 from real2sim.simulation.contracts import World
 from real2sim.simulation.suite import Suite, load_suite
@@ -57,13 +58,14 @@ def outcomes_along_the_way(config: HorizonConfig) -> Path:
         raise ValueError(f"{config.run} holds no episodes; make some with `real2sim rollout`")
     picked = np.unique(np.linspace(0, len(rows) - 1, min(config.episodes, len(rows))).round().astype(int))
     rows = [rows[i] for i in picked]
+    check_rows(folder, rows, suite)
     longest = max(int(row["steps"]) for row in rows)
     lengths = sorted({*config.lengths} or {max(1, round(longest * fifth / 5)) for fifth in range(1, 6)})
     judge = open_judge_of(config.run, config.judge)
     world = open_physics(suite)
     out: list[dict[str, Any]] = []
     for row in tqdm(rows, desc="horizon", unit="episode"):
-        frames, actions = folder.episode(str(row["episode"]))
+        frames, actions = folder.episode(str(row["episode"]), row.get("steps"))
         done = list(_done(world, suite, row, actions))
         reached = [length for length in lengths if length <= len(done)]
         if not reached:

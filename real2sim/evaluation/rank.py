@@ -51,6 +51,12 @@ def rank(
     starts = most if config.starts is None else config.starts
     if not 1 <= starts <= most:
         raise ValueError(f"{starts} starts were asked for, suite {suite.name!r} has {most} of every task")
+    # The default is larger than some suites.
+    if config.first > starts and config.first != RankConfig.first:
+        raise ValueError(
+            f"--first asks for {config.first} starts of each task in the first round, there are {starts}; give "
+            "--first a smaller number"
+        )
     question = Question(config.until, config.alpha, config.margin)
     schedule = Schedule(starts, min(config.first, starts), config.step, config.budget)
     race = Race(len(sources), len(tasks), question, schedule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +16,8 @@ from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE
 from real2sim.evaluation.real_tables import real_tables
 from real2sim.evaluation.report_table import report_on_table
-from real2sim.evaluation.score_runs import JUDGE_FOLDER
+from real2sim.evaluation.score_runs import JUDGE_FOLDER, check_named_once
+from real2sim.evaluation.unchanged import check_rows
 from real2sim.files import read_json
 from real2sim.simulation.suite import Suite, load_suite
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from real2sim.report.result import Report
 
+LOG = logging.getLogger(__name__)
 RATES_FILE = "real_rates.csv"
 EPISODES_FILE = "real_episodes.csv"
 QUALITY_FILE = "quality.json"
@@ -88,7 +91,14 @@ def report_runs(config: ReportConfig) -> Report:
     tables = [path for path in config.runs if path.is_file()]
     if tables:
         return report_on_table(config, tables)
+    check_named_once(config.runs)
     suite = _suite(config.runs[0])
+    if suite is None and config.real is None:
+        LOG.warning(
+            "the suite %r of %s is not here, so its real rates are missing; name a table with --real",
+            RunFolder(config.runs[0]).suite(),
+            config.runs[0],
+        )
     rates: Path | pd.DataFrame | None
     trials: Path | pd.DataFrame | None
     name = "real"
@@ -150,6 +160,7 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
     tables = []
     for run in runs:
         table = load_run(run)
+        check_rows(RunFolder(run), RunFolder(run).rows())
         if table.empty:
             raise ValueError(f"{run} holds no episodes; run the rollout that made it again")
         if "judge" not in table:
@@ -271,9 +282,8 @@ def provenance(runs: tuple[Path, ...]) -> dict[str, str]:
         settings = RunFolder(run).settings()
         identity: dict[str, Any] = settings["identity"]
         suffix = f" ({run})" if len(runs) > 1 else ""
-        said[f"Suite{suffix}"] = str(identity["suite"])
-        said[f"World{suffix}"] = str(identity["world"])
-        said[f"Seed{suffix}"] = str(identity["seed"])
+        for name in ("suite", "world", "seed"):
+            said[f"{name.capitalize()}{suffix}"] = str(identity.get(name, "unknown"))
         source = settings.get("state")
         if source is not None:
             said[f"Robot's state{suffix}"] = STATE_SOURCES.get(source, f"measured in {source}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.metadata
 import logging
 import os
@@ -28,14 +27,14 @@ from real2sim.evaluation.launch import exact_float32, launched_as, local_device,
 from real2sim.evaluation.own_policies import OwnPolicy, own_policies, pack
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
+from real2sim.evaluation.unchanged import check_robot_file, check_rows, suite_fingerprint
 from real2sim.evaluation.workers import Workers
-from real2sim.files import DiskError, read_bytes
+from real2sim.files import DiskError
 from real2sim.model_folder import config_to_dict
 from real2sim.policies.object_fingerprint import has_acted
-from real2sim.robot import ROBOT_FILE
 from real2sim.simulation.contracts import Policy, World
 from real2sim.simulation.loop import Episode, play, takes_seeds
-from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
+from real2sim.simulation.suite import Suite, load_suite
 from real2sim.worlds import check_world, open_world, state_source, world_fingerprint
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ def _rollout(
         with _clear_disk_errors(config.out):
             folder.open(identity, details)
             if rank == 0 and not is_worker:
+                if folder.rows():
+                    check_robot_file(config.out, suite)
                 suite.robot.save(config.out)
             config = _with_lanes(config, suite, folder, rank)
         batches = plan(config, suite, sources)
@@ -125,6 +126,8 @@ def _note_unseeded(folder: RunFolder) -> None:
 def _sound_episodes(folder: RunFolder, suite: Suite, warn: bool = False) -> set[str]:
     """Finished episodes whose files are there and undamaged; the others are to be drawn again."""
     rows = folder.rows()
+    if rows:
+        check_rows(folder, rows, suite)
     unsound = unsound_episodes(folder.path / EPISODES, rows, suite.robot.canvas_size)
     for name, complaint in list(unsound.items())[: 5 if warn else 0]:
         LOG.warning("%s %s; the episode is drawn again", folder.episode_path(name), complaint)
@@ -270,12 +273,8 @@ def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world:
 
 
 def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for name in (SUITE_FILE, STARTS_FILE, ROBOT_FILE):
-        if name != ROBOT_FILE or (suite.folder / name).is_file():
-            digest.update(read_bytes(suite.folder / name))
     return {
-        "suite": f"{suite.name} {digest.hexdigest()[:16]}",
+        "suite": suite_fingerprint(suite),
         "world": world_fingerprint(config.world, suite, config.sampling),
         "seed": config.seed,
         "policies": {source.name: f"{source.kind} {source.fingerprint}" for source in sources},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from real2sim.episodes.run_folder import RunFolder, file_name
+from real2sim.evaluation.unchanged import check_rows
 from real2sim.simulation.suite import load_suite
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def score_runs(config: ScoreConfig) -> list[Path]:
     """Score each run and return the score files."""
     if not config.runs:
         raise ValueError("no run folder was given; name at least one")
+    check_named_once(config.runs)
+    _check_labels(config)
     files = [_score(run, config) for run in config.runs]
     for run in config.runs:
         folder = config.gate or suite_gate(run)
@@ -55,12 +59,47 @@ def score_runs(config: ScoreConfig) -> list[Path]:
     return files
 
 
+def check_named_once(runs: Sequence[Path]) -> None:
+    """ValueError if two of the paths are one folder."""
+    known: dict[Path, Path] = {}
+    for run in runs:
+        other = known.setdefault(run.resolve(), run)
+        if other is not run:
+            raise ValueError(f"{run} is named twice, and its episodes would count twice; name each run once")
+
+
+def _check_labels(config: ScoreConfig) -> None:
+    """ValueError if people's labels name no episode of the runs; those of other episodes are counted aloud."""
+    from real2sim.success.labels import HumanLabels
+
+    if config.judge is None or not config.judge.endswith(".csv"):
+        return
+    judges = [open_judge_of(run, config.judge) for run in config.runs]
+    labelled = {episode for judge in judges if isinstance(judge, HumanLabels) for episode in judge.labels}
+    drawn = {str(row["episode"]) for run in config.runs for row in RunFolder(run).rows()}
+    foreign = sorted(labelled - drawn)
+    if foreign and len(foreign) == len(labelled):
+        raise ValueError(
+            f"{config.judge} labels {foreign[0]!r} and no episode of {', '.join(map(str, config.runs))}; name the run "
+            "whose episodes were labelled"
+        )
+    if foreign:
+        logger.warning(
+            "%s labels %d episodes that are not in the runs, among them %s",
+            config.judge,
+            len(foreign),
+            foreign[0],
+        )
+
+
 def _score(run: Path, config: ScoreConfig) -> Path:
     from real2sim.success import compared
     from real2sim.success.labels import episode_labels
     from real2sim.success.score import score
     from real2sim.success.vlm_judge import VLMJudge
 
+    folder = RunFolder(run)
+    check_rows(folder, folder.rows())
     labels = episode_labels(config.labels, [run]) if config.labels else {}
     judge = open_judge_of(run, config.judge)
     judge = _strict(judge) if config.unclear == "failure" else judge

@@ -19,6 +19,7 @@ def shipped_policies(suite: Suite) -> dict[str, str]:
     if not path.is_file():
         return {}
     table = read_table(path, "policies", ("policy", "family"))
+    found: dict[str, str] = {}
     for index, row in enumerate(table.rows):
         # A name is also that of the policy's folder.
         if not re.fullmatch(r"[\w][\w .+-]*", row["policy"]):
@@ -26,7 +27,17 @@ def shipped_policies(suite: Suite) -> dict[str, str]:
                 f"{table.where(index, 'policy')} is {row['policy'][:60]!r}, expected the name of a folder in "
                 f"{POLICIES_FOLDER}, without slashes"
             )
-    return {row["policy"]: row["family"] for row in table.rows}
+        if not row["family"]:
+            raise ValueError(
+                f"{table.where(index, 'family')} is empty, expected the training run that policy {row['policy']!r} "
+                "comes from"
+            )
+        if found.setdefault(row["policy"], row["family"]) != row["family"]:
+            raise ValueError(
+                f"{table.where(index, 'family')} is {row['family']!r}, another row gives policy {row['policy']!r} the "
+                f"family {found[row['policy']]!r}; keep one of them"
+            )
+    return found
 
 
 def replay_controllers(suite: Suite) -> dict[str, dict[str, np.ndarray]]:

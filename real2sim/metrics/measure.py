@@ -27,6 +27,8 @@ from real2sim.vid2world.model_robot import check_model_robot
 
 LOG = logging.getLogger(__name__)
 
+NETWORKS = {"lpips": "lpips", "inception": "fid", "i3d": "fvd"}
+"""Options with the file of a network, and the metric that looks through it."""
 Metric = Literal["psnr", "ssim", "lpips", "fid", "fvd", "action_following", "static_error", "edge_sharpness"]
 Prediction = Literal["autoregressive", "single_step", "together", "still"]
 
@@ -106,6 +108,17 @@ class MetricsConfig:
             check_sizes(self, "picture_size", high=8192)
         if not self.predictions:
             raise ValueError("name at least one prediction")
+        for name, metric in NETWORKS.items():
+            path = getattr(self, name)
+            if path is not None and metric not in self.metrics:
+                raise ValueError(
+                    f"--{name} is the network of {metric}, which is not asked for; add it to "
+                    f"--metrics or leave --{name} out"
+                )
+            if path is not None and not path.is_file():
+                raise FileNotFoundError(
+                    f"--{name} is {path}, which is no file; expected a TorchScript network"
+                )
 
 
 def measure(config: MetricsConfig) -> pd.DataFrame:

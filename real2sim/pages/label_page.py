@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from real2sim.pages.guard import Guard
 from real2sim.pages.label_session import LabelConfig, LabelSession
-from real2sim.pages.server import local_app, serve
+from real2sim.pages.server import listen, local_app, serve
 from real2sim.success.rater_agreement import compare_raters
 from real2sim.success.rater_file import RaterFile
 
@@ -36,6 +36,8 @@ def label(config: LabelConfig) -> str:
     """Serve the page until Ctrl-C; gives what has been labelled, or with ``agreement`` at once how raters agree."""
     if config.agreement:
         return agreement(config)
+    # Before anything is written for a page that nobody could open.
+    listen(config.host, config.port).close()
     session = LabelSession(config)
     serve(label_app(session, config.host), config.host, config.port, "label here")
     return session.summary()

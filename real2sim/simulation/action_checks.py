@@ -16,12 +16,17 @@ def as_numbers(actions: Any, where: str) -> np.ndarray:
             f"{where}: {np.ma.count_masked(actions)} numbers of the actions are masked; expected all of them"
         )
     detach = getattr(actions, "detach", None)
-    if callable(detach):
-        actions = detach().cpu()
-        actions = (actions.float() if actions.is_floating_point() else actions).numpy()
     try:
+        if callable(detach):
+            actions = detach().cpu()
+            actions = (actions.float() if actions.is_floating_point() else actions).numpy()
         return np.asarray(actions)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
+        if callable(detach):
+            raise ValueError(
+                f"{where}: actions are a tensor without plain numbers ({' '.join(str(error).split())[:100]}); answer "
+                "with a dense one"
+            ) from error
         raise ValueError(
             f"{where}: actions are no array of numbers ({type(actions).__name__} of unequal "
             "rows?); expected the same number of values in each row"

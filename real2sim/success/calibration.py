@@ -10,6 +10,9 @@ from scipy.special import expit
 
 from real2sim.checks import check_finite
 
+LARGEST = 1e6
+"""Scale and offset of a calibration stay below; larger ones leave only 0 and 1."""
+
 
 @dataclass(frozen=True)
 class PlattScaling:
@@ -19,8 +22,8 @@ class PlattScaling:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        check_finite("offset", self.offset)
-        check_finite("scale", self.scale)
+        check_finite("offset", self.offset, -LARGEST, LARGEST)
+        check_finite("scale", self.scale, high=LARGEST)
         if not self.scale > 0:
             raise ValueError(f"scale must be positive, got {self.scale}; a calibration keeps the order")
 

@@ -159,6 +159,11 @@ class SuccessClassifier:
     def probability(self, frames: np.ndarray, instructions: Sequence[str]) -> np.ndarray:
         """Calibrated probability of success (b,) of episodes given as uint8 frames (b t h w 3)."""
         logits, _ = self.logits_and_joint(frames, instructions)
+        if not np.isfinite(logits).all():
+            raise ValueError(
+                f"judge {self.name!r} answers NaN or infinity; its weights or thresholds are too large or damaged, "
+                "copy or train the judge again"
+            )
         return self.config.calibration.probability(logits)
 
     def joint(self, frames: np.ndarray, instructions: Sequence[str]) -> np.ndarray:

@@ -36,7 +36,8 @@ def check_run(run_folder: Path | str, gate: ValidityGate, *, progress: bool = Tr
         raise FileNotFoundError(f"{folder.path} is not a run folder: it has no {RUN_FILE}")
     check_robot(gate, folder.path)
     target = folder.path / VALIDITY
-    episodes = {str(row["episode"]) for row in folder.rows()}
+    steps = {str(row["episode"]): row.get("steps") for row in folder.rows()}
+    episodes = set(steps)
     rows = {}
     if target.is_file():
         rows = {
@@ -50,7 +51,7 @@ def check_run(run_folder: Path | str, gate: ValidityGate, *, progress: bool = Tr
         waiting, total=len(episodes), initial=len(rows), desc="gate", unit="episode", disable=not progress
     )
     for number, episode in enumerate(bar, start=1):
-        rows[episode] = _row(folder, episode, gate, digest)
+        rows[episode] = _row(folder, episode, steps[episode], gate, digest)
         if number % SAVED_EVERY == 0:
             _write(target, rows)
     _write(target, rows)
@@ -67,8 +68,10 @@ def check_robot(gate: ValidityGate, folder: Path) -> None:
     check_same_robot(gate.robot, f"gate {gate.name!r}", robot, str(folder))
 
 
-def _row(folder: RunFolder, episode: str, gate: ValidityGate, digest: str) -> dict[str, Any]:
-    frames, actions = folder.episode(episode)
+def _row(
+    folder: RunFolder, episode: str, steps: int | None, gate: ValidityGate, digest: str
+) -> dict[str, Any]:
+    frames, actions = folder.episode(episode, steps)
     try:
         found = gate.check(frames, actions)
     except ValueError as error:

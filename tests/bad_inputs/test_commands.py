@@ -52,6 +52,15 @@ METRICS = (
         ("serve-policy --policy {suite}/policies/late --host nowhere.invalid", "is no address of this machine"),
         ("label {suite}", "replays.npz has no array 'image'"),
         ("view {run} {suite}", "replays.npz has no array 'image'"),
+        (f"{RANK} --first 999", "--first asks for 999 starts of each task in the first round, there are 6"),
+        (f"{METRICS} --lpips /nowhere", "--lpips is the network of lpips, which is not asked for"),
+        ("metrics --data {dataset} --model {suite}/world_model --out {out} --metrics lpips --lpips /nowhere",
+         "--lpips is /nowhere, which is no file"),
+        ("label {run} --host nowhere.invalid", "host 'nowhere.invalid' is no address of this machine"),
+        ("check-policy ws://127.0.0.1:9#patience=0.1 --suite {suite}", "refused; start the server"),
+        (f"{RANK} --world {'w' * 256}", "has a name that is too long for a file"),
+        ("rollout --suite {suite} --policies late --out {out}/a\udcffb", "which is no UTF-8 text"),
+        ("score a\0b", "which holds a NUL character"),
         ("suite check {suite} --world ''", "--world is empty; leave it out or give it a value"),
     ],
 )  # fmt: skip
@@ -62,6 +71,21 @@ def test_what_cannot_be_meant_is_refused_before_anything_runs(
     words = command.format(out=out, suite=suite, dataset=dataset, run=run).split()
     refused(*("" if word == "''" else word for word in words), about=sentence)
     assert not out.exists()
+    assert not list(run.glob("label*"))
+
+
+def test_a_name_that_a_terminal_cannot_show_is_printed_with_escapes(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+    import sys
+
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with pytest.raises(SystemExit):
+        main(["score", "r\u00e9sum\u00e9"])
+    terminal.seek(0)
+    assert "r\\xe9sum\\xe9/run.json does not exist" in terminal.read()
 
 
 def test_a_suites_folder_is_as_it_was_after_a_run_was_refused_there(refused: Refused, suite: Path) -> None:

@@ -43,6 +43,14 @@ FAILS = {
     "answers a mapping": ("def act(self, o): return {'actions': self.good()}", "actions are of type dict, expected"),
     "answers masked numbers": ("def act(self, o): return np.ma.array(self.good(), mask=True)", "26 numbers of the act"),
     "answers truth values": ("def act(self, o): return self.good().astype(bool)", "actions are of type bool"),
+    "answers a sparse tensor": (
+        "def act(self, o): import torch; return torch.zeros(2, 13).to_sparse()", "a tensor without plain numbers",
+    ),
+    "answers a tensor without values": (
+        "def act(self, o): import torch; return torch.zeros(2, 13, device='meta')", "a tensor without plain numbers",
+    ),
+    "raises what ends generators": ("def act(self, o): raise GeneratorExit", "failed in act: {file}, line 18"),
+    "raises an exception of no kind": ("def act(self, o): raise BaseException('b')", "line 18: BaseException: b"),
     "answers one lane": ("def act(self, o): return self.good()[0]", "actions have shape (13,), expected (2, 13)"),
 }  # fmt: skip
 HARMLESS = {

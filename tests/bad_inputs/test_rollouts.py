@@ -69,6 +69,10 @@ WEIGHTS: list[Callable[[dict[str, Any]], None]] = [
     first(lambda tensor: tensor * torch.nan),
     first(lambda tensor: tensor / 0),
     first(lambda tensor: tensor.to(torch.complex64)),
+    first(lambda tensor: tensor.to(torch.int64)),
+    first(lambda tensor: tensor > 0),
+    put(VECTORS, torch.zeros(2, 15)),
+    put(NAMES, torch.frombuffer(bytearray(b'["a", "a"]'), dtype=torch.uint8)),
     first(lambda tensor: tensor[..., :-1].contiguous()),
     replace_first(torch.zeros(0)),
     put(NAMES, torch.frombuffer(bytearray(b"not json"), dtype=torch.uint8)),
@@ -179,6 +183,33 @@ def test_start_frames_of_another_form(
     path = suite / "start_frames.npz"
     write_arrays(path, {**read_arrays(path), name: array})
     refused(*rollout(suite, tmp_path / "out"), about=str(path), makes=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("late,\n", "row 2, column family is empty"),
+        ("late,a\nlate,b\n", "row 3, column family is 'b', another row gives policy 'late' the family 'a'"),
+    ],
+)
+def test_shipped_policies_whose_training_is_not_clear(
+    suite: Path, tmp_path: Path, refused: Refused, rows: str, sentence: str
+) -> None:
+    (suite / "policies.csv").write_text(f"policy,family\n{rows}")
+    refused(
+        *rollout(suite, tmp_path / "out", "--policies", "shipped"), about=sentence, makes=tmp_path / "out"
+    )
+
+
+def test_a_policy_whose_numbers_overflow_does_not_act(suite: Path, tmp_path: Path, refused: Refused) -> None:
+    def change(tensors: dict[str, Any]) -> None:
+        for name in tensors:
+            if tensors[name].is_floating_point() and "instructions" not in name:
+                tensors[name] = tensors[name] * 0 + 3e38
+
+    edit_tensors(suite / "policies" / "late" / "model.safetensors", change)
+    options = rollout(suite, tmp_path / "out", "--policies", "late")
+    refused(*options, about="the network answers NaN or infinity", makes=tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "", ".", "..", "x\\y"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -56,3 +58,14 @@ def test_frames_are_compressed_by_the_fast_deflate(tmp_path: Path, monkeypatch: 
     with episode_file(tmp_path / "000000.npz") as file:
         file.frames("image", frames.shape, iter(frames))
     assert given[-3:] == [8 * 8 * 3] * 3
+
+
+def test_a_script_without_a_main_guard_converts_with_several_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator\n"
+        "from real2sim.episodes.parallel import write_in_processes\n"
+        "print(sorted(write_in_processes(int, 3, operator.mul, [(1,), (2,)], 2)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[3, 6]\n", done.stderr

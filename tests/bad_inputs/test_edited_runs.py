@@ -1,0 +1,148 @@
+"""Rows, settings and robots of a run that were edited after it was drawn are noticed by every command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from damage import edit_json
+
+from real2sim.cli import main
+from real2sim.episodes.arrays import read_arrays, write_arrays
+
+Refused = Callable[..., str]
+COMMANDS = ("rollout", "score", "report")
+
+
+def words(command: str, run: Path, suite: Path, tmp_path: Path) -> list[str]:
+    return {
+        "rollout": ["rollout", "--out", str(run), "--suite", str(suite), "--starts", "2", "--processes", "1",
+                    "--lanes", "2", "--policies", "random", "late"],
+        "score": ["score", str(run)],
+        "report": ["report", str(run), "--out", str(tmp_path / "report")],
+    }[command]  # fmt: skip
+
+
+def edit_row(run: Path, line: int, **changes: Any) -> None:
+    path = run / "rows-0.jsonl"
+    lines = path.read_text().splitlines()
+    row = json.loads(lines[line]) | changes
+    lines[line] = json.dumps({name: value for name, value in row.items() if value is not ...})
+    path.write_text("\n".join(lines) + "\n")
+
+
+EDITS: list[tuple[dict[str, Any], str]] = [
+    ({"task": "nowhere"}, "says task 'nowhere' and start 'close_drawer-1'"),
+    ({"task": "open_drawer"}, "says task 'open_drawer' and start 'close_drawer-1'"),
+    ({"start": "close_drawer-0"}, "says task 'close_drawer' and start 'close_drawer-0'"),
+    ({"policy": "late"}, "has kind 'random', run.json says 'rt1' of policy 'late'"),
+    ({"policy": "else"}, "is of policy 'else', run.json lists random, late"),
+    ({"kind": "rt1"}, "has kind 'rt1', run.json says 'random'"),
+    ({"suite": "kitchen"}, "has suite 'kitchen', run.json says 'tiny'"),
+    ({"instruction": "dance"}, "says instruction 'dance', its start has 'close drawer'"),
+    ({"seed": 7}, "says seed 7, the run's seed gives"),
+    ({"steps": 3}, "ended without being terminated after 3 steps, its task has 5"),
+    ({"steps": 10**9}, "ended after 1000000000 steps, its task has 5"),
+    ({"steps": ...}, "has no field steps"),
+    ({"seed": ...}, "has no field seed"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("changes", "sentence"), EDITS)
+def test_an_edited_row_is_named_by_file_and_line(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused, command: str, changes: Any, sentence: str
+) -> None:
+    edit_row(run, 1, **changes)
+    said = refused(*words(command, run, tiny_suite, tmp_path), about=sentence)
+    assert f"{run / 'rows-0.jsonl'}, line 2: episode" in said
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("damage", ["edited", "broken"])
+def test_an_edited_robot_of_a_run_is_named(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused, command: str, damage: str
+) -> None:
+    path = run / "robot.json"
+    edit_json(path, "control_hz", 17.0) if damage == "edited" else path.write_text("{")
+    refused(*words(command, run, tiny_suite, tmp_path), about=str(path))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("field", ["suite", "world", "seed", "policies"])
+def test_settings_of_a_rollout_without_their_identity_are_named(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused, command: str, field: str
+) -> None:
+    edit_json(run / "run.json", f"identity.{field}", ...)
+    refused(
+        *words(command, run, tiny_suite, tmp_path),
+        about=f"{run / 'run.json'}: field identity.{field} is missing",
+    )
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+def test_a_seed_of_a_run_that_its_rows_do_not_have_is_noticed(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused, command: str
+) -> None:
+    edit_json(run / "run.json", "identity.seed", 7)
+    refused(*words(command, run, tiny_suite, tmp_path), about="the run's seed gives")
+
+
+def test_an_episode_of_another_length_than_its_row_says_is_not_judged(run: Path, refused: Refused) -> None:
+    path = next((run / "episodes").glob("random-*"))
+    arrays = read_arrays(path)
+    write_arrays(path, {"frames": arrays["frames"][:-1], "actions": arrays["actions"][:-1]})
+    (run / "scores-classifier.jsonl").unlink()
+    said = refused("score", str(run), about=str(path))
+    assert "as its row says 5 steps" in said
+
+
+def test_rows_of_other_programs_need_no_more_than_their_names(
+    tiny_run: Path, tiny_suite: Path, tmp_path: Path
+) -> None:
+    judge = str(tiny_suite / "judge")
+    main(["score", str(tiny_run), "--judge", judge])
+    assert (tiny_run / "scores-classifier.jsonl").is_file()
+
+
+def test_a_run_that_is_named_twice_does_not_count_twice(run: Path, tmp_path: Path, refused: Refused) -> None:
+    for command in (["score"], ["report", "--out", str(tmp_path / "report")]):
+        refused(*command, str(run), f"{run}/../{run.name}", about="is named twice")
+
+
+def test_labels_of_other_episodes_are_said(
+    run: Path, tmp_path: Path, refused: Refused, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("episode,label\nelsewhere,success\n")
+    refused("score", str(run), "--judge", str(labels), about="labels 'elsewhere' and no episode of")
+    here = json.loads((run / "rows-0.jsonl").read_text().splitlines()[0])["episode"]
+    labels.write_text(f"episode,label\nelsewhere,success\n{here},failure\n")
+    main(["score", str(run), "--judge", str(labels)])
+    assert "labels 1 episodes that are not in the runs, among them elsewhere" in caplog.text
+
+
+def test_a_suite_that_is_gone_is_said_where_its_real_rates_are_missing(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit_json(run / "run.json", "config.suite", str(tmp_path / "gone"))
+    main(["report", str(run), "--out", str(tmp_path / "report")])
+    assert "is not here, so its real rates are missing; name a table with --real" in caplog.text
+
+
+def test_a_judge_whose_numbers_overflow_gives_no_verdict_but_a_sentence(
+    run: Path, suite: Path, refused: Refused
+) -> None:
+    from damage import edit_tensors
+
+    def change(tensors: dict[str, Any]) -> None:
+        for name in tensors:
+            tensors[name] = tensors[name] * 0 + np.float32(3e38)
+
+    edit_tensors(suite / "judge" / "model.safetensors", change)
+    refused("score", str(run), "--judge", str(suite / "judge"), about="answers NaN or infinity")
