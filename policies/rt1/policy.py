@@ -170,7 +170,7 @@ class RT1Policy:
         # The first frames fill the slots from the left; a full window then moves on by one.
         self._history = self._history[-config.history :]
         (logits,) = to_host(*self._decides(torch.stack(self._history, dim=1)))
-        if not bool(logits.isfinite().all()):
+        if not np.isfinite(logits).all():
             raise ValueError(
                 "the network answers NaN or infinity; its weights are too large or damaged, copy or train the "
                 "policy again"
