@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"== {name}", flush=True)
         # Progress bars and warnings would hide the tables; they are shown where a part fails.
         with open(chosen.out / f"{name}.stderr", "wb") as stream:
-            return subprocess.Popen(words, stderr=stream)
+            return subprocess.Popen(words, stderr=stream, env={"OMP_NUM_THREADS": "4", **os.environ})
 
     def finish(name: str, process: subprocess.Popen[bytes]) -> None:
         try:
