@@ -116,6 +116,8 @@ def find_judge(judge: str | Path | Judge | None, suite: Suite, device: str = "cp
         return judge
     from real2sim.success.judge import open_judge
 
+    if not isinstance(judge, str | Path):
+        raise ValueError(f"judge is {judge!r}, expected a judge, the place of one, or None for no reward")
     if judge != JUDGE:
         return open_judge(Path(judge).expanduser() if Path(judge).expanduser().exists() else judge, device)
     folder = suite.folder / JUDGE

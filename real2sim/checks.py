@@ -6,6 +6,8 @@ import dataclasses
 import math
 import numbers
 import re
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,68 @@ def check_options(config: Any, within: str = "") -> None:
             elif not (item == math.inf == default):
                 # Several numbers may be bounds or places.
                 check_finite(f"--{name}", item, None if isinstance(value, tuple) else low)
+
+
+def check_kinds(config: Any) -> None:
+    """ValueError that names the field unless the fields of a configuration have the types that they are written with.
+
+    Numbers are left to the checks of numbers; text becomes a path where one is expected, and a path text.
+    """
+    hints = typing.get_type_hints(type(config))
+    for name, value in ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config)):
+        found = _of_kind(value, hints[name])
+        if found is _WRONG:
+            raise ValueError(f"{name} is {_shown(value)}, expected {_kind_name(hints[name])}")
+        if found is not value:
+            object.__setattr__(config, name, found)
+
+
+_WRONG = object()
+
+
+def _of_kind(value: Any, kind: Any) -> Any:
+    """The value, as path or text where the type asks for one; `_WRONG` if it is of another type."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        each = [_of_kind(value, one) for one in inner]
+        return next((found for found in each if found is not _WRONG), _WRONG)
+    if origin is typing.Literal:
+        return value if any(value is word or value == word for word in inner) else _WRONG
+    if origin is tuple:
+        if isinstance(value, str) or not isinstance(value, tuple | list):
+            return _WRONG
+        wanted = (inner[0],) * len(value) if Ellipsis in inner else inner
+        if len(wanted) != len(value):
+            return _WRONG
+        items = [_of_kind(item, one) for item, one in zip(value, wanted, strict=True)]
+        changed = any(new is not old for new, old in zip(items, value, strict=True)) or isinstance(
+            value, list
+        )
+        return _WRONG if _WRONG in items else tuple(items) if changed else value
+    if kind is Path:
+        return (
+            Path(value) if isinstance(value, str) and value else value if isinstance(value, Path) else _WRONG
+        )
+    if kind is str and isinstance(value, Path):
+        return str(value)
+    if kind in (int, float):
+        return value
+    if kind is type(None):
+        return value if value is None else _WRONG
+    return value if not isinstance(kind, type) or isinstance(value, kind) else _WRONG
+
+
+def _kind_name(kind: Any) -> str:
+    """A type in words."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_kind_name(one) for one in inner)
+    if origin is typing.Literal:
+        return ", ".join(map(repr, inner))
+    if origin is tuple:
+        return f"a tuple with {_kind_name(inner[0])} for each"
+    names = {str: "text", Path: "a path", bool: "True or False", int: "a whole number", float: "a number"}
+    return "nothing (None)" if kind is type(None) else names.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def check_text(name: str, value: str | Path) -> None:

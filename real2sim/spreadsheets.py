@@ -24,8 +24,32 @@ LABELS = (*NAMES, "family", "set")
 """Columns of names, which must be printable."""
 SAME = (("rate", "success_rate"), ("episodes", "n_trials"))
 """Columns that mean the same; a table has one of each pair."""
-SUMS = ("total", "grand total", "sum", "subtotal", "average", "mean", "gesamt", "summe", "mittelwert")
+SUMS = ("total", "grand total", "sum", "subtotal", "average", "avg", "mean", "median", "overall", "std", "stdev",
+        "gesamt", "summe", "mittelwert", "durchschnitt")  # fmt: skip
 """What a line is called that sums up the others, in a column of policies or tasks."""
+NOT_MEASURED = (
+    "n/a",
+    "na",
+    "nan",
+    "none",
+    "null",
+    "tbd",
+    "?",
+    "-",
+    "--",
+    "\u2013",
+    "\u2014",
+    "#n/a",
+    "#div/0!",
+    "#value!",
+    "#ref!",
+)
+"""What people write where nothing was measured, also through a formula."""
+DATE = (
+    r"\d{1,4}[-./ ](jan|feb|m[a\u00e4]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*\.?([-./ ]\d+)?|"
+    r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}( .*)?"
+)
+"""A fraction such as 3/10, when a spreadsheet took it for a date."""
 OUTCOMES = ("true", "false", "1", "0", "1.0", "0.0", "success", "failure", "unclear", "")
 
 
@@ -136,8 +160,7 @@ def read_count(cell: str, where: str) -> float:
     thousands = re.fullmatch(r"\d{1,3}([,.' ]\d{3})+", cell)
     if thousands or not re.fullmatch(r"\+?\d+(\.0*)?", cell):
         hint = "write it without a separator" if thousands else "correct the cell"
-        if "/" in cell:
-            hint = "write successes and episodes into two columns"
+        hint = _hint(cell, "write successes and episodes into two columns") or hint
         raise ValueError(f"{where} is {cell[:60]!r}, expected a whole number; {hint}")
     if len(cell) > 300 or float(cell) > MOST:
         raise ValueError(f"{where} is {cell[:60]!r}, expected at most {MOST} episodes; correct the cell")
@@ -150,14 +173,23 @@ def read_rate(cell: str, where: str) -> float:
         return math.nan
     found = re.fullmatch(r"(\+?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?)\s*(%?)", cell)
     if not found or len(cell) > 300:
-        hint = "; write counts into two columns, successes and episodes" if "/" in cell else ""
-        raise ValueError(f"{where} is {cell[:60]!r}, expected a rate such as 0.9 or 90%{hint}")
+        hint = _hint(cell, "write counts into two columns, successes and episodes") or "correct the cell"
+        raise ValueError(f"{where} is {cell[:60]!r}, expected a rate such as 0.9 or 90%; {hint}")
     value = float(found[1].replace(",", ".")) / (100 if found[2] else 1)
     if not 0 <= value <= 1:
         raise ValueError(
             f"{where} is {cell[:60]!r}, a rate must lie between 0 and 1; write 90% or 0.9, not 90"
         )
     return value
+
+
+def _hint(cell: str, of_counts: str) -> str:
+    """What to do about a cell that is no number, where its form says what it is; ``of_counts`` for ``9/10``."""
+    if cell.lower() in NOT_MEASURED:
+        return "leave the cell empty where nothing was measured"
+    if re.fullmatch(DATE, cell, re.IGNORECASE):
+        return "a spreadsheet has taken it for a date, type it again as a number"
+    return of_counts if "/" in cell else ""
 
 
 def _check_headings(table: Table) -> None:
@@ -175,7 +207,7 @@ def _check_headings(table: Table) -> None:
 
 def check_no_sum(name: str, where: str) -> None:
     """Raise a ValueError for the heading of a line that sums up the lines above, as spreadsheets have it."""
-    if name.strip().rstrip(":").casefold() in SUMS:
+    if name.strip().rstrip(":.*").casefold() in SUMS:
         raise ValueError(
             f"{where} is {name[:60]!r}, which reads like a line that sums up the others; remove the line, or write "
             "another name if it is one"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from real2sim.checks import check_whole
+from real2sim.checks import check_kinds, check_whole
 from real2sim.evaluation.policy_sources import ALL_SHIPPED
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.vid2world.load import SamplingOverrides
@@ -66,6 +66,7 @@ class RankConfig:
     """Processor threads per process."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_whole("first", self.first)
         check_whole("step", self.step)
         for name in ("budget", "starts"):

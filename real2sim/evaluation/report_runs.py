@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from real2sim.checks import check_kinds
 from real2sim.episodes.run_folder import RunFolder, load_run
 from real2sim.evaluation.consistency import read_limit, run_differences, set_apart
 from real2sim.evaluation.horizon import HORIZON_FILE
@@ -80,6 +81,9 @@ class ReportConfig:
     does."""
     side_by_side: bool = False
     """Make every run a set of its own, also where runs differ in their seed alone."""
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 def report_runs(config: ReportConfig) -> Report:

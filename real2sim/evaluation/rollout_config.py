@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from real2sim.checks import check_finite, check_seed, check_whole
+from real2sim.checks import check_finite, check_kinds, check_seed, check_whole
 from real2sim.evaluation.policy_sources import ALL_SHIPPED
 from real2sim.vid2world.load import SamplingOverrides
 
@@ -60,6 +60,7 @@ class RolloutConfig:
     episodes; the report sets policies apart that the simulator cannot judge."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if len(set(self.tasks)) < len(self.tasks):
             twice = next(task for task in self.tasks if self.tasks.count(task) > 1)
             raise ValueError(f"tasks names {twice!r} twice; name each task once")

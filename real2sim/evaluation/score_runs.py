@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from real2sim.checks import check_kinds
 from real2sim.episodes.run_folder import RunFolder, file_name
 from real2sim.evaluation.unchanged import check_rows
 from real2sim.simulation.suite import load_suite
@@ -40,6 +41,9 @@ class ScoreConfig:
     unclear: Literal["exclude", "failure"] = "exclude"
     """Episodes that people labelled unclear: no verdict, or a failure, as in Vid2World's paper.  Without a label there
     is no verdict either way."""
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 def score_runs(config: ScoreConfig) -> list[Path]:

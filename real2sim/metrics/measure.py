@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from real2sim.checks import check_device, check_seed, check_sizes
+from real2sim.checks import check_device, check_kinds, check_seed, check_sizes
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import read_states
 from real2sim.files import atomic_write, write_text
@@ -82,6 +82,7 @@ class MetricsConfig:
     """Where the model runs."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_seed("seed", self.seed)
         if (self.model is None) == (self.predicted is None):
             raise ValueError("name either --model or --predicted, what the recorded video is compared with")

@@ -123,6 +123,12 @@ def _best(ranking: Ranking, rates: pd.DataFrame) -> tuple[tuple[str, ...], float
         return (), float("nan"), _best_per_task(rates)
     means = wide.mean(axis=1).sort_values(ascending=False, kind="stable")
     first, rate = str(means.index[0]), float(means.iloc[0])
+    if rate == 0:
+        return (), float("nan"), "no policy ever succeeds in the simulator."
+    equal = [str(policy) for policy in means.index[np.isclose(means, rate, rtol=0, atol=1e-12)]]
+    if len(equal) > 1:
+        words = f"best are {listing(equal)} ({percent(rate)} each); rates alone do not say which others may be as good."
+        return tuple(equal), rate, words
     words = f"best is {first} ({percent(rate)}); rates alone do not say which others may be as good."
     return (first,), rate, words
 

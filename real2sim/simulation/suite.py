@@ -95,6 +95,8 @@ class Suite:
 
     def task(self, name: str) -> Task:
         """The task of that name; an unknown one lists those that exist."""
+        if not isinstance(name, str):
+            raise ValueError(f"a task is named by text, got {name!r}")
         for task in self.tasks:
             if task.name == name:
                 return task

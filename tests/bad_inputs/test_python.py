@@ -21,7 +21,9 @@ from real2sim.success.classifier import SuccessClassifier
 OPTIONS = [
     {"starts": 2.5}, {"starts": None}, {"starts": True}, {"lanes": None}, {"lanes": "all"}, {"lanes": 1.5},
     {"seed": "abc"}, {"seed": math.nan}, {"seed": 1.0}, {"seed": -1}, {"processes": 1.5}, {"processes": "2"},
-    {"threads": math.inf}, {"memory_limit": "a", "lanes": "auto"}, {"world": ""}, {"out": Path("a\0b")},
+    {"policies": "random"}, {"policies": None}, {"policies": (None,)}, {"tasks": (5,)}, {"world": None}, {"world": 5},
+    {"sampling": 5}, {"shuffled": "x"}, {"consistency": None}, {"suite": None}, {"device": None}, {"out": 5},
+    {"threads": math.inf}, {"out": ""}, {"memory_limit": "a", "lanes": "auto"}, {"world": ""}, {"out": Path("a\0b")},
 ]  # fmt: skip
 
 
@@ -29,6 +31,15 @@ OPTIONS = [
 def test_options_of_another_type(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         real2sim.RolloutConfig(**{"out": tmp_path, **options})
+
+
+def test_paths_may_be_text_and_several_names_a_list(tmp_path: Path) -> None:
+    config = real2sim.RolloutConfig(str(tmp_path), policies=["random"], suite=tmp_path)  # type: ignore[arg-type]
+    assert (config.out, config.policies, config.suite) == (tmp_path, ("random",), str(tmp_path))
+    from real2sim.evaluation.report_runs import ReportConfig
+
+    report = ReportConfig(runs=[str(tmp_path)], out=str(tmp_path))  # type: ignore[arg-type,list-item]
+    assert report.runs == (tmp_path,)
 
 
 def ragged(actions: np.ndarray) -> Any:

@@ -37,6 +37,23 @@ def test_a_rate_without_a_count_says_so_in_the_terminal(
     assert "nan" not in said
 
 
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ((1, 1, 0.5), "best are alpha and beta (100 % each)"),
+        ((0.5, 0.5, 0.5), "best are alpha, beta and gamma (50 % each)"),
+        ((0, 0, 0), "no policy ever succeeds in the simulator"),
+    ],
+)
+def test_of_equal_rates_without_counts_none_is_called_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rates: tuple[float, ...], said: str
+) -> None:
+    rows = "".join(f"{name},t,{rate}\n" for name, rate in zip(("alpha", "beta", "gamma"), rates, strict=True))
+    (tmp_path / "rates.csv").write_text(f"policy,task,rate\n{rows}")
+    main(["report", str(tmp_path / "rates.csv"), "--out", str(tmp_path / "out")])
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("heading", ["drawer", "Drawer"])
 def test_other_names_of_tasks_are_said_and_not_that_nothing_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], heading: str
@@ -141,7 +158,9 @@ def test_rates_that_are_rounded_fit_their_counts() -> None:
     assert table["successes"].tolist() == [23, 3]
 
 
-@pytest.mark.parametrize("name", ["Total", "SUM:", "average", "Mittelwert"])
+@pytest.mark.parametrize(
+    "name", ["Total", "SUM:", "average", "Mittelwert", "Avg.", "Overall", "std", "Total*"]
+)
 @pytest.mark.parametrize("column", ["policy", "task"])
 def test_a_line_that_sums_up_the_others_is_no_policy_and_no_task(
     tmp_path: Path, refused: Refused, name: str, column: str
@@ -171,3 +190,29 @@ def test_words_that_mean_no_treatment_are_refused_in_python(options: dict[str, A
 def test_readers_of_episodes_know_two_treatments_of_unclear_ones(read: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="got 'drop'"):
         read(episodes(start=["0", "1"]), "drop")
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("n/a", "leave the cell empty where nothing was measured"),
+        ("\u2013", "leave the cell empty where nothing was measured"),
+        ("#DIV/0!", "leave the cell empty where nothing was measured"),
+        ("10-Mar", "taken it for a date"),
+        ("3. Okt", "correct the cell"),
+        ("03.10.2026", "taken it for a date"),
+        ("2026-10-03", "taken it for a date"),
+        ("9/10", "into two columns"),
+        ("about 0.9", "correct the cell"),
+    ],
+)
+@pytest.mark.parametrize("heading", ["rate", "episodes"])
+def test_what_a_cell_seems_to_be_decides_the_advice(
+    tmp_path: Path, refused: Refused, cell: str, hint: str, heading: str
+) -> None:
+    head, row = ("policy,task,rate", f"alpha,t,{cell}")
+    if heading == "episodes":
+        head, row = ("policy,task,successes,episodes", f"alpha,t,1,{cell}")
+    (tmp_path / "t.csv").write_text(f"{head}\n{row}\n", encoding="utf-8")
+    said = refused("report", tmp_path / "t.csv", "--out", tmp_path / "out", about=hint)
+    assert f"row 2, column {heading} is {cell!r}" in said
