@@ -152,21 +152,21 @@ class CommandHead(StatePrediction):
     def _after(self, state: Tensor, command: Tensor, motion: Tensor) -> Tensor:
         change = self.change.float()
         unit = change.clamp(min=1e-6)
-        way = command[:, self._target] - state[:, self._servo]
+        way = command.index_select(1, self._target) - state.index_select(1, self._servo)
         # Far targets differ little from each other: a servo's speed is limited.
         ahead = torch.asinh(way / unit[self._servo])
-        apart = self._apart(state, state[:, self._derived], unit)
+        apart = self._apart(state, state.index_select(1, self._derived), unit)
         known = torch.cat(
             [self.standardised(state), motion / unit, ahead, command * self.action_scale, apart], dim=1
         )
         # Some share of the way, and some of the motion goes on: joints can neither drift nor swing up.
         share, kept = self.servo(known).sigmoid().chunk(2, dim=1)
-        turned = share * way + 0.8 * kept * motion[:, self._servo]
+        turned = share * way + 0.8 * kept * motion.index_select(1, self._servo)
         following = state.index_add(1, self._servo, turned)
         turned = turned / unit[self._servo]
-        places = self.place(self.standardised(following)[:, self._servo])
+        places = self.place(self.standardised(following).index_select(1, self._servo))
         places = places * self.spread[self._derived].float() + self.mean[self._derived].float()
-        shift = (places - state[:, self._derived]) / unit[self._derived]
+        shift = (places - state.index_select(1, self._derived)) / unit[self._derived]
         moved = self.objects(torch.cat([known, turned, shift, self._apart(state, places, unit)], dim=1))
         following = following.index_copy(1, self._derived, places)
         return following.index_add(1, self._moved, _stilled(moved) * change[self._moved])
@@ -174,12 +174,14 @@ class CommandHead(StatePrediction):
     def _apart(self, state: Tensor, places: Tensor, unit: Tensor) -> Tensor:
         """How far objects are from derived places (b pairs), in usual changes of the place, compressed where far."""
         scale = unit[self._derived[self._place]]
-        apart = torch.asinh((state[:, self._near] - places[:, self._place]) / scale)
+        apart = torch.asinh((state.index_select(1, self._near) - places.index_select(1, self._place)) / scale)
         if not len(self._turned):
             return apart
         x, y, yaw, place_x, place_y = self._turned.unbind(1)
-        away_x, away_y = places[:, place_x] - state[:, x], places[:, place_y] - state[:, y]
-        cosine, sine = torch.deg2rad(state[:, yaw]).cos(), torch.deg2rad(state[:, yaw]).sin()
+        away_x = places.index_select(1, place_x) - state.index_select(1, x)
+        away_y = places.index_select(1, place_y) - state.index_select(1, y)
+        turn = torch.deg2rad(state.index_select(1, yaw))
+        cosine, sine = turn.cos(), turn.sin()
         along, across = cosine * away_x + sine * away_y, cosine * away_y - sine * away_x
         # One scale for both directions, so that the angle stays.
         scale = unit[self._derived[place_x]]
