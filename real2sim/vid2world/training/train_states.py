@@ -164,6 +164,12 @@ class StateTraining:
         if not self.episodes:
             raise ValueError(f"{data}: no episode has two frames, so no change of the state can be learned")
         self.lengths = np.array([len(episode) for episode in self.episodes])
+        # One after the other, so that a batch is one look-up, and on a GPU no copy.
+        self.states = torch.cat([episode.states for episode in self.episodes])
+        self.actions = torch.cat([episode.actions for episode in self.episodes])
+        self.first = np.cumsum(self.lengths) - self.lengths
+        counts = np.array([len(episode.actions) for episode in self.episodes])
+        self.first_action = np.cumsum(counts) - counts
         torch.manual_seed(config.optimisation.seed)
         head = state_head(state, action_scale)
         # The sizes of numbers come from the episodes with images: the network that draws is told them so.
@@ -183,21 +189,15 @@ class StateTraining:
         enough = np.flatnonzero(self.lengths > steps)
         chosen = enough[rng.integers(len(enough), size=lanes)]
         begins = rng.integers(self.lengths[chosen] - steps)
-        drawn = [
-            (self.episodes[number], begin)
-            for number, begin in zip(chosen.tolist(), begins.tolist(), strict=True)
-        ]
         # Errors count in units of the usual change; what never changes is always right.
         unit = self.model.change.float().clamp(min=1e-6)
-        states, actions, before, weight = (
-            to_device(values, unit.device)
-            for values in (
-                torch.stack([episode.states[begin : begin + steps + 1] for episode, begin in drawn]),
-                torch.stack([episode.actions[begin : begin + steps] for episode, begin in drawn]),
-                torch.stack([episode.states[max(begin - 1, 0)] for episode, begin in drawn]),
-                self.weight,
-            )
+        self.states, self.actions, self.weight = (
+            to_device(values, unit.device) for values in (self.states, self.actions, self.weight)
         )
+        at = self.first[chosen] + begins
+        states = _rows(self.states, at, steps + 1)
+        actions = _rows(self.actions, self.first_action[chosen] + begins, steps)
+        before = _rows(self.states, at - (begins > 0), 1)[:, 0]
         state, motion = states[:, 0], states[:, 0] - before
         losses = []
         for ahead in range(steps):
@@ -206,7 +206,7 @@ class StateTraining:
             # Beyond a tenth of a usual change errors count as they are: at contact one of two things happens, and
             # the more likely one is wanted, not their mean.
             each = F.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1, reduction="none")
-            losses.append((each * weight).mean())
+            losses.append((each * self.weight).mean())
         return {"loss": torch.stack(losses).mean()}
 
     def _in_a_row(self, done: float) -> int:
@@ -219,6 +219,12 @@ class StateTraining:
         # Longer and longer: errors of many steps in a row would drown what is to be learned.
         grown = min(1.0, 2 * (done - config.single) / (1 - config.single))
         return max(2, round(config.unroll**grown))
+
+
+def _rows(values: Tensor, first: np.ndarray, count: int) -> Tensor:
+    """``count`` rows of ``values`` (rows numbers) from each of ``first`` (b,) on (b count numbers)."""
+    places = to_device(torch.from_numpy(first[:, None] + np.arange(count)), values.device)
+    return values.index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 def taught_states(
