@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import convert_lerobot as conversion_benchmark
-from benchmarks import expected_cost, full_size, gpu_check, steps_and_error
+from benchmarks import expected_cost, full_size, gpu_check, gpu_rollouts, steps_and_error
 from benchmarks import rollout as rollout_benchmark
 from real2sim.episodes.arrays import write_arrays
 from real2sim.vid2world.released.config import Vid2WorldConfig
@@ -155,6 +155,21 @@ def test_a_part_of_the_gpu_check_that_fails_is_told_and_the_others_go_on(
     assert "RuntimeError: no such kernel" in lines[1]
     assert lines[2].endswith("ok  12 frames/s")
     assert "it wrote nothing" in lines[3]
+
+
+def test_parity_drives_with_commands_under_which_rounding_stays_rounding() -> None:
+    """What a GPU rounds otherwise must not be magnified; under random commands it is."""
+    model, world = gpu_rollouts.shipped("so101", "cpu")
+    recorded = gpu_rollouts.recorded_commands(world.suite, 3)[:, :12]
+    robot = world.suite.robot
+    random = np.random.default_rng(1).uniform(robot.low, robot.high, recorded.shape).astype(np.float32)
+    apart = {}
+    for name, commands in (("recorded", recorded), ("random", random)):
+        nudged = commands * np.float32(1 + 1e-6)
+        assert (nudged != commands).any()
+        (here, _), (there, _) = (gpu_rollouts.driven(model, world, given) for given in (commands, nudged))
+        apart[name] = np.abs(here - there).mean()
+    assert apart["recorded"] < 0.01 < apart["random"]
 
 
 @pytest.mark.slow
