@@ -18,7 +18,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.episodes.arrays import read_arrays
+from real2sim.episodes.conversion import episode_file
 from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.episodes.folder_lock import LOCK_FILE, try_lock
 from real2sim.episodes.own_folder import check_own_folder
@@ -193,7 +194,9 @@ class RowWriter:
     def write(self, row: Mapping[str, Any], frames: np.ndarray, actions: np.ndarray) -> None:
         """Write the episode's file, then its row; both are on disk when this returns."""
         path = self._folder.episode_path(str(row["episode"]))
-        write_arrays(path, {"frames": frames, "actions": actions})
+        with episode_file(path) as file:
+            file.array("frames", frames)
+            file.array("actions", actions)
         self._append({**row, "bytes": path.stat().st_size})
 
     def _append(self, row: Mapping[str, Any]) -> None:

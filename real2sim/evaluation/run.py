@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from real2sim.checks import check_device
+from real2sim.episodes.background_writer import BackgroundWriter
 from real2sim.episodes.folder_lock import folder_lock
 from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFolder, load_run, undone_run
 from real2sim.episodes.sound import unsound_episodes
@@ -227,7 +228,11 @@ def _work(
     if not todo:
         return
     device = local_device(config.device)
-    with RowWriter(folder, rank, owned) as writer, threads(config.threads), exact_float32():
+    with (
+        BackgroundWriter(lambda: RowWriter(folder, rank, owned)) as writer,
+        threads(config.threads),
+        exact_float32(),
+    ):
         world = open_world(config.world, suite, device, config.sampling)
         loaded, maker = None, None
         for batch in todo:
@@ -245,6 +250,7 @@ def _work(
                 writer.write(row, episode.frames, episode.actions)
                 done.add(name)
                 advance()
+    advance()
 
 
 def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world: World) -> dict[str, Any]:

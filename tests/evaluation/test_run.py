@@ -1,22 +1,28 @@
 from __future__ import annotations
 
+import errno
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import real2sim
-from real2sim.episodes.run_folder import RowCounter, RunFolder
+from real2sim.episodes.run_folder import RowCounter, RowWriter, RunFolder
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.run import rollout
+from real2sim.files import writing
 from real2sim.policies.callable_policy import CallablePolicy
+from real2sim.simulation.lanes import Lanes
 
 ROOT = Path(real2sim.__file__).parents[1]
 POLICIES = ("late", "replay:push")
@@ -128,6 +134,66 @@ def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
         line for path in (tmp_path / "run").glob("rows-*.jsonl") for line in path.read_text().splitlines()
     ]
     assert len(lines) == 20
+
+
+def test_the_next_frames_are_drawn_while_episodes_are_written(
+    tiny_suite: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writing the first episode waits until the policy has acted for the next batch: it fails without a thread."""
+    acted, write, written = threading.Event(), RowWriter.write, []
+
+    def held(writer: RowWriter, *episode: Any) -> None:
+        if not written:
+            assert acted.wait(60), "nothing was drawn while an episode was written"
+        write(writer, *episode)
+        written.append(episode[0]["episode"])
+
+    ended: list[int] = []
+    step = Lanes.step
+
+    def stepped(lanes: Lanes, actions: np.ndarray) -> Any:
+        if ended:
+            acted.set()
+        result = step(lanes, actions)
+        ended.extend(np.flatnonzero(result.terminated | result.truncated).tolist())
+        return result
+
+    monkeypatch.setattr(RowWriter, "write", held)
+    monkeypatch.setattr(Lanes, "step", stepped)
+    rollout(config(tiny_suite, tmp_path / "run"), progress=False)
+    assert acted.is_set()
+    assert len(written) == 20
+    assert_same_run(whole, tmp_path / "run")
+    orders = [[row["episode"] for row in _lines(run / "rows-0.jsonl")] for run in (whole, tmp_path / "run")]
+    assert orders[0] == orders[1] == written, "rows stand in the order in which episodes end"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_disk_that_fills_while_frames_are_drawn_ends_the_run_with_its_sentence(
+    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = RowWriter.write, []
+
+    def filled(writer: RowWriter, *episode: Any) -> None:
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(writer, *episode)
+        written.append(episode[0]["episode"])
+
+    def full(writer: RowWriter, *episode: Any) -> None:
+        with writing(tmp_path / "run"):
+            filled(writer, *episode)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RowWriter, "write", full)
+        with pytest.raises(OSError, match=r"the disk of .*run is full; finished episodes are saved"):
+            rollout(config(tiny_suite, tmp_path / "run"), progress=False)
+    assert [row["episode"] for row in _lines(tmp_path / "run" / "rows-0.jsonl")] == written
+    assert len(rollout(config(tiny_suite, tmp_path / "run"), progress=False)) == 20
+    assert len(_lines(tmp_path / "run" / "rows-0.jsonl")) == 20, "nothing is doubled"
 
 
 def test_workers_die_with_the_process_that_started_them(tiny_suite: Path, tmp_path: Path) -> None:
