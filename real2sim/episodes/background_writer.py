@@ -84,7 +84,7 @@ class BackgroundWriter:
             while (episode := self._next()) is not None:
                 try:
                     self._rows.write(*episode)
-                except BaseException as error:  # noqa: BLE001 - raised where episodes come from
+                except BaseException as error:
                     with self._changed:
                         self._failure = error
                         self._waiting.clear()

@@ -24,6 +24,7 @@ from real2sim.episodes.run_folder import EPISODES, RowCounter, RowWriter, RunFol
 from real2sim.episodes.sound import unsound_episodes
 from real2sim.evaluation.batches import Batch, episode_id, plan, starts_by_task
 from real2sim.evaluation.consistency import measure_run, unmeasured
+from real2sim.evaluation.episode_row import episode_row
 from real2sim.evaluation.launch import exact_float32, launched_as, local_device, most_processes, threads
 from real2sim.evaluation.own_policies import OwnPolicy, own_policies, pack
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
@@ -33,8 +34,8 @@ from real2sim.evaluation.workers import Workers
 from real2sim.files import DiskError
 from real2sim.model_folder import config_to_dict
 from real2sim.policies.object_fingerprint import has_acted
-from real2sim.simulation.contracts import Policy, World
-from real2sim.simulation.loop import Episode, play, takes_seeds
+from real2sim.simulation.contracts import Policy
+from real2sim.simulation.loop import play, takes_seeds
 from real2sim.simulation.suite import Suite, load_suite
 from real2sim.worlds import check_world, open_world, state_source, world_fingerprint
 
@@ -244,38 +245,13 @@ def _work(
                 name = episode_id(episode.job, config)
                 if name in done:
                     continue
-                row = _row(name, episode, suite, batch.source, world)
+                row = episode_row(name, episode, suite, batch.source, world)
                 if batch.source.kind != "replay":
                     row["seeded"] = takes_seeds(policy)
                 writer.write(row, episode.frames, episode.actions)
                 done.add(name)
                 advance()
     advance()
-
-
-def _row(name: str, episode: Episode, suite: Suite, source: PolicySource, world: World) -> dict[str, Any]:
-    start = episode.job.start
-    row: dict[str, Any] = {
-        "episode": name,
-        "suite": suite.name,
-        "task": start.task.name,
-        "policy": source.name,
-        "family": source.family,
-        "kind": source.kind,
-        "set": "scripted" if source.kind == "replay" else "policies",
-        "start": start.id,
-        "seed": episode.job.seed,
-        "world": world.name,
-        "instruction": start.instruction,
-        "steps": len(episode.actions),
-        "terminated": episode.terminated,
-        "truncated": episode.truncated,
-        "frame_passes": episode.frame_passes,
-        "seconds": round(episode.seconds, 4),
-    }
-    if episode.success is not None:
-        row |= {"success": episode.success, "probability": float(episode.success), "judge": world.name}
-    return row
 
 
 def _identity(config: RolloutConfig, suite: Suite, sources: list[PolicySource]) -> dict[str, Any]:

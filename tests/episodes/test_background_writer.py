@@ -97,7 +97,9 @@ def test_an_episode_larger_than_all_that_may_wait_is_written(folder: RunFolder) 
     assert names(folder) == ["a", "b", "c"]
 
 
-def test_an_error_is_raised_where_episodes_come_from_and_nothing_is_written_after_it(folder: RunFolder) -> None:
+def test_an_error_is_raised_where_episodes_come_from_and_nothing_is_written_after_it(
+    folder: RunFolder,
+) -> None:
     rows = HeldWriter(folder, failing="b")
     rows.let_go(9)
     with pytest.raises(DiskError, match="the disk is full"), BackgroundWriter(lambda: rows) as writer:
