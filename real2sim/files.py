@@ -63,7 +63,9 @@ def writing(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = _system_error(error)
-        if number is None:
+        # What was read meanwhile has said for itself what is wrong; only a full disk hides behind other errors.
+        told = isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno is None)
+        if number is None or (told and number not in _FULL):
             if isinstance(error, ValueError) and "null byte" in str(error):
                 raise ValueError(
                     f"the path {str(path)!r} holds a NUL character; choose another name"

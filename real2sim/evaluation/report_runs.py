@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from annotated_types import Gt, Lt
+from typing_extensions import NotRequired, TypedDict
 
 from real2sim.checks import check_kinds
 from real2sim.episodes.run_folder import RunFolder, load_run
@@ -21,6 +23,8 @@ from real2sim.evaluation.score_runs import JUDGE_FOLDER, check_named_once
 from real2sim.evaluation.unchanged import check_rows
 from real2sim.files import read_json
 from real2sim.simulation.suite import Suite, load_suite
+from real2sim.strict import check_fields
+from real2sim.success.compared import CellCounts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +53,30 @@ CELLS = (
     ("true_failure", False, False),
 )
 """Cells of a confusion matrix: name, what really happened, what the judge says."""
+
+
+class RankedPolicy(TypedDict):
+    """A policy in what a race found."""
+
+    policy: str
+    group: int
+
+
+class RaceFacts(TypedDict):
+    """``ranking.json``, as far as a report reads it."""
+
+    until: str
+    alpha: Annotated[float, Gt(0), Lt(1)]
+    best: NotRequired[list[str]]
+    policies: list[RankedPolicy]
+
+
+class Quality(TypedDict):
+    """``quality.json`` of a judge, as far as a report reads it."""
+
+    judge_digest: NotRequired[str | None]
+    physics: NotRequired[dict[str, CellCounts]]
+    generated: NotRequired[dict[str, CellCounts]]
 
 
 @dataclass(frozen=True)
@@ -231,7 +259,7 @@ def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.D
     import pandas as pd
 
     path = None if suite is None else _existing(suite.folder / JUDGE_FOLDER / QUALITY_FILE)
-    quality = {} if path is None else read_json(path)
+    quality = {} if path is None else check_fields(Quality, read_json(path), str(path))
     if suite is None or digests != {quality.get("judge_digest")}:
         return []
     tasks = {task.instruction: task.name for task in suite.tasks}
@@ -257,7 +285,7 @@ def race_notes(runs: tuple[Path, ...]) -> list[str]:
             continue
         here = "The numbers of episodes" if len(runs) == 1 else f"The numbers of episodes in {run}"
         result = _existing(run / RESULT_FILE)
-        found = "" if result is None else _groups(read_json(result))
+        found = "" if result is None else _groups(check_fields(RaceFacts, read_json(result), str(result)))
         said.append(
             f"{here} were chosen by a race while it ran (`real2sim rank`): policies that were soon decided have few. "
             "Intervals and tests of this page take the numbers as fixed, so their levels do not hold exactly, and "

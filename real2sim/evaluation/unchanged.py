@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from real2sim.episodes.run_folder import COLUMNS, ROWS, RunFolder, file_name
+from real2sim.episodes.run_folder import COLUMNS, ROWS, RUN_FILE, RunFolder, file_name
+from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.files import read_bytes
+from real2sim.model_folder import config_from_dict
 from real2sim.robot import ROBOT_FILE, read_robot
 from real2sim.simulation.loop import episode_seed
 from real2sim.simulation.suite import STARTS_FILE, SUITE_FILE, Suite, load_suite
@@ -43,6 +46,8 @@ def check_rows(folder: RunFolder, rows: Iterable[Mapping[str, Any]], suite: Suit
     """
     rows = list(rows)
     settings = folder.settings()
+    if "versions" in settings:
+        _check_config(settings.get("config", {}), folder)
     if not rows:
         return
     identity: Mapping[str, Any] = settings["identity"]
@@ -66,6 +71,13 @@ def check_rows(folder: RunFolder, rows: Iterable[Mapping[str, Any]], suite: Suit
             )
     if suite is not None:
         check_robot_file(folder.path, suite)
+
+
+def _check_config(config: Mapping[str, Any], folder: RunFolder) -> None:
+    """ValueError unless the command in ``run.json`` could have been given; fields of other versions are left alone."""
+    known = {field.name for field in dataclasses.fields(RolloutConfig)}
+    mine = {name: value for name, value in config.items() if name in known}
+    config_from_dict(RolloutConfig, mine, f"{folder.path / RUN_FILE}, field config")
 
 
 def check_robot_file(run: Path, suite: Suite) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
+from typing_extensions import NotRequired, TypedDict
 
 from real2sim.episodes.rows import read_scores
 from real2sim.episodes.run_folder import RunFolder, file_name
 from real2sim.files import read_json, write_text
+from real2sim.strict import check_fields
 from real2sim.success.judge import Judge
 from real2sim.success.labels import LABELS, UNCLEAR
 from real2sim.success.quality import JudgeQuality
@@ -63,13 +66,38 @@ def write_comparison(run: Path, judge: Judge, kind: str, labelled: dict[str, Any
     return path
 
 
+Count = Annotated[int, Ge(0), Le(10**7)]
+
+
+class CellCounts(TypedDict):
+    """How often a judge agreed with what happened, and how often not."""
+
+    true_success: Count
+    false_failure: Count
+    false_success: Count
+    true_failure: Count
+    episodes: NotRequired[Count]
+
+
+class Comparison(TypedDict):
+    """What `write_comparison` keeps about a judge."""
+
+    judge_digest: str
+    kind: NotRequired[str]
+    labelled: NotRequired[dict[str, CellCounts] | None]
+
+
 def read_comparison(run: Path, judge: str) -> dict[str, Any]:
     """What is kept about a judge in a run; empty where nothing is."""
     path = comparison_file(run, judge)
     values = read_json(path) if path.is_file() else {}
     if not isinstance(values, dict) or (values and "judge_digest" not in values):
         raise ValueError(f"{path} is not what `real2sim score` writes; delete it and score again")
-    return values
+    if isinstance(values.get("labelled"), dict) and "all" not in values["labelled"]:
+        raise ValueError(
+            f"{path}: field labelled has no counts of all episodes; delete the file and score again"
+        )
+    return check_fields(Comparison, values, str(path)) if values else values  # type: ignore[no-any-return]
 
 
 def comparison_line(name: str, facts: dict[str, Any]) -> str:

@@ -146,3 +146,55 @@ def test_a_judge_whose_numbers_overflow_gives_no_verdict_but_a_sentence(
 
     edit_tensors(suite / "judge" / "model.safetensors", change)
     refused("score", str(run), "--judge", str(suite / "judge"), about="answers NaN or infinity")
+
+
+CELLS = {"true_success": 3, "false_failure": 1, "false_success": 0, "true_failure": 4, "episodes": 8}
+KEPT: list[tuple[str, dict[str, Any], str, Any]] = [
+    ("run/ranking.json", {"policies.0": {}}, "policies.0", "is missing"),
+    ("run/ranking.json", {"policies.0.policy": 1.5}, "policies.0.policy", "expected a valid string"),
+    ("run/ranking.json", {"policies.1.group": []}, "policies.1.group", "expected a valid integer"),
+    ("run/ranking.json", {"alpha": []}, "alpha", "expected a valid number"),
+    ("suite/judge/quality.json", {"physics": None}, "physics", "expected an object"),
+    ("suite/judge/quality.json", {"judge_digest": {}}, "judge_digest", "expected a valid string"),
+    (
+        "suite/judge/quality.json",
+        {"physics.close drawer.true_failure": 10**19},
+        "true_failure",
+        "less than or equal to",
+    ),
+    ("suite/judge/quality.json", {"physics.close drawer": 0}, "physics.close drawer", "expected an object"),
+    (
+        "run/judge-classifier.json",
+        {"labelled.close_drawer": 3},
+        "labelled.close_drawer",
+        "expected an object",
+    ),
+    ("run/judge-classifier.json", {"labelled.close_drawer.true_failure": ...}, "true_failure", "is missing"),
+    ("run/judge-classifier.json", {"labelled.all": ...}, "labelled", "no counts of all episodes"),
+    ("run/run.json", {"config.seed": "x"}, "seed", "expected a valid integer"),
+    ("run/run.json", {"config.lanes": []}, "lanes", "field lanes is []"),
+    ("run/run.json", {"config.sampling.eta": "x"}, "sampling.eta", "expected a valid number"),
+]
+
+
+@pytest.mark.parametrize(("file", "edits", "field", "sentence"), KEPT)
+def test_what_a_report_reads_beside_the_rows_is_read_strictly(
+    run: Path, suite: Path, tmp_path: Path, refused: Refused, file: str, edits: Any, field: str, sentence: str
+) -> None:
+    edit_json(run / "run.json", "config.suite", str(suite))
+    digest = json.loads((run / "scores-classifier.jsonl").read_text().splitlines()[0])["judge_digest"]
+    groups = [{"policy": "late", "group": 1}, {"policy": "random", "group": 2}]
+    cells = {"all": CELLS, "close drawer": CELLS, "close_drawer": CELLS}
+    edit_json(run / "run.json", "race", {"until": "ranking", "alpha": 0.05})
+    for name, values in {
+        "run/ranking.json": {"until": "ranking", "alpha": 0.05, "best": ["late"], "policies": groups},
+        "suite/judge/quality.json": {"judge_digest": digest, "physics": cells},
+        "run/judge-classifier.json": {"judge_digest": digest, "kind": "judge", "labelled": cells},
+    }.items():
+        (tmp_path / name).write_text(json.dumps(values))
+    for place, value in edits.items():
+        edit_json(tmp_path / file, place, value)
+    said = refused("report", str(run), "--out", str(tmp_path / "report"), about=str(tmp_path / file))
+    assert field in said
+    assert sentence in said
+    assert not (tmp_path / "report").exists()

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.files import read_text
+
 LFS_BEGINNING = b"version https://git-lfs"
 """How the text begins that Git leaves in the place of a large file that was not fetched."""
 
@@ -33,7 +35,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """The JSON object that a file holds."""
     check_present(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}); download it again") from error
     if not isinstance(value, dict):
@@ -44,20 +46,19 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_json_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file, one a line; each must have ``fields``."""
     check_present(path)
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise ValueError(
-                    f"{path}, line {number} is not valid JSON ({error}); download it again"
-                ) from error
-            missing = [name for name in fields if not isinstance(value, dict) or name not in value]
-            if missing:
-                raise ValueError(f"{path}, line {number} has no field {missing[0]!r}")
-            yield value
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number} is not valid JSON ({error}); download it again"
+            ) from error
+        missing = [name for name in fields if not isinstance(value, dict) or name not in value]
+        if missing:
+            raise ValueError(f"{path}, line {number} has no field {missing[0]!r}")
+        yield value
 
 
 def open_parquet(path: Path) -> Any:
@@ -72,6 +73,13 @@ def open_parquet(path: Path) -> Any:
         raise ValueError(f"{path} cannot be read as parquet ({error}); download it again") from error
 
 
+def unpacked(values: np.ndarray, where: str) -> np.ndarray:
+    """Numbers of a column of lists of one, as which some writers store scalars."""
+    if not all(isinstance(value, list | np.ndarray) and len(value) == 1 for value in values):
+        raise ValueError(f"{where} holds {str(values[0])[:40]!r}, expected numbers; download the file again")
+    return np.concatenate(values)
+
+
 def whole_numbers(path: Path, column: Any, name: str) -> np.ndarray:
     """A column of whole numbers (n,) int64; without gaps."""
     if column.null_count:
@@ -80,8 +88,7 @@ def whole_numbers(path: Path, column: Any, name: str) -> np.ndarray:
         )
     values = np.asarray(column.to_numpy())
     if values.dtype == object and len(values):
-        # Some writers store a scalar as a list of one.
-        values = np.concatenate(values)
+        values = unpacked(values, f"{path}: column {name}")
     if not (np.issubdtype(values.dtype, np.integer) or len(values) == 0):
         raise ValueError(f"{path}: column {name} is {values.dtype}, expected whole numbers")
     return values.astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,8 @@ from typing import Any
 from real2sim.episodes.lerobot.files import read_object
 from real2sim.wording import did_you_mean
 
+FASTEST, LARGEST = 10_000, 65_536
+"""Frames per second and pixels of a side; larger numbers are no cameras'."""
 INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 DATA_PATHS = {
@@ -152,7 +153,7 @@ def read_layout(folder: Path) -> Layout:
     if not isinstance(features, dict) or not all(isinstance(entry, dict) for entry in features.values()):
         raise ValueError(f"{path}: features is {type(features).__name__}, expected an object of objects")
     major = int(version[1])
-    cameras = [_camera(path, key, entry) for key, entry in features.items() if _is_camera(entry)]
+    cameras = [_camera(path, key, entry) for key, entry in features.items() if _is_camera(path, key, entry)]
     vectors = [_vector(path, key, entry) for key, entry in features.items() if _is_vector(key, entry)]
     video_path = info.get("video_path", VIDEO_PATHS[major])
     robot_type = info.get("robot_type")
@@ -188,10 +189,27 @@ def flat_names(names: Any) -> tuple[str, ...]:
     return (str(names),)
 
 
-def _is_camera(entry: Mapping[str, Any]) -> bool:
+def _no_name(names: Any) -> Any:
+    """The first of the names that is no text, or None."""
+    if isinstance(names, Mapping):
+        if all(isinstance(place, int) for place in names.values()):
+            return None
+        names = list(names.values())
+    if isinstance(names, list | tuple):
+        return next((odd for odd in map(_no_name, names) if odd is not None), None)
+    return None if names is None or isinstance(names, str) else names
+
+
+def _is_camera(path: Path, key: str, entry: Mapping[str, Any]) -> bool:
     if entry.get("dtype") not in ("video", "image"):
+        if key.startswith("observation.images."):
+            raise ValueError(
+                f"{path}: camera {key} has dtype {entry.get('dtype')!r}, expected 'video' or 'image'"
+            )
         return False
     info = entry.get("info") or entry.get("video_info") or {}
+    if not isinstance(info, Mapping):
+        raise ValueError(f"{path}: camera {key} has info {str(info)[:40]!r}, expected an object")
     return not (info.get("is_depth_map") or info.get("video.is_depth_map"))
 
 
@@ -211,7 +229,7 @@ def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
     if (
         not isinstance(shape, list | tuple)
         or len(shape) != 3
-        or not all(isinstance(size, int) and size > 0 for size in shape)
+        or not all(isinstance(size, int) and 0 < size <= LARGEST for size in shape)
     ):
         raise ValueError(
             f"{path}: camera {key} has shape {shape}, expected three sizes such as [480, 640, 3]"
@@ -230,6 +248,9 @@ def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:
     (width,) = entry["shape"]
     if not isinstance(width, int) or width < 1:
         raise ValueError(f"{path}: {key} has shape {entry['shape']}, expected one whole number above 0")
+    odd = _no_name(entry.get("names"))
+    if odd is not None:
+        raise ValueError(f"{path}: {key} has {str(odd)[:40]!r} among its names, expected text")
     names = flat_names(entry.get("names"))
     if len(names) != width or len(set(names)) != width:
         # Some converters write the name of the whole vector, for any number of numbers.
@@ -238,8 +259,8 @@ def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:
 
 
 def _rate(path: Path, fps: Any) -> float:
-    if isinstance(fps, bool) or not isinstance(fps, int | float) or not (0 < fps < math.inf):
-        raise ValueError(f"{path}: fps is {fps!r}, expected frames per second above 0")
+    if isinstance(fps, bool) or not isinstance(fps, int | float) or not (0 < fps <= FASTEST):
+        raise ValueError(f"{path}: fps is {fps!r}, expected frames per second above 0, at most {FASTEST}")
     return float(fps)
 
 

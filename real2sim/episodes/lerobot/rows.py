@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.episodes.images import decoded
-from real2sim.episodes.lerobot.files import open_parquet, whole_numbers
+from real2sim.episodes.lerobot.files import open_parquet, unpacked, whole_numbers
 from real2sim.episodes.lerobot.layout import BOOKKEEPING, Camera, Layout, Vector
 from real2sim.episodes.lerobot.metadata import Entry
 
@@ -214,11 +214,25 @@ def _check_equal(entry: Entry, name: str, found: np.ndarray, expected: np.ndarra
 
 def _scalars(entry: Entry, column: Any, name: str) -> np.ndarray:
     values = np.asarray(column.to_numpy())
-    values = np.concatenate(values) if values.dtype == object else values
+    where = f"{_place(entry)}: column {name}"
+    values = unpacked(values, where) if values.dtype == object and len(values) else values
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"{where} holds {values.dtype}, expected numbers")
     values = values.astype(np.float64)
     if len(values) != entry.length or not np.isfinite(values).all():
         raise ValueError(f"{_place(entry)}: column {name} has places without a number")
     return values
+
+
+def _floats(entry: Entry, vector: Vector, array: Any) -> np.ndarray:
+    import pyarrow.types
+
+    kind = array.type
+    if not any(
+        test(kind) for test in (pyarrow.types.is_floating, pyarrow.types.is_integer, pyarrow.types.is_boolean)
+    ):
+        raise ValueError(f"{_place(entry)}: {vector.key} holds {kind}, expected numbers")
+    return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
 
 
 def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
@@ -236,7 +250,7 @@ def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
         or pyarrow.types.is_list(kind)
         or pyarrow.types.is_large_list(kind)
     ):
-        values = np.asarray(array.flatten().to_numpy(zero_copy_only=False), np.float64)
+        values = _floats(entry, vector, array.flatten())
         lengths = np.asarray(array.value_lengths().to_numpy(zero_copy_only=False))
         wrong = np.flatnonzero(lengths != width)
         if len(wrong):
@@ -245,7 +259,7 @@ def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
                 f"features say {width}"
             )
     else:
-        values = np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
+        values = _floats(entry, vector, array)
         if width != 1:
             raise ValueError(
                 f"{_place(entry)}: {vector.key} holds one number a frame, the features say {width}"

@@ -67,6 +67,22 @@ def feature(name: str, **changes: Any) -> Callable[[Path], None]:
     return change
 
 
+def texts(name: str) -> Callable[[Path], None]:
+    """A column with text in the place of its values."""
+
+    def change(folder: Path) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        path = folder / DATA_V3
+        table = pyarrow.parquet.read_table(path)
+        place = table.schema.get_field_index(name)
+        column = pyarrow.array([str(value) for value in table[name].to_pylist()])
+        pyarrow.parquet.write_table(table.set_column(place, name, column), path)
+
+    return change
+
+
 def drop_last_row(columns: dict[str, list[Any]]) -> None:
     for values in columns.values():
         values.pop()
@@ -117,6 +133,18 @@ def from_five(columns: dict[str, list[Any]]) -> None:
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
 NAN = float("nan")
 FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "info of a camera": (
+        "v2.1", feature("observation.images.front", video_info="x"), "front has info 'x', expected an object",
+    ),
+    "a camera of no kind": ("v2.1", feature("observation.images.front", dtype=""), "expected 'video' or 'image'"),
+    "a camera too large": ("v3.0", feature("observation.images.front", shape=[64, 10**30, 3]), "expected three sizes"),
+    "a name that is a number": ("v3.0", feature("action", names=["a", 7, "b"]), "has '7' among its names"),
+    "a name that is an object": ("v3.0", feature("action", names=["a", {"a": "b"}, [1.5]]), "'1.5' among its names"),
+    "fps of no camera": ("v2.1", info(fps=10**7), "fps is 10000000, expected frames per second above 0"),
+    "tasks that are no UTF-8": ("v2.1", write("meta/tasks.jsonl", b'{"task": "\xe9"}'), "tasks.jsonl is not UTF-8 text"),
+    "text for times": ("v3.0", texts("timestamp"), "timestamp holds"),
+    "text for numbers of frames": ("v3.0", texts("frame_index"), "frame_index holds"),
+    "text for actions": ("v3.0", texts("action"), "action holds string, expected numbers"),
     "episodes missing": ("v3.0", info(total_episodes=4), "total_episodes is 4, the metadata lists 3 episodes"),
     "frames missing": ("v2.1", info(total_frames=30), "total_frames is 30, the episodes' lengths add up to 29"),
     "length differs": ("v3.0", rows(EPISODES, "length", 1, 8), "episode 1 has length 8 and rows 12 to 19"),
