@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from annotated_types import Gt, Lt
 from typing_extensions import NotRequired, TypedDict
 
 from real2sim.checks import check_kinds
@@ -16,7 +15,7 @@ from real2sim.episodes.run_folder import RunFolder, load_run
 from real2sim.evaluation.consistency import read_limit, run_differences, set_apart
 from real2sim.evaluation.horizon import HORIZON_FILE
 from real2sim.evaluation.judge_labels import labelled_in_runs, unproven_judges
-from real2sim.evaluation.rank_config import RACE, RESULT_FILE
+from real2sim.evaluation.race_notes import race_notes
 from real2sim.evaluation.real_tables import real_tables
 from real2sim.evaluation.report_table import report_on_table
 from real2sim.evaluation.score_runs import JUDGE_FOLDER, check_named_once
@@ -53,22 +52,6 @@ CELLS = (
     ("true_failure", False, False),
 )
 """Cells of a confusion matrix: name, what really happened, what the judge says."""
-
-
-class RankedPolicy(TypedDict):
-    """A policy in what a race found."""
-
-    policy: str
-    group: int
-
-
-class RaceFacts(TypedDict):
-    """``ranking.json``, as far as a report reads it."""
-
-    until: str
-    alpha: Annotated[float, Gt(0), Lt(1)]
-    best: NotRequired[list[str]]
-    policies: list[RankedPolicy]
 
 
 class Quality(TypedDict):
@@ -275,36 +258,6 @@ def judge_labels(suite: Suite | None, digests: set[str]) -> list[tuple[str, pd.D
         if rows:
             found.append((name, pd.DataFrame(rows)))
     return found
-
-
-def race_notes(runs: tuple[Path, ...]) -> list[str]:
-    """What a reader has to know of runs in which a race decided who runs how many episodes."""
-    said = []
-    for run in runs:
-        if RACE not in RunFolder(run).settings():
-            continue
-        here = "The numbers of episodes" if len(runs) == 1 else f"The numbers of episodes in {run}"
-        result = _existing(run / RESULT_FILE)
-        found = "" if result is None else _groups(check_fields(RaceFacts, read_json(result), str(result)))
-        said.append(
-            f"{here} were chosen by a race while it ran (`real2sim rank`): policies that were soon decided have few. "
-            "Intervals and tests of this page take the numbers as fixed, so their levels do not hold exactly, and "
-            f"rates of policies that stopped early lean a little to the side that stopped them.{found}"
-        )
-    return said
-
-
-def _groups(result: Any) -> str:
-    """The groups that a race found, whose level holds."""
-    groups: dict[int, list[str]] = {}
-    for row in result["policies"]:
-        groups.setdefault(row["group"], []).append(row["policy"])
-    listed = " > ".join(", ".join(groups[number]) for number in sorted(groups))
-    if result["until"] == "best":
-        listed = f"the best is {' or '.join(result['best'])}"
-    return (
-        f" What the race decided holds (chance of any error at most {100 * result['alpha']:g} %): {listed}."
-    )
 
 
 def provenance(runs: tuple[Path, ...]) -> dict[str, str]:
