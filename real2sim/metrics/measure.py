@@ -116,10 +116,6 @@ class MetricsConfig:
                     f"--{name} is the network of {metric}, which is not asked for; add it to "
                     f"--metrics or leave --{name} out"
                 )
-            if path is not None and not path.is_file():
-                raise FileNotFoundError(
-                    f"--{name} is {path}, which is no file; expected a TorchScript network"
-                )
 
 
 def measure(config: MetricsConfig) -> pd.DataFrame:
@@ -129,6 +125,10 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
     With ``protocol="vid2world"`` one row per metric: protocol, metric, value, low, high, episodes, frames.
     """
     check_device(config.device)
+    for name in NETWORKS:
+        path = getattr(config, name)
+        if path is not None and not path.is_file():
+            raise FileNotFoundError(f"--{name} is {path}, which is no file; expected a TorchScript network")
     if config.protocol == "vid2world":
         return _measure_published(config)
     count = 64 if config.episodes is None else config.episodes
