@@ -52,9 +52,14 @@ def read_tasks(layout: Layout) -> dict[int, str]:
     """Task index -> instruction."""
     if layout.major == 2:
         path = layout.folder / TASKS_V2
-        tasks = {
-            int(row["task_index"]): str(row["task"]) for row in read_json_lines(path, ("task_index", "task"))
-        }
+        tasks = {}
+        for row in read_json_lines(path, ("task_index", "task")):
+            number, task = row["task_index"], row["task"]
+            if isinstance(number, bool) or not isinstance(number, int) or not isinstance(task, str):
+                raise ValueError(
+                    f"{path}: task_index {number!r} has task {task!r}, expected a whole number and text"
+                )
+            tasks[number] = task
     else:
         path = layout.folder / TASKS_V3
         table = open_parquet(path).read()

@@ -142,6 +142,10 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a name that is an object": ("v3.0", feature("action", names=["a", {"a": "b"}, [1.5]]), "'1.5' among its names"),
     "fps of no camera": ("v2.1", info(fps=10**7), "fps is 10000000, expected frames per second above 0"),
     "tasks that are no UTF-8": ("v2.1", write("meta/tasks.jsonl", b'{"task": "\xe9"}'), "tasks.jsonl is not UTF-8 text"),
+    "a task without a number": (
+        "v2.1", write("meta/tasks.jsonl", b'{"task_index": null, "task": "x"}'), "task_index None has task 'x', expected",
+    ),
+    "a task that is no text": ("v2.1", write("meta/tasks.jsonl", b'{"task_index": 0, "task": []}'), "has task []"),
     "text for times": ("v3.0", texts("timestamp"), "timestamp holds"),
     "text for numbers of frames": ("v3.0", texts("frame_index"), "frame_index holds"),
     "text for actions": ("v3.0", texts("action"), "action holds string, expected numbers"),
