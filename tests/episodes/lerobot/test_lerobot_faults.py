@@ -145,7 +145,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "a task without a number": (
         "v2.1", write("meta/tasks.jsonl", b'{"task_index": null, "task": "x"}'), "task_index None has task 'x', expected",
     ),
-    "a task that is no text": ("v2.1", write("meta/tasks.jsonl", b'{"task_index": 0, "task": []}'), "has task []"),
+    "a task that is no text": ("v2.1", write("meta/tasks.jsonl", b'{"task_index": 0, "task": []}'), r"has task \[\]"),
     "text for times": ("v3.0", texts("timestamp"), "timestamp holds"),
     "text for numbers of frames": ("v3.0", texts("frame_index"), "frame_index holds"),
     "text for actions": ("v3.0", texts("action"), "action holds string, expected numbers"),
