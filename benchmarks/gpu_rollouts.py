@@ -119,7 +119,7 @@ def _rolled(suite: str, out: Path, device: str, policies: tuple[str, ...], start
     began = time.perf_counter()
     rollout(config, progress=False)
     drawn = time.perf_counter()
-    score_runs(ScoreConfig((out,)))
+    score_runs(ScoreConfig((out,), device=device))
     table = load_run(out).sort_values("episode")
     return table, (drawn - began, time.perf_counter() - drawn)
 

@@ -29,12 +29,11 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.windowed import Windowed
-from real2sim.actions import WIDTH
 from real2sim.files import write_text
 from real2sim.simulation.suite import Suite, load_suite
-from real2sim.vid2world.load import MODEL, SamplingOverrides, knows_state, load_model
+from real2sim.vid2world.load import MODEL, SamplingOverrides, load_model
 from real2sim.vid2world.world_model import WorldModel
-from real2sim.worlds import model_folder
+from real2sim.worlds import ModelWorld, model_folder
 
 HISTORY = 10
 """Past frames in a comparison, and frames drawn before anything is timed."""
@@ -103,20 +102,20 @@ class Scenes:
 
     def begun(self, model: Any, lanes: int) -> Any:
         """A model's state at the start frames."""
-        given: list[Any] = [self.frames(lanes), list(range(lanes))]
-        if knows_state(model):
-            starts = [self.starts[lane % len(self.starts)].measured for lane in range(lanes)]
-            given.append(
-                np.array([[start[name] for name in model.state_names] for start in starts], np.float32)
-            )
-        return model.reset(*given)
+        starts = [
+            replace(self.starts[lane % len(self.starts)], frame=frame)
+            for lane, frame in enumerate(self.frames(lanes))
+        ]
+        return ModelWorld(model, self.suite.robot).reset(starts, list(range(lanes)))
 
     def actions(self, lanes: int) -> np.ndarray:
-        """The same actions float32 (b 13) for every step."""
+        """What a model is given for every step, the same each time (b w)."""
         robot, rng = self.suite.robot, np.random.default_rng(0)
-        drawn = rng.uniform(robot.low, robot.high, (lanes, WIDTH)) * robot.used
-        drawn[:, 7:10] = 0
-        return drawn.astype(np.float32)
+        shape = (lanes, robot.actions_per_frame, robot.action_width)
+        drawn = rng.uniform(robot.low, robot.high, shape) * robot.used
+        if robot.terminate is not None:
+            drawn[..., [robot.action_names.index(name) for name in robot.terminate]] = 0
+        return robot.world_actions(drawn.astype(np.float32))
 
 
 def after_history(model: Any, scenes: Scenes, lanes: int) -> Any:

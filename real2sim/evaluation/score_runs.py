@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from real2sim.checks import check_kinds
+from real2sim.checks import check_device, check_kinds
 from real2sim.episodes.run_folder import RunFolder, file_name
+from real2sim.evaluation.launch import exact_float32
 from real2sim.evaluation.unchanged import check_rows
 from real2sim.simulation.suite import load_suite
 
@@ -41,6 +43,8 @@ class ScoreConfig:
     unclear: Literal["exclude", "failure"] = "exclude"
     """Episodes that people labelled unclear: no verdict, or a failure, as in Vid2World's paper.  Without a label there
     is no verdict either way."""
+    device: str = "cpu"
+    """Where classifier and gate run: ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``."""
 
     def __post_init__(self) -> None:
         check_kinds(self)
@@ -51,15 +55,18 @@ def score_runs(config: ScoreConfig) -> list[Path]:
     if not config.runs:
         raise ValueError("no run folder was given; name at least one")
     check_named_once(config.runs)
+    check_device(config.device)
     _check_labels(config)
-    files = [_score(run, config) for run in config.runs]
-    for run in config.runs:
-        folder = config.gate or suite_gate(run)
-        if folder is not None:
-            from real2sim.success.gate_runs import check_run
-            from real2sim.success.validity import ValidityGate
+    # As rollouts are drawn: verdicts should be the processor's.
+    with exact_float32() if config.device != "cpu" else nullcontext():
+        files = [_score(run, config) for run in config.runs]
+        for run in config.runs:
+            folder = config.gate or suite_gate(run)
+            if folder is not None:
+                from real2sim.success.gate_runs import check_run
+                from real2sim.success.validity import ValidityGate
 
-            files.append(check_run(run, ValidityGate.from_folder(folder)))
+                files.append(check_run(run, ValidityGate.from_folder(folder, device=config.device)))
     return files
 
 
@@ -105,7 +112,7 @@ def _score(run: Path, config: ScoreConfig) -> Path:
     folder = RunFolder(run)
     check_rows(folder, folder.rows())
     labels = episode_labels(config.labels, [run]) if config.labels else {}
-    judge = open_judge_of(run, config.judge)
+    judge = open_judge_of(run, config.judge, config.device)
     judge = _strict(judge) if config.unclear == "failure" else judge
     asks = isinstance(judge, VLMJudge)
     scores = score(run, judge, batch=16 if asks else 64)
@@ -122,12 +129,12 @@ def _score(run: Path, config: ScoreConfig) -> Path:
     return scores
 
 
-def open_judge_of(run: Path, judge: Path | str | None) -> Judge:
+def open_judge_of(run: Path, judge: Path | str | None, device: str = "cpu") -> Judge:
     """The judge that is named for a run, by default that of its suite; answers of a model are kept in the run."""
     from real2sim.success.judge import open_judge
     from real2sim.success.vlm_judge import VLMJudge
 
-    found = open_judge(judge or suite_judge(run), folders=[run])
+    found = open_judge(judge or suite_judge(run), device, folders=[run])
     if isinstance(found, VLMJudge):
         found.keep_answers(answers_file(run, found.name))
     return found

@@ -58,6 +58,14 @@ def test_throughput_and_ratios_are_printed_and_written(
         assert [line.split(" | ")[0] for line in text.splitlines()[2:]] == ["| 1", "| 2"]
 
 
+def test_throughput_of_a_robot_with_several_commands_per_frame_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["rollout", "--suite", "so101", "--lanes", "1", "--frames", "1"])
+    rollout_benchmark.main()
+    assert capsys.readouterr().out.splitlines()[2].startswith("| 1 | ")
+
+
 def test_error_of_every_way_to_draw_becomes_a_table_and_a_figure(
     tiny_suite: Path, recorded: Path, tmp_path: Path
 ) -> None:
