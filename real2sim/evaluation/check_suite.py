@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from real2sim.built_in import PHYSICS
 from real2sim.evaluation.check_parts import (
     data_findings,
     family_findings,
@@ -97,6 +98,12 @@ def _suite_findings(suite: Suite) -> Iterator[Finding]:
             f"robot {suite.robot.name}: {suite.robot.action_width} action numbers at {suite.robot.control_hz:g} Hz, "
             f"{suite.robot.actions_per_frame} per frame, frames of {height} x {width} pixels",
         )
+        physics = suite.config.physics
+        if physics is not None and physics not in PHYSICS:
+            yield Finding(
+                True,
+                f"the suite's physics is {physics!r}, which does not exist; known are {', '.join(PHYSICS)}",
+            )
 
     def replays() -> Iterator[Finding]:
         low, high = suite.robot.low, suite.robot.high

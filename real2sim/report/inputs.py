@@ -227,6 +227,11 @@ def read_simulated(
         episodes, remarks = read_episodes(simulated, unclear)
         return simulated_rates(episodes), episodes, remarks
     rates, remarks = read_rates(simulated, "simulated rates")
+    if rates.empty and len(simulated):
+        raise ValueError(
+            f"{named(simulated, 'simulated rates')}: none of its {len(simulated)} rows has a rate or an episode, so "
+            "there is nothing to report; fill them in"
+        )
     keys = simulated.drop_duplicates(["policy", "task"]).astype({"policy": str, "task": str})
     extra = [column for column in ("set", "family") if column in simulated]
     rates = rates.merge(keys[["policy", "task", *extra]], on=["policy", "task"], how="left")

@@ -37,6 +37,14 @@ def test_a_rate_without_a_count_says_so_in_the_terminal(
     assert "nan" not in said
 
 
+@pytest.mark.parametrize("table", ["successes,episodes\na,t,,\nb,t,,\n", "rate\na,t,\nb,t,\n"])
+def test_rates_that_nobody_filled_in_are_no_report(tmp_path: Path, refused: Refused, table: str) -> None:
+    (tmp_path / "rates.csv").write_text(f"policy,task,{table}")
+    said = refused("report", tmp_path / "rates.csv", "--out", tmp_path / "out")
+    assert "rates.csv (simulated rates): none of its 2 rows has a rate or an episode" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("rates", "said"),
     [

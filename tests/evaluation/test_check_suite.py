@@ -64,6 +64,13 @@ def test_a_suite_that_is_none_is_named(tmp_path: Path) -> None:
         check_suite(CheckSuite(str(tmp_path)))
 
 
+def test_physics_that_do_not_exist_are_named(suite: Path) -> None:
+    edit_json(suite / "suite.json", lambda values: values.update(physics="mujocco"))
+    assert problems(suite) == [
+        "the suite's physics is 'mujocco', which does not exist; known are drawer, so101"
+    ]
+
+
 def test_start_frames_are_looked_at(suite: Path) -> None:
     frames = read_arrays(suite / "start_frames.npz")["close_drawer/frames"]
     frames[1] = frames[0]
