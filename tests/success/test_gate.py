@@ -256,7 +256,7 @@ def test_a_run_gets_a_row_per_episode_and_its_table_the_columns(gate: ValidityGa
 def test_rows_of_another_gate_are_replaced(gate: ValidityGate, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", gate)
     target = check_run(run.path, gate, progress=False)
-    limits = dataclasses.replace(gate.config.limits, **dict.fromkeys(STATISTICS, 1e9))
+    limits = dataclasses.replace(gate.config.limits, **dict.fromkeys(STATISTICS, 1e9))  # type: ignore[arg-type]
     lenient = ValidityGate(dataclasses.replace(gate.config, limits=limits), gate.network, gate.robot)
     check_run(run.path, lenient, progress=False)
     assert {json.loads(line)["valid"] for line in target.read_text().splitlines()} == {True}

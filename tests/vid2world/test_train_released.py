@@ -23,7 +23,6 @@ from real2sim.episodes.keep_out import write_keep_out
 from real2sim.episodes.rlds.convert import ConvertRLDS, convert_rlds
 from real2sim.model_folder import config_to_dict
 from real2sim.training.augmentation import Augmentation
-from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.released.checkpoint import (
     CAPTION,
     CAPTION_FILE,
@@ -136,8 +135,8 @@ class Clairvoyant(nn.Module):
         known = self.latents[:, :, : x.shape[2]]
         levels = timesteps.long().expand(len(x), x.shape[2])
         # x = sqrt(a) s z + sqrt(1 - a) noise is solved for the noise, except where only noise is left.
-        signal, _ = noised(known, torch.zeros_like(x), levels)
-        spread, _ = noised(torch.zeros_like(x), torch.ones_like(x), levels)
+        signal = noised(known, torch.zeros_like(x), levels)[0]
+        spread = noised(torch.zeros_like(x), torch.ones_like(x), levels)[0]
         return noised(known, (x - signal) / spread, levels)[1]
 
 
@@ -147,9 +146,8 @@ def test_a_network_that_met_its_target_draws_the_frames_it_was_taught() -> None:
     latents = torch.randn(1, *TINY.latent_shape[:1], 3, *TINY.latent_shape[1:], generator=generator)
     config = SamplerConfig(steps=10, guidance=1.0)
     scene = Scene(latents[:, :, :1], torch.zeros(1, 3, 13), torch.zeros(1, 77, 16))
-    drawn = Sampler(
-        Clairvoyant(latents), config
-    ).autoregressive(  # type: ignore[arg-type]
+    sampler = Sampler(Clairvoyant(latents), config)  # type: ignore[arg-type]
+    drawn = sampler.autoregressive(
         latents[:, :, :1],
         scene,
         3,
@@ -181,9 +179,10 @@ def test_a_frame_is_told_the_action_before_it() -> None:
 class Recorder(nn.Module):
     """Keeps what the U-Net is called with."""
 
-    def __init__(self, unet: CausalUNet) -> None:
+    def __init__(self, unet: nn.Module) -> None:
         super().__init__()
-        self.unet, self.calls = unet, []
+        self.unet = unet
+        self.calls: list[tuple[Tensor, ...]] = []
 
     def forward(self, *arguments: Tensor, **named: object) -> Tensor:
         self.calls.append(arguments)
@@ -363,8 +362,8 @@ def test_two_processes_equal_one_that_accumulates(start: Path, data: Path, tmp_p
     for steps in (2, QUICK.steps):
         settings = options(replace(QUICK, steps=steps, decay_from=1.0))
         subprocess.run([*launch, *command, *settings], check=True, cwd=ROOT, env=environment)
-    settings = replace(QUICK, accumulate=2, decay_from=1.0)
-    train_released(training(start, data, one, optimisation=settings))
+    accumulated = replace(QUICK, accumulate=2, decay_from=1.0)
+    train_released(training(start, data, one, optimisation=accumulated))
     for name, tensor in weights(one).items():
         torch.testing.assert_close(weights(two)[name], tensor, rtol=1e-4, atol=1e-5)
     # The first two steps have a line of their own in the log of the two processes, which ended there once.
