@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from real2sim.checks import check_whole
 from real2sim.report.betting import SHARES
 from real2sim.report.rates import wilson
-from real2sim.report.sequential import episodes_to_separate
+from real2sim.report.sequential import MOST_EPISODES, episodes_to_separate
 
 SMALLEST_CHANCE = 1e-9
 MOST = 1000
@@ -62,7 +62,8 @@ class PlanConfig:
                 f"{self.correlation}"
             )
         d = 100 * self.share_discordant
-        if not self.difference <= d <= 100:
+        # 100 * 0.29 is a hair below 29.
+        if not self.difference - 1e-9 <= d <= 100 + 1e-9:
             raise ValueError(
                 f"discordance must lie between the difference ({self.difference:g} %) and 100 %, got {d:g}"
             )
@@ -211,12 +212,15 @@ def plan_lines(plan: Plan) -> str:
     low, high = (100 * value for value in config.rates)
     sure = f"{100 * config.power:g} % chance of finding it, {100 * config.alpha:g} % of a false one"
     n = config.trials
+    race = plan.race if plan.race <= MOST_EPISODES else None
     lines = [
         f"To tell a policy of {high:g} % from one of {low:g} % ({sure}):",
         f"  simulated, shared starts, one pair: {_count(plan.paired, 'episodes per policy')}",
         f"  simulated, shared starts, all pairs of {config.policies} policies: "
         f"{_count(plan.paired_family, 'episodes per policy')}",
-        f"  simulated, `real2sim rank`, {config.policies} policies: about {plan.race} episodes per policy of that pair",
+        f"  simulated, `real2sim rank`, {config.policies} policies: "
+        + ("" if race is None else "about ")
+        + _count(race, "episodes per policy of that pair"),
         f"  real trials, one pair: {_count(plan.unpaired, 'per policy')}",
         f"With {n} real trials per policy:",
         f"  a rate seen as {config.rate:g} % lies between {100 * plan.interval[0]:.0f} and "

@@ -119,7 +119,7 @@ def episodes_to_separate(
         root = z * math.sqrt(discordance) + z_power * math.sqrt(max(discordance - gap**2, 0.0))
         guess = math.ceil((root / gap) ** 2)
         low, high = max(1, 4 * guess // 5), max(8, 5 * guess // 4)
-        if 2 * guess > MOST_EPISODES:
+        if guess > 2 * MOST_EPISODES:
             return None
         while mcnemar_power(low, gap, discordance, alpha) >= power and low > 1:
             low //= 2
@@ -130,7 +130,7 @@ def episodes_to_separate(
             low, high = (
                 (low, middle) if mcnemar_power(middle, gap, discordance, alpha) >= power else (middle, high)
             )
-        return high
+        return high if high <= MOST_EPISODES else None
     mean = (first + second) / 2
     root = z * math.sqrt(2 * mean * (1 - mean)) + z_power * math.sqrt(
         first * (1 - first) + second * (1 - second)

@@ -74,6 +74,15 @@ def test_swapping_the_arguments_of_mmrv_gives_another_number():
     assert mmrv(real, sim) == pytest.approx(0.1)
 
 
+def test_within_two_tasks_no_policy_is_ranked_against_one_of_the_other_task():
+    # On x the order is right; on y it is turned round, a violation of 0.2 for both.  Over all points y's first policy,
+    # real 0.3, is also simulated below both of x: 0.1 for x's second one and 0.05 for its first.
+    table = rows([0.9, 0.8, 0.1, 0.2], [0.25, 0.2, 0.3, 0.1], tasks=["x", "x", "y", "y"])
+    found = agreement(table.assign(policy=["a", "b"] * 2, family=["a", "b"] * 2))
+    assert found.mmrv_within.value == pytest.approx((0 + 0 + 0.2 + 0.2) / 4)
+    assert found.mmrv.value == pytest.approx((0.05 + 0.1 + 0.2 + 0.2) / 4)
+
+
 def test_perfect_simulator_has_no_rank_violation_and_a_reversed_one_the_worst():
     real = np.array([0.1, 0.5, 0.9])
     assert mmrv(real, real) == 0

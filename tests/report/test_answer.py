@@ -120,6 +120,13 @@ def test_dots_on_one_point_are_spread_and_lone_dots_stay() -> None:
     assert (places == spread(points, 4.0, (0.0, 0.0), (50.0, 50.0))).all()
 
 
+def test_dots_are_spread_alike_in_any_unit() -> None:
+    points = np.array([[5.0, 5.0], [5.0, 5.0], [5.2, 5.0], [40.0, 40.0]])
+    places = spread(points, 4.0, (0.0, 0.0), (50.0, 50.0))
+    small = spread(1e-4 * points, 4e-4, (0.0, 0.0), (5e-3, 5e-3))
+    np.testing.assert_allclose(1e4 * small, places, rtol=1e-6)
+
+
 def test_a_film_in_mixed_colours_is_marked_as_smeared() -> None:
     start = np.zeros((16, 16, 3), np.uint8)
     start[:, 8:] = (200, 30, 30)

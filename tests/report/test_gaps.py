@@ -72,6 +72,7 @@ def test_agreement_counts_both_kinds_of_error():
     row = episode_agreement(pairs).iloc[0]
     assert (row["same"], row["false_success"], row["false_failure"]) == (2, 1, 1)
     assert row["chance"] == pytest.approx(0.5)
+    assert row["rate"] == 0.5
     assert row["low"] < 0.5 < row["high"]
 
 
@@ -89,6 +90,13 @@ def test_a_policy_that_looks_too_good_is_shown_by_simulated_successes(sim_succes
     sim = table([1, 0, 1, 0], probability=[0.6, 0.01, 0.7, 0.02])
     found = worst_episodes(pair_episodes(sim, table([0, 1, 0, 1])).pairs, rows)
     assert found["success"].tolist() == [shown, shown]
+
+
+@pytest.mark.parametrize(("sim_successes", "shown"), [(101, [1.0]), (99, [0.0]), (100, [])])
+def test_half_a_point_has_a_direction_and_no_gap_has_none(sim_successes, shown):
+    rows = compared({"a": sim_successes}, {"a": 100}, n=200)
+    pairs = pair_episodes(table([1, 0]), table([0, 1])).pairs
+    assert worst_episodes(pairs, rows)["success"].tolist() == shown
 
 
 def test_long_episodes_that_disagree_give_a_horizon():

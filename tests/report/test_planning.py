@@ -98,6 +98,27 @@ def test_a_race_takes_about_as_long_as_is_planned() -> None:
         assert np.median(stopped) == pytest.approx(planned, rel=0.2)
 
 
+def test_a_race_of_sixteen_policies_shares_its_level_among_neighbours_in_both_directions() -> None:
+    # 0.29 of the starts are won and 0.11 lost, so the best share to bet (Kelly 1956) is 0.18 / 0.4 = 0.45.
+    growth = 0.29 * np.log(1.45) + 0.11 * np.log(0.55)
+    starts = np.ceil((np.log(2 * 15 / 0.05) + np.log(10) / 2) / growth)
+    assert make_plan(PlanConfig(difference=18, discordance=40, policies=16)).race == starts
+
+
+def test_a_race_whose_capital_is_not_expected_to_grow_takes_more_than_a_million() -> None:
+    # With 25.11 % won and 24.89 % lost even the smallest share bet, 0.05, loses on average.
+    assert 0.2511 * np.log(1.05) + 0.2489 * np.log(0.95) < 0
+    lines = plan_lines(make_plan(PlanConfig(difference=0.22, discordance=50))).splitlines()
+    assert [line.split(": ")[1] for line in lines if "`real2sim rank`" in line] == ["more than a million"]
+
+
+@pytest.mark.parametrize("difference", range(1, 101))
+def test_one_policy_may_win_every_start_that_just_one_wins(difference: int) -> None:
+    PlanConfig(difference=difference, discordance=difference)
+    PlanConfig(difference=difference, rate=difference / 2)
+    PlanConfig(difference=difference, discordance=100)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -107,6 +128,7 @@ def test_a_race_takes_about_as_long_as_is_planned() -> None:
         ({"trials": 1}, "at least 2"),
         ({"power": 1.0}, "power must lie"),
         ({"discordance": 5.0}, "discordance must lie"),
+        ({"discordance": 100.5}, "discordance must lie"),
         ({"correlation": 0.5, "correlation_above": 0.6}, "correlation-above"),
     ],
 )

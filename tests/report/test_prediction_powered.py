@@ -67,3 +67,11 @@ def test_cells_with_further_starts_are_estimated_and_others_explained():
     few = pair_episodes(sim, real.head(5)).pairs
     assert "Too few real trials" in prediction_powered_rates(sim, few)[1]
     assert "No real trials" in prediction_powered_rates(sim, sim.iloc[:0])[1]
+
+
+def test_two_real_trials_are_enough_for_an_interval_and_one_is_not():
+    # Student's t with one degree of freedom is 12.7 standard errors wide: nothing is known but 0 to 1.
+    found = prediction_powered_mean(np.array([1.0, 0.0]), np.ones(2), np.ones(4))
+    assert (found.rate, found.low, found.high) == (0.5, 0.0, 1.0)
+    with pytest.raises(ValueError, match="at least 2 real trials"):
+        prediction_powered_mean(np.ones(1), np.ones(1), np.ones(4))

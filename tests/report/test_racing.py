@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from benchmarks.ranking_races import made_up_outcomes, race, stored_outcomes, worlds
 from real2sim.report.betting import log_evidence
@@ -44,6 +46,25 @@ def test_a_ranking_gives_nothing_up_and_groups_do() -> None:
     assert full.episodes == outcomes.size
     assert {cut.state for cut in full.cuts()} == {"open"}
     assert run(outcomes, Question("groups"), Schedule(100)).episodes < outcomes.size
+
+
+def test_a_pair_is_given_up_where_a_hopeful_future_would_not_decide_it() -> None:
+    # The second has won 5 of 8 starts against the last and lost 1.  If the starts left go one standard error better
+    # (score bounds at z = 1), the capital has to reach 2 (k - 1) / (0.2 * 0.05) with k = 3 policies.
+    played = np.array([[1] * 8, [1, 1, 1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 1, 0]], float).T[:, None]
+    one = 2 * stats.norm.sf(1)
+    win, lose = proportion_confint(5, 8, one, "wilson")[1], proportion_confint(1, 8, one, "wilson")[0]
+    share = np.arange(0.05, 1, 0.1)
+
+    def decided(starts: int) -> bool:
+        growth = (5 + win * (starts - 8)) * np.log(1 + share) + (1 + lose * (starts - 8)) * np.log(1 - share)
+        return bool(np.exp(growth).mean() >= 400)
+
+    for starts in range(8, 40):
+        running = Race(3, 1, Question("groups"), Schedule(starts))
+        running.add(played)
+        assert running.cuts()[1].state == ("open" if decided(starts) else "given up")
+    assert not decided(12) and decided(39)
 
 
 def test_equals_are_within_a_wide_margin() -> None:

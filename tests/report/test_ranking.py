@@ -144,6 +144,13 @@ def test_sequential_test_stops_soon_for_a_clear_difference_and_never_for_none():
     assert sequential_test(np.ones(50), np.ones(50)) is None
 
 
+def test_eight_wins_in_a_row_separate_two_policies_at_once():
+    # n wins in a row have the evidence 2^n / (n + 1): 16 after seven, 28.4 after eight, and 1 / 0.05 is 20.
+    assert sequential_test(np.ones(50), np.zeros(50)) == 8
+    assert sequential_test(np.ones(8), np.zeros(8)) == 8
+    assert sequential_test(np.ones(7), np.zeros(7)) is None
+
+
 def test_confidence_sequence_contains_the_rate_and_is_wider_than_wilson():
     low, high = confidence_sequence(np.array([0, 30, 50]), np.array([50, 50, 50]))
     assert low[0] == 0 and high[2] == 1
@@ -153,6 +160,20 @@ def test_confidence_sequence_contains_the_rate_and_is_wider_than_wilson():
 
 def test_no_number_of_episodes_separates_equal_policies():
     assert episodes_to_separate(0.5, 0.5) is None
+
+
+def test_numbers_of_episodes_up_to_a_million_are_given_and_larger_ones_are_not():
+    # Connor (1987): ((z_0.975 sqrt(d) + z_0.8 sqrt(d - gap^2)) / gap)^2 with half of the starts discordant.
+    def connor(gap):
+        z, z_power = stats.norm.ppf([0.975, 0.8])
+        return ((z * np.sqrt(0.5) + z_power * np.sqrt(0.5 - gap**2)) / gap) ** 2
+
+    assert 800_000 < connor(0.0022) < 900_000
+    assert episodes_to_separate(0.5, 0.5022, 0.0022, 0.5) == pytest.approx(connor(0.0022), rel=0.02)
+    assert 1_000_000 < connor(0.0018) < 1_300_000
+    assert episodes_to_separate(0.5, 0.5018, 0.0018, 0.5) is None
+    assert connor(0.001) > 3_000_000
+    assert episodes_to_separate(0.5, 0.501, 0.001, 0.5) is None
 
 
 def test_pairing_saves_episodes_and_smaller_gaps_cost_more():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsmodels.stats.proportion import confint_proportions_2indep
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from real2sim.report.inputs import read_episodes, read_rates
 from real2sim.report.rates import compare_rates, newcombe, success_rates, wilson
@@ -51,6 +51,16 @@ def test_comparison_keeps_policies_without_a_real_rate():
     rows = compare_rates(sim, real).set_index("policy")
     assert rows.loc["a", "gap_points"] == pytest.approx(50)
     assert np.isnan(rows.loc["b", "real_rate"])
+
+
+def test_rates_of_repeated_starts_have_the_interval_of_what_they_are_worth():
+    # 30 of 40 that are worth 20 episodes: as wide as 15 of 20.
+    side = pd.DataFrame({"policy": ["a"], "task": "x", "successes": 30, "episodes": 40, "rate": 0.75})
+    sim = side.assign(set="policies", family="a", effective=20.0)
+    row = compare_rates(sim, side.assign(effective=[10.0])).iloc[0]
+    for world, successes, episodes in (("sim", 15, 20), ("real", 7.5, 10)):
+        low, high = proportion_confint(successes, episodes, method="wilson")
+        assert (row[f"{world}_low"], row[f"{world}_high"]) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_published_rates_keep_their_digits():

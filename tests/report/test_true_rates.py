@@ -63,6 +63,31 @@ def test_true_gap_recovers_the_gap_behind_noise():
     assert low < value < high
 
 
+def test_true_gap_of_normal_gaps_is_the_mean_of_a_folded_normal():
+    # Gaps of mean 0.05, blurred to a variance of 0.0025 + 0.001: what blurs m is taken back to the mean of |N(m, s)|.
+    mean, spread, noise = 0.05, 0.05, np.full(2, 0.0005)
+    wide = math.sqrt(spread**2 + 0.001)
+
+    def size(deviation, times=1.0):
+        return float(stats.foldnorm(mean / deviation, scale=deviation).mean()) * times
+
+    def larger(times):
+        """Measured size of gaps that are all ``times`` as large, with the same noise."""
+        deviation = math.sqrt((times * spread) ** 2 + 0.001)
+        return float(stats.foldnorm(times * mean / deviation, scale=deviation).mean())
+
+    gaps = mean + wide * np.array([-1.0, 1.0])
+    found = true_gap(gaps, Noise(noise, noise, 0 * noise), (size(wide), larger(0.5), larger(2.0)))
+    np.testing.assert_allclose(found, [size(spread), size(spread, 0.5), size(spread, 2.0)], rtol=1e-6)
+
+
+def test_gaps_below_a_point_stay_where_rates_are_known():
+    known = np.zeros(3)
+    plain = (0.004, 0.002, 0.006)
+    found = true_gap(np.full(3, 0.004), Noise(known, known, known), plain)
+    np.testing.assert_allclose(found, plain, rtol=1e-6)
+
+
 def test_gaps_that_noise_alone_would_make_are_0():
     noise = np.full(4, 0.01)
     value, low, high = true_gap(

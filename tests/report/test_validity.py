@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_suite import make_suite
+from statsmodels.stats.proportion import proportion_confint
 
 from real2sim.report.gaps import pair_episodes
 from real2sim.report.inputs import read_real_episodes
@@ -48,6 +49,14 @@ def test_a_policy_without_a_valid_episode_is_not_measured_when_they_are_left_out
     row = rates[(rates["policy"] == "a") & (rates["treatment"] == "missing")].iloc[0]
     assert row["episodes"] == 0
     assert math.isnan(row["rate"])
+
+
+def test_the_accepted_share_in_words_is_that_of_the_first_set() -> None:
+    episodes = pd.concat([small(), small().assign(set="scripted", valid=False)], ignore_index=True)
+    low, high = proportion_confint(5, 7, method="wilson")
+    found = validity(episodes, None, episodes.iloc[:0]).statement
+    assert "accepts 5 of 7 episodes" in found
+    assert f"{100 * low:.0f}" in found and f"{100 * high:.0f}" in found
 
 
 def test_an_unknown_treatment_is_refused() -> None:
