@@ -71,6 +71,14 @@ def test_policies_on_shared_starts_are_tested_in_pairs():
     assert row["p"] == pytest.approx(2 / 2**12)
 
 
+def test_starts_that_just_one_of_two_policies_ran_count_for_neither():
+    # Of 60 shared starts the first alone succeeds on 10; the second fails on 100 further ones.
+    found = compare_policies(played({"a": [1] * 60, "b": [1] * 50 + [0] * 110}), ["a", "b"])
+    row = found.table.iloc[0]
+    assert (row["shared"], row["only_first"], row["only_second"]) == (60, 10, 0)
+    assert row["p"] == pytest.approx(2 / 2**10)
+
+
 def test_without_starts_the_test_is_unpaired():
     episodes = played({"a": [1] * 20, "b": [1] * 8 + [0] * 12}, starts=False)
     found = compare_policies(episodes, ["a", "b"])
