@@ -227,12 +227,13 @@ class RowWriter:
         self.close()
 
 
-def load_run(path: Path | str) -> pd.DataFrame:
+def load_run(path: Path | str, rows_read: list[dict[str, Any]] | None = None) -> pd.DataFrame:
     """A tidy table, one row per finished episode, with the judges' scores where there are any.
 
     Columns are `COLUMNS`; after scoring also ``success``, ``probability`` and ``judge`` (an episode scored by
     two judges has two rows).  A run that a validity gate has checked also has ``valid``, ``invalid_from`` and
-    ``validity_score``.  Rows are sorted by policy, task and start.
+    ``validity_score``.  Rows are sorted by policy, task and start.  ``rows_read`` are those of `RunFolder.rows`, where
+    they have been read already.
     """
     import pandas as pd
 
@@ -241,7 +242,7 @@ def load_run(path: Path | str) -> pd.DataFrame:
         raise FileNotFoundError(
             f"{folder.path} is not a run folder: it has no {RUN_FILE}; make one with `real2sim rollout`"
         )
-    rows = pd.DataFrame(folder.rows(), columns=None)
+    rows = pd.DataFrame(folder.rows() if rows_read is None else rows_read, columns=None)
     for column in COLUMNS:
         if column not in rows:
             rows[column] = pd.Series(dtype=object)

@@ -174,8 +174,10 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
 
     tables = []
     for run in runs:
-        table = load_run(run)
-        check_rows(RunFolder(run), RunFolder(run).rows())
+        folder = RunFolder(run)
+        rows = folder.rows()
+        table = load_run(run, rows)
+        check_rows(folder, rows)
         if table.empty:
             raise ValueError(f"{run} holds no episodes; run the rollout that made it again")
         if "judge" not in table:

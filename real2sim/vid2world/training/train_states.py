@@ -160,15 +160,15 @@ class StateTraining:
         else:
             others = read_transitions(config.data, state.names)
             found = [*recorded, *others, *read_between([data, *config.data], state.names)]
-        self.episodes = [episode for episode in found if len(episode) > 1]
-        if not self.episodes:
+        episodes = [episode for episode in found if len(episode) > 1]
+        if not episodes:
             raise ValueError(f"{data}: no episode has two frames, so no change of the state can be learned")
-        self.lengths = np.array([len(episode) for episode in self.episodes])
+        self.lengths = np.array([len(episode) for episode in episodes])
         # One after the other, so that a batch is one look-up, and on a GPU no copy.
-        self.states = torch.cat([episode.states for episode in self.episodes])
-        self.actions = torch.cat([episode.actions for episode in self.episodes])
+        self.states = torch.cat([episode.states for episode in episodes])
+        self.actions = torch.cat([episode.actions for episode in episodes])
         self.first = np.cumsum(self.lengths) - self.lengths
-        counts = np.array([len(episode.actions) for episode in self.episodes])
+        counts = np.array([len(episode.actions) for episode in episodes])
         self.first_action = np.cumsum(counts) - counts
         torch.manual_seed(config.optimisation.seed)
         head = state_head(state, action_scale)
