@@ -120,6 +120,7 @@ def read_images(text: str) -> tuple[ImageItem, ...]:
         if not (camera and colon and key):
             raise ValueError(f"images: {part!r} is not CAMERA:KEY; expected e.g. {EXAMPLE}")
         items.append(ImageItem(camera, key))
+    _once("images", [item.key for item in items])
     return tuple(items)
 
 
@@ -138,7 +139,15 @@ def read_state(text: str) -> tuple[StateItem, ...]:
         if last < first:
             raise ValueError(f"state: {part!r} ends before it begins; expected e.g. {EXAMPLE}")
         items.append(StateItem(key, tuple(range(first, last + 1))))
+    _once("state", [item.key for item in items])
     return tuple(items)
+
+
+def _once(what: str, keys: list[str]) -> None:
+    """A second value of the same name would replace the first."""
+    twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{what}: {twice!r} is named twice; give each name once, e.g. {EXAMPLE}")
 
 
 def read_size(text: str) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ from real2sim.policies.chunks import ChunkBuffer
 from real2sim.policies.policy import Observation, observe, observed_frames
 from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_address
 from real2sim.policies.remote_plan import RemotePlan, make_plan
-from real2sim.policies.servers.policy_wire import MOST_BYTES, pack_message, unpack_message
+from real2sim.policies.servers.policy_wire import MOST_BYTES, names_of, pack_message, unpack_message
 from real2sim.robot import Robot
 
 if TYPE_CHECKING:
@@ -142,8 +142,9 @@ class RemotePolicy:
                 slow += isinstance(error, TimeoutError)
                 began = began or time.monotonic()
                 if slow > 1 or time.monotonic() - began > self.options.patience:
+                    closed = "the connection was closed: " if isinstance(error, ConnectionClosed) else ""
                     raise ConnectionError(
-                        f"{where}: {str(error) or type(error).__name__}; finished episodes are kept, "
+                        f"{where}: {closed}{str(error) or type(error).__name__}; finished episodes are kept, "
                         "start the server and give the same command again"
                     ) from error
                 time.sleep(0.2)
@@ -197,8 +198,11 @@ class RemotePolicy:
             # Newer versions of websockets connect on entering; the lane closes what it got.
             opening = connect(self.address, compression=None, max_size=MOST_BYTES, open_timeout=5)
             lane.connection = ExitStack().enter_context(opening)
-        except InvalidURI as error:
-            raise ValueError(f"{self.address!r} is not an address such as ws://127.0.0.1:8000") from error
+        except (InvalidURI, ValueError) as error:
+            # The address itself was read before; a server can send on to another one.
+            raise ValueError(
+                f"the server sends on to an address that is none of a websocket ({error}); name the address behind it"
+            ) from error
         try:
             greeting = lane.connection.recv(timeout=self.options.answer_within)
         except TimeoutError:
@@ -211,13 +215,19 @@ class RemotePolicy:
         """Actions (m w) float32 of a server's answer."""
         message = unpack_message(answer)
         if "actions" not in message:
-            raise ValueError(f"the answer has no 'actions' but {', '.join(map(str, message)) or 'nothing'}")
+            raise ValueError(f"the answer has no 'actions' but {names_of(message)}")
         return check_chunk(message["actions"], plan.width, plan.name)
 
 
 def check_chunk(answered: Any, width: int, convention: str) -> np.ndarray:
     """Actions (m width) float32 of what a server answered, (m width) or (width,); finite numbers or a ValueError."""
-    actions = np.atleast_2d(np.asarray(answered))
+    try:
+        actions = np.atleast_2d(np.asarray(answered))
+    except ValueError:
+        raise ValueError(
+            f"actions are lists of unequal lengths, expected numbers (n, {width}) in the convention {convention!r}; "
+            "docs/actions.md lists the others"
+        ) from None
     if actions.ndim != 2 or actions.shape[1] != width or not len(actions) or actions.dtype.kind not in "fiu":
         raise ValueError(
             f"actions have shape {actions.shape} and type {actions.dtype}, expected numbers (n, {width}) "

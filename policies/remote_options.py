@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from real2sim.checks import check_finite, check_whole
+from real2sim.checks import LARGEST_COUNT, check_finite, check_whole
 from real2sim.policies.conventions import find_convention
 from real2sim.policies.observation_mapping import read_images, read_size, read_state
 from real2sim.policies.openpi import find_preset
@@ -91,8 +91,28 @@ CHECKS: dict[str, Callable[[str], Any]] = {
     "convention": find_convention,
     "outside": _one_of("outside", "error", "clip"),
 }
+
+
+def _seconds(name: str) -> Callable[[str], float]:
+    return lambda text: check_finite(name, _number(name, text, float, "a number of seconds"), 0, 86_400)
+
+
+def _execute(text: str) -> int | str | None:
+    if text in ("all", "frame"):
+        return None if text == "all" else text
+    number = _number("execute", text, int, "a whole number, frame or all")
+    return check_whole("execute", number, 1, LARGEST_COUNT)
+
+
+def _number(name: str, text: str, kind: Callable[[str], Any], expected: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}, expected {expected}") from None
+
+
 READERS: dict[str, Callable[[str], Any]] = {
-    "execute": lambda text: None if text == "all" else check_whole("execute", int(text), 1),
+    "execute": _execute,
     "preset": str,
     "images": str,
     "state": str,
@@ -104,8 +124,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "convention": str,
     "action_names": str,
     "outside": str,
-    "answer_within": lambda text: check_finite("answer_within", float(text), 0, 86_400),
-    "patience": lambda text: check_finite("patience", float(text), 0, 86_400),
+    "answer_within": _seconds("answer_within"),
+    "patience": _seconds("patience"),
 }
 """How the options are written in an address."""
 
@@ -115,20 +135,39 @@ def read_address(written: str) -> tuple[str, dict[str, Any]]:
     address, _, tail = written.partition("#")
     options: dict[str, Any] = {}
     for option in filter(None, tail.split(",")):
-        name, _, value = option.partition("=")
+        name, equals, value = option.partition("=")
+        if name not in READERS or not equals:
+            raise ValueError(
+                f"{written!r}: {option!r} is no option of a policy server; there are {', '.join(READERS)}, "
+                "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
+            )
+        if name in options:
+            raise ValueError(f"{written!r} gives {name} twice; give it once")
+        if not value:
+            raise ValueError(f"{written!r}: {name} is empty; leave it out or give it a value")
         try:
             options[name] = READERS[name](value)
-        except (KeyError, ValueError) as error:
-            reason = f" ({error})" if isinstance(error, ValueError) else ""
-            raise ValueError(
-                f"{written!r}: {option!r} is no option of a policy server{reason}; there are {', '.join(READERS)}, "
-                "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
-            ) from None
+            if name in CHECKS:
+                CHECKS[name](value)
+        except ValueError as error:
+            raise ValueError(f"{written!r}: {error}") from None
+    check_address(address)
+    return address, options
+
+
+def check_address(address: str) -> None:
+    """ValueError unless it is ``ws://host``, ``wss://host`` or ``zmq://host:port``."""
     try:
         parts = urlsplit(address)
-        known = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        host = parts.hostname or ""
+        host.encode("idna")
+        known = parts.scheme in SCHEMES and bool(host) and (parts.port is None or parts.port > 0)
+        known = known and not any(letter.isspace() or letter == "*" for letter in host)
+        if parts.scheme == "zmq":
+            # ZMQ knows hosts and ports, and nothing behind them.
+            known = known and parts.port is not None and not (parts.path or parts.query)
     except ValueError:
         known = False
     if not known:
-        raise ValueError(f"{written!r} is not an address such as ws://127.0.0.1:8000")
-    return address, options
+        example = "zmq://127.0.0.1:5555" if address.startswith("zmq:") else "ws://127.0.0.1:8000"
+        raise ValueError(f"{address!r} is not an address such as {example}")

@@ -12,6 +12,7 @@ from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.policies.rt1.demonstrations import (
     Demonstrations,
+    check_one_size,
     flawed,
     labelled_actions,
     wanted,
@@ -137,10 +138,16 @@ def load_demonstrations(what: Demonstrations, *, state: int = 0, chunk: int = 1)
         episode = read_npz(file, names, optional=["embedding"])
         if not wanted(episode, what):
             continue
+        check_one_size(found.frames, episode["image"], file)
         noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
         for instruction, actions in labelled_actions(episode, what, robot).items():
             actions = flawed(actions, what, bounds, noise)
             actions = actions if actions.ndim == 3 else actions[:, None]
+            if not len(actions):
+                raise ValueError(
+                    f"{file} has no action that leads from one frame to the next; leave the episode out or record it "
+                    "again"
+                )
             found.demonstrations.append(
                 Demonstration(len(found.frames), instruction, actions.astype(np.float32))
             )

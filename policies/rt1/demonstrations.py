@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,12 +133,7 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
         episode = read_npz(file, names, optional=["embedding"])
         if not wanted(episode, what):
             continue
-        if frames and episode["image"].shape[1:3] != frames[0].shape[1:3]:
-            (height, width), (first, second) = episode["image"].shape[1:3], frames[0].shape[1:3]
-            raise ValueError(
-                f"{file} has frames of {height} x {width} pixels, others of {what.folder} have {first} x {second}; "
-                "one size is needed"
-            )
+        check_one_size(frames, episode["image"], file)
         noise = np.random.default_rng([what.seed, 1, *file.name.encode()])
         for instruction, actions in labelled_actions(episode, what, robot).items():
             taught = flawed(actions, what, config.bounds, noise)
@@ -156,6 +151,16 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
     if not frames:
         raise ValueError(f"none of the {len(files)} episodes in {what.folder} is of the wanted kind")
     return DemonstrationSet(frames, demonstrations, embeddings)
+
+
+def check_one_size(frames: Sequence[np.ndarray], image: np.ndarray, file: Path) -> None:
+    """Raise a ValueError unless the frames of ``file`` are as large as those that were read before."""
+    if frames and image.shape[1:3] != frames[0].shape[1:3]:
+        (height, width), (first, second) = image.shape[1:3], frames[0].shape[1:3]
+        raise ValueError(
+            f"{file} has frames of {height} x {width} pixels, others of {file.parent} have {first} x {second}; "
+            "one size is needed"
+        )
 
 
 def wanted_arrays(what: Demonstrations) -> list[str]:
@@ -184,7 +189,8 @@ def labelled_actions(
     if what.labels == "recorded":
         actions = episode["action"]
         # The last action leads to no frame; it counts only if it says that the episode ends.
-        return {str(episode["instruction"]): actions if _ends(actions[-1], robot) else actions[:-1]}
+        ends = len(actions) > 0 and _ends(actions[-1], robot)
+        return {str(episode["instruction"]): actions if ends else actions[:-1]}
     return {instruction: episode[array] for instruction, array in what.expert_labels.values()}
 
 

@@ -8,10 +8,11 @@ msgpack and websockets.  An array is ``{b"__ndarray__": True, b"data", b"dtype",
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -119,7 +120,8 @@ def unpack_message(data: bytes) -> dict[str, Any]:
         msgpack.UnpackException,
     ) as error:
         raise ValueError(
-            f"a message of {len(data)} bytes is not MessagePack as openpi sends it ({_reason(error)})"
+            f"a message of {len(data)} bytes is not MessagePack as openpi sends it ({_reason(error)[:200]}); pack it "
+            "with openpi_client.msgpack_numpy"
         ) from error
     if not isinstance(message, dict):
         raise ValueError(f"a message holds a {type(message).__name__}, expected a map with named values")
@@ -138,12 +140,21 @@ def _answer_all(
     connection: ServerConnection, lane: Lane, greeting: dict[str, Any], turn: threading.Lock
 ) -> None:
     """Greet, then answer each observation with actions until the client goes."""
+    from websockets.exceptions import ConnectionClosed
+
+    with suppress(ConnectionClosed):
+        _answer_each(connection, lane, greeting, turn)
+
+
+def _answer_each(
+    connection: ServerConnection, lane: Lane, greeting: dict[str, Any], turn: threading.Lock
+) -> None:
     connection.send(pack_message(greeting))
     prompt: str | None = None
     for message in connection:
         try:
             values = _observation(message)
-            asked = str(values[PROMPT_KEY])
+            asked = values[PROMPT_KEY]
             if len(asked) > LONGEST_PROMPT:
                 raise ValueError(f"the prompt has {len(asked)} characters; expected at most {LONGEST_PROMPT}")
             with turn:
@@ -165,14 +176,42 @@ def _observation(message: str | bytes) -> dict[str, Any]:
     values = unpack_message(message)
     for key in (IMAGE_KEY, PROMPT_KEY):
         if key not in values:
-            raise ValueError(
-                f"the observation has no {key!r}; it holds {', '.join(map(str, values)) or 'nothing'}"
-            )
+            raise ValueError(f"the observation has no {key!r}; it holds {names_of(values)}")
+    if not isinstance(values[PROMPT_KEY], str):
+        raise ValueError(f"{PROMPT_KEY} is a {type(values[PROMPT_KEY]).__name__}, expected text")
+    if not isinstance(values.get("reset", False), bool | np.bool_):
+        raise ValueError(f"reset is {str(values['reset'])[:60]}, expected true or false")
+    seed = values.get("seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0):
+        raise ValueError(f"seed is {str(seed)[:60]}, expected a whole number from 0")
+    if STATE_KEY in values:
+        values[STATE_KEY] = _numbers(STATE_KEY, values[STATE_KEY])
     for key in [key for key in values if str(key).startswith(OBSERVATION) and key != STATE_KEY]:
-        frame = values[key] = np.asarray(values[key])
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        frame = values[key] = _array(key, values[key])
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             raise ValueError(f"{key} is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
     return values
+
+
+def names_of(values: dict[Any, Any]) -> str:
+    """The first names of a message, for a sentence."""
+    shown = ", ".join(str(name)[:40] for name in list(values)[:10])
+    return f"{shown} and {len(values) - 10} more" if len(values) > 10 else shown or "nothing"
+
+
+def _array(key: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"{key} is a list of lists of unequal lengths; expected an array") from None
+
+
+def _numbers(key: str, value: Any) -> np.ndarray:
+    """One row of finite numbers."""
+    numbers = _array(key, value)
+    if numbers.dtype.kind not in "fiu" or numbers.ndim != 1 or not np.isfinite(numbers).all():
+        raise ValueError(f"{key} is {numbers.dtype} {numbers.shape}; expected one row of finite numbers")
+    return numbers
 
 
 def _pack_array(value: Any) -> Any:
@@ -192,21 +231,31 @@ def _pack_array(value: Any) -> Any:
 
 def _unpack_array(value: dict[Any, Any]) -> Any:
     if b"__ndarray__" in value:
-        dtype = _plain(value[b"dtype"])
-        if any(side < 0 for side in value[b"shape"]):
-            raise ValueError(f"an array has the shape {value[b'shape']}")
-        return np.frombuffer(value[b"data"], dtype=dtype).reshape(value[b"shape"]).copy()
+        dtype, shape, data = _plain(value[b"dtype"]), value[b"shape"], value[b"data"]
+        if not isinstance(data, bytes):
+            raise ValueError(f"an array's data is a {type(data).__name__}, expected bytes")
+        if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
+            raise ValueError(f"an array has the shape {str(shape)[:60]}, expected a list of whole numbers")
+        size = dtype.itemsize * math.prod(shape)
+        if size != len(data):
+            raise ValueError(
+                f"an array of type {dtype} and shape {str(shape)[:60]} has {len(data)} bytes, expected {size}"
+            )
+        return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
     if b"__npgeneric__" in value:
         return _plain(value[b"dtype"]).type(value[b"data"])
     return value
 
 
-def _plain(name: str | bytes) -> np.dtype[Any]:
-    written = name.decode() if isinstance(name, bytes) else name
+def _plain(name: Any) -> np.dtype[Any]:
+    """The type that a message names as text; objects and records are none of numbers."""
     try:
+        written = name.decode() if isinstance(name, bytes) else name
+        if not isinstance(written, str) or len(written) > 40:
+            raise TypeError
         dtype = np.dtype(written)
-    except SyntaxError:
-        raise ValueError(f"{str(written)[:40]!r} is no type of numbers") from None
+    except (SyntaxError, TypeError, ValueError):
+        raise ValueError(f"{str(name)[:40]!r} is no type of numbers") from None
     if dtype.kind not in PLAIN_KINDS:
         raise ValueError(f"arrays of type {dtype} are not accepted")
     return dtype

@@ -9,12 +9,16 @@ import numpy as np
 
 from real2sim.actions import WIDTH, rt1_robot
 from real2sim.episodes.arrays import read_arrays
+from real2sim.episodes.bounds import LARGEST
 from real2sim.episodes.keep_out import for_training
 from real2sim.files import read_json
 from real2sim.robot import Robot, read_robot
 
 EXPERT_LABELS_FILE = "expert_labels.json"
 """Task -> ``instruction`` and ``array``: which array of each episode holds what an expert of that task would do."""
+
+TEXTS = {"instruction", "task", "controller", "source"}
+"""Arrays that are one piece of text."""
 
 
 def expert_labels(folder: Path) -> dict[str, tuple[str, str]]:
@@ -84,6 +88,21 @@ def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | 
         raise ValueError(f"{path}: state has shape {state.shape}, expected (t, {len(robot.state)})")
     if action is not None and action.dtype.kind not in "fiu":
         raise ValueError(f"{path}: action is of type {action.dtype}, expected numbers")
+    frames = None if image is None else len(image)
+    # Nothing needs an action after the last frame.
+    if frames is not None and action is not None and len(action) not in (frames, frames - 1):
+        raise ValueError(
+            f"{path}: action has {len(action)} rows for {frames} frames of image; expected one per frame"
+        )
+    if frames is not None and state is not None and len(state) != frames:
+        raise ValueError(
+            f"{path}: state has {len(state)} rows for {frames} frames of image; expected one per frame"
+        )
+    for name in TEXTS & set(arrays):
+        if arrays[name].dtype.kind != "U" or arrays[name].ndim:
+            raise ValueError(
+                f"{path}: {name} is {arrays[name].dtype} {arrays[name].shape}, expected one piece of text"
+            )
     if "success" in arrays and (arrays["success"].dtype != np.bool_ or arrays["success"].ndim):
         raise ValueError(
             f"{path}: success is {arrays['success'].dtype} {arrays['success'].shape}, expected one bool"
@@ -93,6 +112,12 @@ def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | 
             step = int(np.argwhere(~np.isfinite(np.atleast_1d(array)))[0][0])
             raise ValueError(
                 f"{path}: {name} holds NaN or infinity at step {step}; leave the episode out or record it again"
+            )
+        if name in ("action", "state") and array.size and not np.abs(array).max() < LARGEST:
+            step = int(np.argwhere(~(np.abs(array) < LARGEST))[0][0])
+            raise ValueError(
+                f"{path}: {name} holds {np.abs(array).max():g} at step {step}, expected numbers of less than "
+                f"{LARGEST:g}; leave the episode out or record it again"
             )
 
 

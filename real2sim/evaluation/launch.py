@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,21 +13,28 @@ from real2sim.evaluation.rollout_config import RolloutConfig
 
 def launched_as(environment: Mapping[str, str]) -> tuple[int, int]:
     """Number of this process and of all processes that a launcher started (``RANK`` and ``WORLD_SIZE``)."""
-    numbers = []
-    for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")):
-        text = environment.get(name) or default
-        if not text.isdecimal():
-            raise ValueError(
-                f"the environment variable {name} is {text!r}, expected a whole number; unset it"
-            )
-        numbers.append(int(text))
-    rank, count = numbers
+    rank, count = _number(environment, "RANK", 0), _number(environment, "WORLD_SIZE", 1)
+    if count > 1 and not environment.get("RANK"):
+        raise ValueError(
+            f"the environment says WORLD_SIZE={count} and no RANK, so every process would do the same; start them with "
+            "a launcher such as torchrun, or unset it"
+        )
     if not rank < count:
         raise ValueError(
             f"the environment says RANK={rank} and WORLD_SIZE={count}; expected a rank below the world size, "
             "unset both to run without a launcher"
         )
     return rank, count
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
+    """A variable that launchers set; one that is empty counts as unset."""
+    text = environment.get(name) or str(default)
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError(
+            f"the environment variable {name} is {text[:40]!r}, expected a whole number; unset it"
+        )
+    return int(text)
 
 
 def most_processes(config: RolloutConfig) -> int:
@@ -44,7 +52,7 @@ def local_device(name: str) -> str:
         return name
     import torch
 
-    local = int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", 0)))
+    local = _number(os.environ, "LOCAL_RANK", launched_as(os.environ)[0])
     return f"cuda:{local % torch.cuda.device_count()}"
 
 

@@ -271,7 +271,15 @@ def test_options_that_cannot_be(
 
 @pytest.mark.parametrize(
     "environment",
-    [{"WORLD_SIZE": "0"}, {"RANK": "-1", "WORLD_SIZE": "2"}, {"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "a"}],
+    [
+        {"WORLD_SIZE": "0"},
+        {"RANK": "-1", "WORLD_SIZE": "2"},
+        {"RANK": "2", "WORLD_SIZE": "2"},
+        {"RANK": "a"},
+        {"RANK": "", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "99999999999999999999"},
+        {"RANK": "٠", "WORLD_SIZE": "1"},
+    ],
 )
 def test_a_launcher_that_says_nonsense(
     suite: Path,

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 Refused = Callable[..., str]
 
 TRAININGS = {
+    "imitation": ["train", "imitation", "--steps", "1", "--batch", "2", "--data.folder", "{data}", "--out", "{out}"],
+    "gate": ["train", "gate", "--steps", "1", "--batch", "2", "--data", "{data}", "--out", "{out}"],
     "policy": ["train", "policy", "--steps", "1", "--batch", "2", "--data.folder", "{data}", "--out", "{out}"],
     "classifier": ["train", "classifier", "--steps", "1", "--batch", "2", "--negatives", "early",
                    "--data", "{data}", "--out", "{out}"],
@@ -58,6 +60,13 @@ def spoil(path: Path, kind: str) -> None:
             "joint": arrays["joint"][:0],
         },
         "success as text": {"success": np.array("yes")},
+        "one frame": {"image": arrays["image"][:1], "action": arrays["action"][:1]},
+        "no action": {"action": arrays["action"][:0]},
+        "more actions than frames": {"action": np.zeros((7, 13), np.float32)},
+        "an action that no robot has": {"action": arrays["action"].astype(np.float64) + 1e300},
+        "an instruction as number": {"instruction": np.array(3)},
+        "two instructions": {"instruction": np.array(["a", "b"])},
+        "bytes as instruction": {"instruction": np.array(b"close drawer")},
         "float frames": {"image": arrays["image"].astype(np.float32)},
         "actions as text": {"action": arrays["action"].astype("U8")},
     }
@@ -75,8 +84,32 @@ KINDS = {
         "float frames",
         "actions as text",
     ],
-    "classifier": ["flipped", "pickled", "success as text", "no frame", "another size"],
-    "world-model": ["flipped", "pickled", "NaN action", "another size", "no frame"],
+    "imitation": [
+        "one frame",
+        "no action",
+        "another size",
+        "an action that no robot has",
+        "two instructions",
+    ],
+    "classifier": [
+        "flipped",
+        "pickled",
+        "success as text",
+        "no frame",
+        "another size",
+        "an instruction as number",
+        "bytes as instruction",
+    ],
+    "gate": ["no action", "more actions than frames", "an action that no robot has"],
+    "world-model": [
+        "flipped",
+        "pickled",
+        "NaN action",
+        "another size",
+        "no frame",
+        "no action",
+        "an action that no robot has",
+    ],
 }
 
 

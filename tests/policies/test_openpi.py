@@ -163,7 +163,7 @@ def test_names_can_be_mapped_freely() -> None:
         ({"state": "x:3-14"}, "is to hold state number 14, robot 'aloha' has 14"),
         ({"state": "x:5-2"}, "ends before it begins"),
         ({"state": "x:a"}, "is not KEY:FIRST-LAST"),
-        ({"images": "cam_high:x;cam_left_wrist:x"}, "two parts of the observation are called 'x'"),
+        ({"images": "cam_high:x;cam_left_wrist:x"}, "images: 'x' is named twice"),
         ({"size": "0"}, "expected a height and width such as 224"),
         ({"preset": "bridge"}, "unknown preset 'bridge'; there are droid, libero, aloha"),
         ({"layout": "bgr"}, "expected hwc or chw"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -138,7 +139,10 @@ def said(**array: Any) -> bytes:
             pack_message({"actions": np.array(["left"])}),
             r"lane 0, step 0: actions have shape \(1, 1\) and type",
         ),
-        (pack_message({"actions": [[0.0] * 13, [0.0]]}), r"lane 0, step 0: .*inhomogeneous"),
+        (
+            pack_message({"actions": [[0.0] * 13, [0.0]]}),
+            r"lane 0, step 0: actions are lists of unequal lengths",
+        ),
         (b"\xc1 nonsense", r"lane 0, step 0: .*is not MessagePack"),
         (
             said(__npgeneric__=True, dtype="i1", data=300),
@@ -146,6 +150,23 @@ def said(**array: Any) -> bytes:
         ),
         (said(__npgeneric__=True, dtype="<i8", data=2**64 - 1), r"is not MessagePack as openpi sends it"),
         (said(__ndarray__=True, dtype="(2,", data=b"", shape=[0]), r"\('\(2,' is no type of numbers\)"),
+        (
+            said(__ndarray__=True, dtype=5, data=b"", shape=[0]),
+            r"\('5' is no type of numbers\); pack it with",
+        ),
+        (said(__ndarray__=True, dtype="f" * 60, data=b"", shape=[0]), r"\('f{40}' is no type of numbers\)"),
+        (said(__ndarray__=True, dtype="<f4", data="x", shape=[0]), r"data is a str, expected bytes"),
+        (said(__ndarray__=True, dtype="<f4", data=b"", shape="13"), r"has the shape 13, expected a list"),
+        (
+            said(__ndarray__=True, dtype="<f4", data=b"", shape=[1.0]),
+            r"has the shape \[1.0\], expected a list",
+        ),
+        (said(__ndarray__=True, dtype="<f4", data=b"abc", shape=[1]), r"shape \[1\] has 3 bytes, expected 4"),
+        (
+            said(__ndarray__=True, dtype="<f4", data=b"", shape=[2**62]),
+            r"has 0 bytes, expected 18446744073709551616",
+        ),
+        (pack_message({f"k{i}": i for i in range(30)}), r"no 'actions' but k0, .*, k9 and 20 more$"),
         (pack_message({"actions": 0})[:-1] + b"\x81\xc4\x0b__ndarray__\xc3", r"is not MessagePack.*dtype"),
         ("Traceback\nKeyError: 'prompt'", r"lane 0, step 0: the server failed with KeyError: 'prompt'"),
     ],
@@ -283,8 +304,53 @@ def test_options_follow_the_address() -> None:
         "ws://h:1#convention=mine",
         "ws://h:1#execute=0",
     ):
-        with pytest.raises(ValueError, match=r"there are|at least 1"):
+        with pytest.raises(ValueError, match=r"there are|at least 1|a whole number"):
             RemotePolicy(wrong)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("ws://h:1#patience=", "patience is empty"),
+        ("ws://h:1#patience=x", "patience is 'x', expected a number of seconds$"),
+        ("ws://h:1#execute=1.5", "execute is '1.5', expected a whole number, frame or all$"),
+        ("ws://h:1#execute=99999999999", "execute must be at most"),
+        ("ws://h:1#patience=1,patience=2", "gives patience twice"),
+        ("ws://h:1#images=a:x;b:x", "images: 'x' is named twice"),
+        ("ws://h:1#state=x:0;x:1", "state: 'x' is named twice"),
+        ("ws://h:1#preset=zzz", "h:1#preset=zzz': unknown preset"),
+        ("ws://a b:1", "is not an address such as ws://"),
+        ("ws://a..b:1", "is not an address such as ws://"),
+        ("zmq://h", "is not an address such as zmq://127.0.0.1:5555"),
+        ("zmq://*:5555", "is not an address such as zmq://"),
+        ("zmq://h:5555/x", "is not an address such as zmq://"),
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_refused_before_anything_is_asked(written: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        read_address(written)
+
+
+def test_a_server_that_sends_on_to_another_kind_of_address_is_named() -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def send_on() -> None:
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.sendall(b"HTTP/1.1 301 Moved\r\nLocation: file:///x\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+
+        thread = threading.Thread(target=send_on, daemon=True)
+        thread.start()
+        policy = RemotePolicy(f"ws://127.0.0.1:{listener.getsockname()[1]}", patience=0.1)
+        policy.reset(["close drawer"])
+        with pytest.raises(
+            ValueError, match=r"sends on to an address that is none of a websocket .*file:///x"
+        ):
+            policy.act(observe_frames(FRAMES[0, :1]))
+        thread.join(timeout=5)
 
 
 def test_a_page_in_a_browser_and_a_message_without_end_are_refused() -> None:
@@ -328,6 +394,49 @@ def test_the_server_answers_a_wrong_observation_with_text_and_goes_on() -> None:
         assert "has no 'observation/image'" in connection.recv()  # type: ignore[operator]
         connection.send(pack_message({"observation/image": FRAMES[0, 0], "prompt": "close drawer"}))
         assert unpack_message(connection.recv())["actions"].shape == (1, 13)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("prompt", 3, "prompt is a int, expected text"),
+        ("prompt", b"close drawer", "prompt is a bytes, expected text"),
+        ("reset", "no", "reset is no, expected true or false"),
+        ("reset", np.zeros(3), "expected true or false"),
+        ("seed", 1.5, "seed is 1.5, expected a whole number from 0"),
+        ("seed", -1, "seed is -1, expected"),
+        ("seed", [1], r"seed is \[1\], expected"),
+        ("observation/state", "x", "expected one row of finite numbers"),
+        ("observation/state", np.array([np.nan]), "expected one row of finite numbers"),
+        ("observation/image", np.zeros((0, 8, 3), np.uint8), "expected uint8"),
+        ("observation/image", [[1], [1, 2]], "observation/image is a list of lists of unequal lengths"),
+    ],
+)
+def test_a_value_of_another_kind_in_an_observation_is_answered_with_a_sentence(
+    name: str, value: Any, said: str
+) -> None:
+    with counting_server() as server, connect(address(server), compression=None) as connection:
+        connection.recv()
+        connection.send(
+            pack_message({"observation/image": FRAMES[0, 0], "prompt": "close drawer", name: value})
+        )
+        answer = connection.recv()
+        assert isinstance(answer, str)
+        assert re.search(said, answer)
+
+
+def test_a_client_that_vanishes_leaves_no_traceback_in_the_server_s_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with counting_server() as server:
+        connection = connect(address(server), compression=None)
+        with connection as open_one:
+            open_one.recv()
+            open_one.send(pack_message({"observation/image": FRAMES[0, 0], "prompt": "close drawer"}))
+            open_one.socket.close()
+        with connect(address(server), compression=None) as other:
+            other.recv()
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64, bool])
