@@ -18,6 +18,7 @@ from real2sim.convert_commands import (
     convert_vid2world,
 )
 from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure
+from real2sim.freed_memory import keep_freed_memory
 from real2sim.train_commands import (
     train_classifier,
     train_gate,
@@ -236,6 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     A mistake of the user ends with one sentence on stderr and exit code 2, a bug with one sentence, a log file and
     exit code 70; ``--traceback`` shows where either came from.
     """
+    if arguments is None:
+        # A program of its own, not a call from somebody's process.
+        keep_freed_memory()
     given = list(sys.argv[1:] if arguments is None else arguments)
     arguments = [word for word in given if word != "--traceback"]
     for stream in (sys.stdout, sys.stderr):

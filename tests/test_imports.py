@@ -16,6 +16,7 @@ GROUND = (
     "spreadsheets",
     "strict",
     "failures",
+    "freed_memory",
     "host_copies",
     "cuda_graphs",
     "model_folder",

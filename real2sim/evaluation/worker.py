@@ -12,6 +12,7 @@ from pathlib import Path
 
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.failures import EXIT_ERROR, one_line
+from real2sim.freed_memory import keep_freed_memory
 from real2sim.model_folder import config_from_dict
 
 DONE = b"real2sim worker: done"
@@ -31,6 +32,7 @@ def _read_requests(requests: queue.Queue[bytes]) -> None:
 
 def main() -> None:
     """Do this worker's share of the rollouts that the starting process describes, one a line."""
+    keep_freed_memory()
     requests: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     # Ctrl-C reaches the whole group; the starting process decides what it means.

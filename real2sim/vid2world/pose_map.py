@@ -12,6 +12,8 @@ from torch import Tensor, nn
 Vector = tuple[float, ...]
 NEAREST = 0.05
 """Points closer to the camera than this, in metres, are drawn as if they were here."""
+IN_CACHE = 4
+"""States that a processor draws at a time: more do not stay in its cache, and take up to twice as long each."""
 THINNEST = 0.75
 """Radius in pixels below which lines get no thinner, so that none falls between pixels."""
 
@@ -173,6 +175,13 @@ class PoseMap(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         places, depths = self.project(self.points(states.float()))
+        if states.device.type != "cpu":
+            return self._drawn(places, depths)
+        few = zip(places.split(IN_CACHE), depths.split(IN_CACHE), strict=True)
+        return torch.cat([self._drawn(*states) for states in few])
+
+    def _drawn(self, places: Tensor, depths: Tensor) -> Tensor:
+        """Images (n channels height width) of lines between ``places`` (n lines 2 2) at ``depths`` (n lines 2)."""
         begin, along = places[:, :, 0], places[:, :, 1] - places[:, :, 0]
         length = along.square().sum(-1, keepdim=True).clamp(min=1e-6)
         # All of (n lines pixels), in few passes over memory: how far along a line each pixel lies, and how far beside.

@@ -79,3 +79,10 @@ def test_errors_name_what_is_wrong() -> None:
         PoseMapConfig(ARM, (Line(0, "hand", (0, 0, 0), (1, 0, 0), 0.1),), ABOVE)
     with pytest.raises(ValueError, match="without gaps"):
         PoseMapConfig(ARM, (Line(1, "upper", (0, 0, 0), (1, 0, 0), 0.1),), ABOVE)
+
+
+def test_a_state_is_drawn_the_same_however_many_are_drawn_together() -> None:
+    states = torch.rand(11, 3, generator=torch.Generator().manual_seed(0))
+    together = pose_map()(states)
+    assert together.shape == (11, 2, 64, 64)
+    assert torch.equal(together, torch.cat([pose_map()(state[None]) for state in states]))

@@ -89,7 +89,7 @@ class FrameNorm(nn.GroupNorm):
         else:
             # The same without what the backward pass would need, which shows where a frame costs milliseconds.
             centred, inverse = _centred(rows, self.num_groups, self.eps)
-            out = torch.addcmul(bias[:, None], centred, (inverse * gain)[:, None])
+            out = torch.addcmul(bias[:, None], centred, (inverse * gain)[:, None], out=centred)
         return out.to(frames.dtype).reshape(last.shape).permute(0, 3, 1, 2)
 
 
@@ -124,6 +124,13 @@ class WindowNorm(FrameNorm):
         bias = self.bias.float() - pooled.repeat_interleave(self.num_channels // groups, 1) * gain
         out = torch.addcmul(bias[:, None, None], rows, gain[:, None, None])
         return out.to(frames.dtype).reshape(last.shape).permute(0, 3, 1, 2)
+
+
+class NormalisedSiLU(nn.SiLU):
+    """SiLU behind a norm, whose result nothing else needs: without gradients it is changed in place."""
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        return F.silu(normalised, inplace=not torch.is_grad_enabled())
 
 
 def temporal_norm(kind: TemporalNorm, groups: int, channels: int, eps: float) -> FrameNorm:

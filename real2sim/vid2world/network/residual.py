@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.vid2world.network.conditions import Conditions
-from real2sim.vid2world.network.norm import FrameNorm, TemporalNorm
+from real2sim.vid2world.network.norm import FrameNorm, NormalisedSiLU, TemporalNorm
 from real2sim.vid2world.network.temporal import TemporalConvBlock
 from real2sim.vid2world.network.transformer import zero
 
@@ -29,14 +29,14 @@ class ResBlock(nn.Module):
         super().__init__()
         self.scale_shift = scale_shift
         self.in_layers = nn.Sequential(
-            FrameNorm(groups, inputs, eps=1e-5), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+            FrameNorm(groups, inputs, eps=1e-5), NormalisedSiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
         )
         scale_and_shift = 2 * outputs if scale_shift else outputs
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, scale_and_shift))
         last = nn.Conv2d(outputs, outputs, 3, padding=1)
         zero(last)
         self.out_layers = nn.Sequential(
-            FrameNorm(groups, outputs, eps=1e-5), nn.SiLU(), nn.Dropout(dropout), last
+            FrameNorm(groups, outputs, eps=1e-5), NormalisedSiLU(), nn.Dropout(dropout), last
         )
         self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         # The published checkpoints spell it so.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.vid2world.network.frame_cache import Timeline
-from real2sim.vid2world.network.norm import FrameNorm, TemporalNorm, temporal_norm
+from real2sim.vid2world.network.norm import FrameNorm, NormalisedSiLU, TemporalNorm, temporal_norm
 
 
 def tokens_of(frames: Tensor, per_lane: int) -> Tensor:
@@ -75,7 +75,7 @@ class TemporalConvBlock(nn.Module):
         super().__init__()
         self.count = count
         for index in range(1, count + 1):
-            layers: list[nn.Module] = [temporal_norm(kind, groups, channels, 1e-5), nn.SiLU()]
+            layers: list[nn.Module] = [temporal_norm(kind, groups, channels, 1e-5), NormalisedSiLU()]
             if index > 1:
                 layers.append(nn.Dropout(dropout))
             convolution = CausalTemporalConv(channels)

@@ -12,7 +12,7 @@ from real2sim.vid2world.network.embedding import ActionTable, action_mlp, embedd
 from real2sim.vid2world.network.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.network.learned_map import LearnedMap
 from real2sim.vid2world.network.learned_points import LearnedPoints
-from real2sim.vid2world.network.norm import FrameNorm
+from real2sim.vid2world.network.norm import FrameNorm, NormalisedSiLU
 from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample
 from real2sim.vid2world.network.transformer import SpatialTransformer, TemporalTransformer, zero
 from real2sim.vid2world.network.unet_config import UNetConfig
@@ -102,7 +102,7 @@ class CausalUNet(nn.Module):
         else:
             last = nn.Conv2d(now, config.out_channels, 3, padding=1)
             zero(last)
-        self.out = nn.Sequential(FrameNorm(config.norm_groups, now, eps=1e-5), nn.SiLU(), last)
+        self.out = nn.Sequential(FrameNorm(config.norm_groups, now, eps=1e-5), NormalisedSiLU(), last)
 
     def forward(
         self,
