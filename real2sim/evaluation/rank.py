@@ -102,14 +102,26 @@ class Rounds:
             self._workers = stack.enter_context(Workers(processes, config.threads))
 
     def outcomes(self, asked: Round) -> np.ndarray:
-        """Outcomes (turns tasks policies) of a round, 0 or 1."""
+        """Outcomes (turns tasks policies) of a round, 0 or 1, and NaN where the judge has no verdict."""
         episodes = self._episodes(asked)
         rows = self._rows()
         if not set(episodes.ravel()) <= set(rows):
             self._roll_out(asked)
             rows = self._wait(set(episodes.ravel()))
         verdicts = self._verdicts(rows, set(episodes.ravel()))
-        return np.vectorize(lambda name: float(verdicts[name]), otypes=[float])(episodes)
+        found = np.vectorize(verdicts.__getitem__, otypes=[float])(episodes)
+        self._check_judged(asked, np.isnan(found))
+        return found
+
+    def _check_judged(self, asked: Round, silent: np.ndarray) -> None:
+        """Raise a ValueError if a policy has no verdict on any episode of a task in its first round."""
+        for t, p in zip(*np.nonzero(silent.all(axis=0)), strict=True) if asked.begin == 0 else ():
+            assert self._judge is not None
+            raise ValueError(
+                f"{self._judge.name} has no verdict on any of the {len(silent)} episodes of policy "
+                f"{self._sources[asked.policies[p]].name!r} on task {self._tasks[t]!r}; look at them with real2sim "
+                f"view {self._config.out}, then rank without it or give --judge another judge"
+            )
 
     def _episodes(self, asked: Round) -> np.ndarray:
         """Names (turns tasks policies) of a round's episodes."""
@@ -156,10 +168,10 @@ class Rounds:
             rows = now
         return rows
 
-    def _verdicts(self, rows: dict[str, dict[str, Any]], episodes: set[str]) -> dict[str, bool]:
-        """Success of each episode: what the world knows, or else what the judge says."""
+    def _verdicts(self, rows: dict[str, dict[str, Any]], episodes: set[str]) -> dict[str, float]:
+        """Success of each episode, 0 or 1: what the world knows, or else what the judge says, NaN for no verdict."""
         if all(rows[name].get("success") is not None for name in episodes):
-            return {name: bool(rows[name]["success"]) for name in episodes}
+            return {name: float(rows[name]["success"]) for name in episodes}
         from real2sim.success.score import score, scores_by
         from real2sim.success.vlm_judge import VLMJudge
 
@@ -171,19 +183,14 @@ class Rounds:
         while not episodes <= set(scores := scores_by(self._judge, self._folder.path)):
             if self.rank == 0:
                 score(self._folder.path, self._judge, progress=False)
-                silent = episodes - set(scores_by(self._judge, self._folder.path))
-                if silent:
-                    raise ValueError(
-                        f"{self._judge.name} has no verdict on {len(silent)} episodes, among them {min(silent)}; "
-                        "a race needs one on every episode, give --judge a trained judge"
-                    )
             elif time.monotonic() > until:
                 raise ValueError(
                     f"no process judged the episodes of {self._config.out}; did the first one end?"
                 )
             else:
                 time.sleep(0.5)
-        return {name: bool(scores[name]["success"]) for name in episodes}
+        said = {name: scores[name]["success"] for name in episodes}
+        return {name: float("nan") if success is None else float(success) for name, success in said.items()}
 
 
 def _tasks(config: RankConfig, suite: Suite, sources: list[PolicySource]) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ def facts(result: RankResult) -> dict[str, Any]:
                 "policy": names[i],
                 "group": group_of[i],
                 "episodes": int(race.turns[i]) * race.tasks,
+                "judged": int(race.judged[i]),
                 "rate": float(race.rates[i]),
                 "low": float(low[i]),
                 "high": float(high[i]),
@@ -74,7 +75,7 @@ def facts(result: RankResult) -> dict[str, Any]:
 
 def rate_bounds(race: Race) -> tuple[np.ndarray, np.ndarray]:
     """95 % bounds of every rate that hold however its number of episodes was chosen."""
-    return confidence_sequence(race.successes, race.turns * race.tasks)
+    return confidence_sequence(race.successes, race.judged)
 
 
 def best_line(values: dict[str, Any]) -> str:
@@ -140,6 +141,13 @@ def rank_lines(result: RankResult, agreement: str = "") -> str:
             lines.append(
                 f"{given_up} places between neighbours were given up: these starts are not expected to tell."
             )
+    silent = {row["policy"]: row["episodes"] - row["judged"] for row in values["policies"]}
+    if sum(silent.values()):
+        most = max(silent, key=silent.__getitem__)
+        lines.append(
+            f"The judge has no verdict on {sum(silent.values())} episodes, most of them of {most} ({silent[most]}): "
+            "they count neither as success nor as failure, and pairs skip those starts."
+        )
     undecided = (
         ""
         if result.ended == "decided"

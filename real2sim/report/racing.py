@@ -100,7 +100,10 @@ class Race:
         self.running = np.ones(policies, bool)
         self.turns = np.zeros(policies, int)
         self.successes = np.zeros(policies)
+        self.judged = np.zeros(policies, int)
+        """Episodes (k,) with a verdict, over all tasks."""
         k, shares = policies, len(SHARES)
+        self._met = np.zeros((k, k))
         self._wins = np.zeros((k, k))
         self._pairs = np.zeros((shares, k, k))
         self._leader = np.zeros((shares, k))
@@ -115,8 +118,8 @@ class Race:
 
     @property
     def rates(self) -> np.ndarray:
-        """Success rate (k,) over tasks; 0 before the first round."""
-        return self.successes / np.maximum(1, self.turns * self.tasks)
+        """Success rate (k,) of the judged episodes over tasks; 0 before the first round."""
+        return self.successes / np.maximum(1, self.judged)
 
     @property
     def episodes(self) -> int:
@@ -144,13 +147,18 @@ class Race:
     def add(self, outcomes: np.ndarray) -> None:
         """Take the outcomes (turns tasks policies) of a round, 0 or 1, and decide who goes on.
 
-        Policies are those of the round, in its order.
+        Policies are those of the round, in its order.  NaN means that there is no verdict: nothing is bet on a pair in
+        a turn in which one of its episodes has none, so what is decided is about the others.
         """
         x = np.asarray(outcomes, float)
         members = np.flatnonzero(self.running)
-        if x.ndim != 3 or x.shape[1:] != (self.tasks, len(members)) or not np.isin(x, (0, 1)).all():
+        if (
+            x.ndim != 3
+            or x.shape[1:] != (self.tasks, len(members))
+            or not np.isin(x[~np.isnan(x)], (0, 1)).all()
+        ):
             raise ValueError(
-                f"expected outcomes 0 or 1 shaped (turns, {self.tasks}, {len(members)}), got {x.shape}"
+                f"expected outcomes 0, 1 or NaN shaped (turns, {self.tasks}, {len(members)}), got {x.shape}"
             )
         for turn in x:
             self._bet(turn, members)
@@ -225,22 +233,26 @@ class Race:
         """One turn (tasks members): all capital grows or shrinks."""
         accounts = np.arange(len(SHARES))
         difference = outcomes[:, :, None] - outcomes[:, None, :]
+        met = ~np.isnan(difference).any(axis=0)
+        difference = np.where(met, difference, 0)
         others = ~np.eye(len(members), dtype=bool)
         # Against "this policy is the best" the bet is on whoever else leads by now, equally on several that do.
-        score = np.where(others, self.successes[members][None, :], -1.0)
+        score = np.where(others, self.rates[members][None, :], -1.0)
         leads = (score == score.max(axis=1, keepdims=True)) & others
         weight = leads / np.maximum(leads.sum(axis=1, keepdims=True), 1)
         ahead = np.einsum("ij,tji->ti", weight, difference)
         self._leader[:, members] += log_growth(ahead)
         self._pairs[np.ix_(accounts, members, members)] += log_growth(difference)
         if self.question.margin is not None:
-            near = log_growth(-difference, -self.question.margin / 100)
+            near = np.where(met, log_growth(-difference, -self.question.margin / 100), 0)
             self._near[np.ix_(accounts, members, members)] += near
             self.log_near = np.maximum(self.log_near, log_mixture(self._near))
         self.log_better = np.maximum(self.log_better, log_mixture(self._pairs))
         self.log_not_best = np.maximum(self.log_not_best, log_mixture(self._leader))
         self._wins[np.ix_(members, members)] += (difference > 0).sum(axis=0)
-        self.successes[members] += outcomes.sum(axis=0)
+        self._met[np.ix_(members, members)] += met
+        self.successes[members] += np.nansum(outcomes, axis=0)
+        self.judged[members] += (~np.isnan(outcomes)).sum(axis=0)
         self.turns[members] += 1
 
     def _still_needed(self) -> np.ndarray:
@@ -275,11 +287,11 @@ class Race:
     def _future(self, optimism: float) -> np.ndarray:
         """Log growth (shares k k) of the capital on row against column, if the turns left go ``optimism`` better."""
         turns = np.minimum.outer(self.turns, self.turns)
-        n = np.maximum(1, turns * self.tasks)
+        n = np.maximum(1, self._met * self.tasks)
         win, lose = self._wins / n, self._wins.T / n
         hoped, feared = _score_bound(win, n, optimism), _score_bound(lose, n, -optimism)
         share = SHARES[:, None, None]
-        left = (self._most_turns() - turns) * self.tasks
+        left = (self._most_turns() - turns) * self.tasks * self._met / np.maximum(1, turns)
         growth: np.ndarray = left * (hoped * np.log1p(share) + feared * np.log1p(-share))
         return growth
 

@@ -35,7 +35,8 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
         raise FileNotFoundError(f"{folder.path} is not a run folder: it has no {RUN_FILE}")
     target = _scores_file(folder.path, judge)
     rows = {str(row["episode"]): row for row in folder.rows()}
-    scores = _earlier(target, judge.digest, set(rows))
+    digest = judge.digest
+    scores = _earlier(target, digest, set(rows))
     waiting = sorted(set(rows) - set(scores))
     bar = tqdm(
         total=len(rows),
@@ -52,7 +53,7 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
                 chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]
             )
             for episode, probability in zip(chunk, probabilities.tolist(), strict=True):
-                scores[episode] = score_row(episode, judge, probability)
+                scores[episode] = score_row(episode, judge.name, digest, probability)
             _write(target, scores)
             bar.update(len(chunk))
     if not waiting:
@@ -75,22 +76,21 @@ def _check_sizes(folder: RunFolder, episodes: list[str], frames: list[np.ndarray
 
 
 def scores_by(judge: Judge, run_folder: Path) -> dict[str, dict[str, Any]]:
-    """The verdicts that this judge has given in a run so far, by episode; those without one are left out."""
-    target = _scores_file(run_folder, judge)
+    """The scores that this judge has given in a run so far, by episode; ``success`` is None where it has no verdict."""
+    target, digest = _scores_file(run_folder, judge), judge.digest
     rows = read_scores(target) if target.is_file() else ()
-    own = (row for row in rows if row.get("judge_digest") == judge.digest)
-    return {str(row["episode"]): row for row in own if row["success"] is not None}
+    return {str(row["episode"]): row for row in rows if row.get("judge_digest") == digest}
 
 
-def score_row(episode: str, judge: Judge, probability: float) -> dict[str, Any]:
+def score_row(episode: str, judge: str, digest: str, probability: float) -> dict[str, Any]:
     """The stored row of one judged episode; a probability that is NaN is no verdict."""
     decided = not math.isnan(probability)
     return {
         "episode": episode,
-        "judge": judge.name,
+        "judge": judge,
         "success": probability >= 0.5 if decided else None,
         "probability": round(probability, 6) if decided else None,
-        "judge_digest": judge.digest,
+        "judge_digest": digest,
     }
 
 

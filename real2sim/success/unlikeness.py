@@ -217,8 +217,11 @@ def detail(frames: np.ndarray) -> np.ndarray:
 
 def saturation(frames: np.ndarray) -> np.ndarray:
     """Mean difference (n) between the strongest and the weakest colour of a pixel, of frames uint8 (n h w 3)."""
-    values = frames.astype(np.float32) / 255
-    return np.asarray((values.max(axis=3) - values.min(axis=3)).mean(axis=(1, 2)), np.float64)
+    # A maximum over an axis of three numbers takes ten times as long.
+    red, green, blue = np.moveaxis(frames.astype(np.float32) / 255, 3, 0)
+    strongest = np.maximum(np.maximum(red, green), blue)
+    weakest = np.minimum(np.minimum(red, green), blue)
+    return np.asarray((strongest - weakest).mean(axis=(1, 2)), np.float64)
 
 
 def mean_residual(

@@ -237,26 +237,33 @@ def test_outcomes_that_a_world_knows_need_no_judge(tiny_suite: Path, tmp_path: P
     np.testing.assert_array_equal(found, np.broadcast_to([0, 1, 0], (2, 2, 3)))
 
 
-@pytest.mark.parametrize("sure", [True, False])
-def test_a_vision_language_model_judges_a_race_or_is_refused_where_it_has_no_verdict(
-    tiny_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sure: bool
+@pytest.mark.parametrize("unsure", ["never", "two", "always"])
+def test_a_vision_language_model_judges_a_race_and_pairs_skip_starts_without_a_verdict(
+    tiny_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], unsure: str
 ) -> None:
     def reply(request: dict[str, object], number: int) -> str:
-        return '{"success": true}' if sure else "I cannot tell."
+        silent = unsure == "always" or (unsure == "two" and number in (0, 3))
+        return "I cannot tell." if silent else '{"success": true}'
 
     with serving(reply) as stub:
-        address = f"openai:{stub.url}#model=stub"
+        address = f"openai:{stub.url}#model=stub&concurrency=1"
         words = command(tiny_suite, tmp_path / "race", "--judge", address, "--starts", "2")
-        if not sure:
+        if unsure == "always":
             with pytest.raises(SystemExit) as ended:
                 cli.main(words)
             assert ended.value.code == 2
-            assert "stub has no verdict on" in capsys.readouterr().err
+            assert "stub has no verdict on any of the 2 episodes of policy 'early'" in capsys.readouterr().err
             return
         cli.main(words)
-        asked = len(stub.requests)
-        assert asked == len(real2sim.load_run(tmp_path / "race"))
+        said, asked = capsys.readouterr().out, len(stub.requests)
         cli.main(words)
         assert len(stub.requests) == asked, "answers are kept"
-    assert real2sim.load_run(tmp_path / "race")["success"].all()
+    table = real2sim.load_run(tmp_path / "race")
+    ranking = json.loads((tmp_path / "race/ranking.json").read_text())
+    silent = 0 if unsure == "never" else 2
+    assert table["success"].isna().sum() == silent
+    assert table["success"].dropna().all()
+    assert sum(row["episodes"] - row["judged"] for row in ranking["policies"]) == silent
+    assert all(row["rate"] == 1 for row in ranking["policies"])
+    assert ("has no verdict on 2 episodes" in said) == (silent == 2)
     assert unproven(tmp_path / "race", "stub", {VLMJudge.from_address(address).digest})

@@ -95,7 +95,7 @@ def test_a_budget_below_the_first_round_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcomes", [np.full((1, 2, 3), 0.5), np.zeros((1, 2, 2)), np.full((1, 2, 3), np.nan)]
+    "outcomes", [np.full((1, 2, 3), 0.5), np.zeros((1, 2, 2)), np.full((1, 2, 3), np.inf)]
 )
 def test_outcomes_that_are_not_those_of_the_round_are_refused(outcomes: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected outcomes"):
