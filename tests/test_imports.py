@@ -19,6 +19,7 @@ GROUND = (
     "freed_memory",
     "host_copies",
     "cuda_graphs",
+    "offscreen",
     "model_folder",
     "model_building",
     "robot_parts",

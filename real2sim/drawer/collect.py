@@ -49,10 +49,11 @@ class Collect:
     """Seed of the dataset; episode i depends on (seed, i) alone."""
     processes: int = 2
     """Worker processes."""
-    mix: Literal["broad", "contact", "unsure", "all"] = "broad"
+    mix: Literal["broad", "contact", "unsure", "grazing", "all"] = "broad"
     """Which controllers act: ``broad`` covers everything a controller may do, ``contact`` what happens at the
     handle: drawers moved part of the way, grazing pushes, hovering; ``unsure`` what slow, late and undecided
-    policies do: creep, hover just above the handle, move the drawer back again; ``all`` 40, 30 and 30 % of them."""
+    policies do: creep, hover just above the handle, move the drawer back again; ``grazing`` pushes at the ends of the
+    handle; ``all`` 40, 30 and 30 % of the first three."""
     images: bool = True
     """Record camera frames; without them an episode costs half the time, enough to teach the prediction of states."""
     policies: tuple[str, ...] = ()

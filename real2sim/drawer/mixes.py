@@ -40,6 +40,8 @@ BROAD = {
 """Share of each kind of controller; misses are the largest.  A model that has seen only success hallucinates it."""
 CONTACT = {"partial": 0.35, "linger": 0.15, "graze": 0.2, "noisy": 0.15, "wander": 0.15}
 """The same for the mix of what happens at the handle."""
+GRAZING = {"brush": 0.75, "graze": 0.25}
+"""The same for the mix of pushes at the handle's ends, where a millimetre decides whether the drawer is kicked."""
 UNSURE = {"slow": 0.3, "hesitant": 0.25, "hover": 0.25, "reverse": 0.2}
 """The same for the mix of what slow, late and undecided policies do."""
 _SHARES: tuple[tuple[str, float, dict[str, float]], ...] = (
@@ -48,7 +50,7 @@ _SHARES: tuple[tuple[str, float, dict[str, float]], ...] = (
     ("unsure", 0.3, UNSURE),
 )
 ALL = {f"{mix}/{kind}": share * kinds[kind] for mix, share, kinds in _SHARES for kind in kinds}
-MIXES = {"broad": BROAD, "contact": CONTACT, "unsure": UNSURE, "all": ALL}
+MIXES = {"broad": BROAD, "contact": CONTACT, "unsure": UNSURE, "grazing": GRAZING, "all": ALL}
 
 
 def draw_controller(task: str, kinds: dict[str, float], rng: np.random.Generator) -> tuple[str, Controller]:
@@ -83,6 +85,15 @@ def draw_controller(task: str, kinds: dict[str, float], rng: np.random.Generator
             noise=float(rng.uniform(0.0, 0.5)),
             scale=float(rng.uniform(0.5, 1.0)),
             aim=(float(rng.choice([-1.0, 1.0]) * rng.uniform(0.02, 0.11)), 0.0, float(rng.normal(0, 0.02))),
+        ),
+        "brush": lambda: Flaws(
+            noise=float(rng.uniform(0.0, 0.4)),
+            scale=float(rng.uniform(0.5, 1.0)),
+            aim=(
+                float(rng.choice([-1.0, 1.0]) * rng.uniform(0.085, 0.13)),
+                float(rng.normal(0, 0.01)),
+                float(rng.normal(0, 0.015)),
+            ),
         ),
         "stop": lambda: Flaws(noise=slight, stop=int(rng.integers(1, 14))),
         "slow": lambda: Flaws(

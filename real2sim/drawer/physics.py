@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.actions import FIELDS
+from real2sim.offscreen import offscreen_renderer
 
 IMAGE_SIZE = 64
 STEP_METRES = 0.06
@@ -128,7 +129,7 @@ class DrawerPhysics:
         self.data = mujoco.MjData(self.model)
         _paint(mujoco, self.model)
         self._drawer_joint = self.model.joint("goal_slidey").qposadr[0]
-        self._renderer = mujoco.Renderer(self.model, 2 * IMAGE_SIZE, 2 * IMAGE_SIZE)
+        self._renderer = offscreen_renderer(self.model, 2 * IMAGE_SIZE, 2 * IMAGE_SIZE)
         self._camera = _camera(mujoco)
         self._view = mujoco.MjvOption()
         self._view.sitegroup[:] = 0
@@ -208,6 +209,27 @@ class DrawerPhysics:
         large = self._renderer.render().astype(np.uint16)
         blocks = large.reshape(IMAGE_SIZE, 2, IMAGE_SIZE, 2, 3).sum(axis=(1, 3))
         return ((blocks + 2) // 4).astype(np.uint8)
+
+    @property
+    def arm(self) -> tuple[str, ...]:
+        """Names of the bodies that the robot moves, fingers included."""
+        first, model = self.model.body("right_l0").id, self.model
+        moved = [False] * model.nbody
+        for body in range(1, model.nbody):
+            moved[body] = body == first or moved[model.body_parentid[body]]
+        return tuple(model.body(body).name for body in range(model.nbody) if moved[body])
+
+    def shows(self, bodies: Sequence[str]) -> np.ndarray:
+        """In which pixels of the camera's frame some of ``bodies`` can be seen, bool (64, 64)."""
+        self._renderer.enable_segmentation_rendering()
+        self._renderer.update_scene(self.data, self._camera, self._view)
+        object_, kind = self._renderer.render().transpose(2, 0, 1)
+        self._renderer.disable_segmentation_rendering()
+        asked = [self.model.body(name).id for name in bodies]
+        geom = kind == self._mujoco.mjtObj.mjOBJ_GEOM
+        seen = geom & np.isin(self.model.geom_bodyid[np.where(geom, object_, 0)], asked)
+        blocks: np.ndarray = seen.reshape(IMAGE_SIZE, 2, IMAGE_SIZE, 2).any(axis=(1, 3))
+        return blocks
 
     def snapshot(self) -> PhysicsState:
         """The whole present state; ``restore`` goes on from it as if nothing had happened in between."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.offscreen import offscreen_renderer
 from real2sim.so101.scene import (
     BLOCK,
     CAMERAS,
@@ -168,7 +169,7 @@ class SO101Physics:
     def render(self, size: int = DRAWN_SIZE) -> dict[str, np.ndarray]:
         """Each camera's frame, uint8 (size size 3); smaller than ``DRAWN_SIZE`` they are averaged."""
         if self._renderer is None:
-            self._renderer = self._mujoco.Renderer(self.model, DRAWN_SIZE, DRAWN_SIZE)
+            self._renderer = offscreen_renderer(self.model, DRAWN_SIZE, DRAWN_SIZE)
         factor = DRAWN_SIZE // size
         frames = {}
         for camera in CAMERAS:
