@@ -62,8 +62,12 @@ class SwappedLanes:
 
     def select(self, indices: Sequence[int]) -> SwappedLanes:
         """The state of some lanes only, in the given order."""
-        kept = [tuple(values[i] for i in indices) for values in (self.physics, self.done, self.tasks)]
-        return SwappedLanes(*kept, self.drawn.select(indices))
+        return SwappedLanes(
+            tuple(self.physics[i] for i in indices),
+            tuple(self.done[i] for i in indices),
+            tuple(self.tasks[i] for i in indices),
+            self.drawn.select(indices),
+        )
 
     def join(self, other: SwappedLanes) -> None:
         """Lanes are never added later here."""

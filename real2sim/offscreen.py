@@ -15,6 +15,8 @@ def offscreen_renderer(model: Any, height: int, width: int) -> Any:
     import mujoco
 
     class OffscreenRenderer(mujoco.Renderer):
+        _mjr_context: Any
+
         def close(self) -> None:
             if self._gl_context and self._mjr_context:
                 self._gl_context.make_current()
