@@ -61,9 +61,11 @@ def test_a_pair_is_given_up_where_a_hopeful_future_would_not_decide_it() -> None
         return bool(np.exp(growth).mean() >= 400)
 
     for starts in range(8, 40):
-        running = Race(3, 1, Question("groups"), Schedule(starts))
-        running.add(played)
-        assert running.cuts()[1].state == ("open" if decided(starts) else "given up")
+        # All three go on, so a budget allows as many starts as a third of its episodes.
+        for schedule in (Schedule(starts), Schedule(100, budget=3 * starts + 2)):
+            running = Race(3, 1, Question("groups"), schedule)
+            running.add(played)
+            assert running.cuts()[1].state == ("open" if decided(starts) else "given up")
     assert not decided(12) and decided(39)
 
 
@@ -72,6 +74,17 @@ def test_equals_are_within_a_wide_margin() -> None:
     assert [cut.state for cut in running.cuts()] == ["within margin", "decided"]
     assert running.next_round() is None
     assert running.turns.max() < 400
+
+
+def test_four_equals_are_within_the_margin_once_each_of_their_pairs_is_proven_so() -> None:
+    # Without a difference the capital on "less than 20 points" is the mean over the shares f of (1 + f 0.2 / 0.8)^t;
+    # it has to reach six pairs over a fifth of 5 %.
+    share = np.arange(0.05, 1, 0.1)
+    turns = next(t for t in range(1, 400) if ((1 + share * 0.25) ** t).mean() >= 6 / 0.01)
+    for count in (turns - 1, turns):
+        running = Race(4, 1, Question("ranking", margin=20.0), Schedule(400))
+        running.add(np.ones((count, 1, 4)))
+        assert running.near().sum() == (12 if count == turns else 0)
 
 
 def test_a_difference_beyond_the_margin_is_not_called_within_it() -> None:
