@@ -121,12 +121,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200, help="reports per world")
     parser.add_argument("--layout", choices=("ladder", "random"), default="ladder", help="how real rates lie")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS)
+    parser.add_argument("--policies", nargs="+", type=int, choices=POLICIES, default=POLICIES, help="k")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(f"| world | k | n | {' | '.join(NAMES.values())} | false |")
     print("| --- |" + " --- |" * (len(NAMES) + 3))
     for world in arguments.worlds:
-        for k in POLICIES:
+        for k in arguments.policies:
             for n in EPISODES:
                 found = shares(world, k, n, arguments.draws, arguments.layout, arguments.seed)
                 cells = " | ".join(f"{found[name]:.3f}" for name in NAMES)
