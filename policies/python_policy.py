@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -43,8 +43,9 @@ class PythonSource:
     @property
     def requires(self) -> Requirements | None:
         """What it needs of the robot, where the class says so."""
-        needs = getattr(self.target, "requires", None)
-        return needs if isinstance(needs, Requirements) else None
+        with _looked_at(self.name, self.path):
+            needs = getattr(self.target, "requires", None)
+            return needs if isinstance(needs, Requirements) else None
 
     def make(self, robot: Robot, device: str, policy: str) -> GuardedPolicy:
         """A policy object; ``policy`` is what messages call it.
@@ -54,11 +55,13 @@ class PythonSource:
         """
         sources = list(local_modules(self.path).values())
         offered = {"robot": robot, "device": device}
-        wanted = {name: value for name, value in offered.items() if name in _parameters(self.target)}
+        with _looked_at(self.name, self.path):
+            wanted = {name: value for name, value in offered.items() if name in _parameters(self.target)}
         with _guarded(f"policy {policy!r} cannot be made", sources), settings_kept():
             made = self.target(**wanted)
-        _check_methods(made, f"what {self.name!r} of {self.path} gives")
-        guard = SeededGuardedPolicy if isinstance(made, StochasticPolicy) else GuardedPolicy
+        with _looked_at(self.name, self.path):
+            _check_methods(made, f"what {self.name!r} of {self.path} gives")
+            guard = SeededGuardedPolicy if isinstance(made, StochasticPolicy) else GuardedPolicy
         return guard(made, policy, sources)
 
 
@@ -113,7 +116,15 @@ def find_python(place: str) -> PythonSource:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; expected a Python file, as in module.py:Class")
     module = import_source(path)
-    name, found = written["name"], _policies_in(module)
+    name = written["name"]
+    with _looked_at(name, path):
+        target = _policy_of(module, name, place, path)
+        return PythonSource(path, name, target, _files(target, name, path))
+
+
+def _policy_of(module: ModuleType, name: str, place: str, path: Path) -> Callable[..., Any]:
+    """The class or function ``name`` of a module, once it can be one of a policy."""
+    found = _policies_in(module)
     listed = f"it has {', '.join(found)}" if found else "it has no class with reset and act"
     if not name:
         raise ValueError(f"{place!r} names no policy in the file; write {path.name}:Class, {listed}")
@@ -128,16 +139,19 @@ def find_python(place: str) -> PythonSource:
     if isinstance(target, type):
         _check_methods(target, f"class {name!r} of {path}")
     _check_arguments(target, name, path)
-    return PythonSource(path, name, target, _files(target, name, path))
+    made: Callable[..., Any] = target
+    return made
 
 
 def _policies_in(module: ModuleType) -> list[str]:
-    own = [value for value in vars(module).values() if isinstance(value, type)]
-    return [
-        value.__name__
-        for value in own
-        if value.__module__ == module.__name__ and all(callable(getattr(value, m, None)) for m in METHODS)
-    ]
+    """Names of the module's own classes with reset and act; classes that cannot be asked are left out."""
+    found = []
+    for value in list(vars(module).values()):
+        with suppress(Exception):
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            if own and all(callable(getattr(value, method, None)) for method in METHODS):
+                found.append(str(value.__name__))
+    return found
 
 
 def _check_methods(found: Any, what: str) -> None:
@@ -178,6 +192,23 @@ def _files(target: Any, name: str, path: Path) -> tuple[Path, ...]:
         if not file.is_file():
             raise FileNotFoundError(f"{file} does not exist; {name!r} of {path} names it in its files")
     return files
+
+
+@contextmanager
+def _looked_at(name: str, path: Path) -> Iterator[None]:
+    """What a class, its metaclass or a property does when it is asked for an attribute may fail like any call."""
+    try:
+        yield
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        sources = list(local_modules(path).values())
+        said = blame(error, sources)
+        if isinstance(error, ValueError | OSError) and not said.startswith(
+            tuple(str(file.resolve()) for file in sources)
+        ):
+            raise
+        raise ValueError(f"{name!r} of {path} cannot be asked what it is: {said}") from error
 
 
 @contextmanager

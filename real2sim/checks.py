@@ -205,5 +205,5 @@ def _check_range(name: str, value: Any, low: float | None, high: float | None) -
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

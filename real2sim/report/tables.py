@@ -40,7 +40,12 @@ def named(frame: pd.DataFrame, what: str) -> str:
     return f"{frame.attrs[FILE]} ({what})" if FILE in frame.attrs else what
 
 
+NAMES = ("policy", "task", "start", "episode", "family", "set")
+"""Columns that name something."""
+
+
 def check_columns(frame: pd.DataFrame, what: str) -> None:
+    """ValueError for columns that are there twice."""
     names = list(frame.columns)
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -49,6 +54,23 @@ def check_columns(frame: pd.DataFrame, what: str) -> None:
         if one in names and other in names:
             raise ValueError(
                 f"the table of {what} has both a column {one} and a column {other}; remove or rename one of them"
+            )
+
+
+def _check_names(frame: pd.DataFrame, column: str, what: str) -> None:
+    kind = pd.api.types.infer_dtype(frame[column], skipna=True)
+    if kind in ("string", "integer", "floating", "empty", "categorical"):
+        return
+    # One cell may hold anything, also what has no text.
+    for row, value in enumerate(frame[column]):
+        missing = value is None or value is pd.NA or value is pd.NaT
+        plain = isinstance(value, str | int | float | np.integer | np.floating) and not isinstance(
+            value, bool
+        )
+        if not (missing or plain):
+            raise ValueError(
+                f"{what}: {column} of row {row + 1} is of type {type(value).__name__}, expected a name as "
+                "text"
             )
 
 
@@ -70,7 +92,8 @@ def read_numbers(frame: pd.DataFrame, column: str, what: str) -> pd.Series:
 
 
 def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
-    """ValueError unless a table has these columns; it is called by its file, where it came from one."""
+    """ValueError unless a table has these columns, and text or numbers for names; it is called by its file, where it
+    came from one."""
     what = frame.attrs.get(FILE, what)
     missing = [column for column in columns if column not in frame.columns]
     if missing:
@@ -79,3 +102,6 @@ def require(frame: pd.DataFrame, columns: tuple[str, ...], what: str) -> None:
             f"{', '.join(map(str, frame.columns)) or 'none'}. "
             f"Expected: {', '.join(columns)}"
         )
+    for column in NAMES:
+        if column in frame.columns:
+            _check_names(frame, column, what)

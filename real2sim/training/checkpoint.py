@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from real2sim.files import append_text, atomic_write, read_json, read_text, write_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
+from real2sim.training.checkpoint_checks import check_state, check_sums, load_optimiser
 
 CHECKPOINT_FILE, SETTINGS_FILE, LOG_FILE = "checkpoint.pt", "training.json", "log.jsonl"
 
@@ -76,7 +77,6 @@ def read_checkpoint(out: Path) -> dict[str, Any]:
     path = out / CHECKPOINT_FILE
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"step", "seconds", "average", "unlogged", "trained", "optimiser", "extra"} - set(state)
     except FileNotFoundError:
         raise
     except (RuntimeError, OSError, EOFError, TypeError, ValueError, pickle.UnpicklingError) as error:
@@ -84,12 +84,8 @@ def read_checkpoint(out: Path) -> dict[str, Any]:
             f"{path} cannot be read as the checkpoint of a training ({type(error).__name__}); it may be cut off: "
             "delete it to start over"
         ) from error
-    if missing:
-        raise ValueError(
-            f"{path} has no entry {min(missing)!r}, so no training can continue from it; delete it to start over"
-        )
-    result: dict[str, Any] = state
-    return result
+    check_sums(path)
+    return check_state(state, path)
 
 
 def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, average: bool) -> Progress:
@@ -102,10 +98,13 @@ def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, averag
         _check_settings(task, out)
         state = read_checkpoint(out)
         where = str(out / CHECKPOINT_FILE)
-        load_tensors(task.trained, state["trained"], where)
         for name, module in task.extra_modules.items():
-            load_tensors(module, state["extra"].get(name, {}), where)
-        optimiser.load_state_dict(state["optimiser"])
+            load_tensors(module, state["extra"].get(name, {}), f"{where} (extra.{name})")
+        if state["average"] and average:
+            # Checked as the weights are, whose names and shapes they have.
+            load_tensors(task.trained, state["average"], f"{where} (average)")
+        load_tensors(task.trained, state["trained"], f"{where} (trained)")
+        load_optimiser(optimiser, state["optimiser"], out / CHECKPOINT_FILE)
         progress = Progress(**{item.name: state[item.name] for item in dataclasses.fields(Progress)})
     if not average:
         progress.average = {}

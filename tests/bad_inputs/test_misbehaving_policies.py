@@ -83,6 +83,31 @@ def test_a_policy_that_fails_is_one_sentence_and_leaves_nothing(
     assert not (tmp_path / "new").exists()
 
 
+SILENT = {
+    "class": (
+        "pass\n\nclass M(type):\n    def __getattribute__(c, n): raise RuntimeError('no ' + n)\n\n"
+        "class Bad(metaclass=M):\n    pass",
+        "line 21: RuntimeError: no ",
+    ),
+    "object": ("def __getattribute__(self, n): raise KeyError(n)", "line 18: KeyError: 'reset'"),
+    "object that was made": (
+        "def __init__(self): pass\n    def __getattribute__(self, n): raise ValueError(n)", "line 19: ValueError: ",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SILENT)
+def test_a_policy_that_cannot_be_asked_for_its_methods_is_one_sentence(
+    tiny_suite: Path, tmp_path: Path, refused: Refused, kind: str
+) -> None:
+    code, complaint = SILENT[kind]
+    file = tmp_path / "policy.py"
+    file.write_text(HEAD + f"    {code}\n")
+    said = refused("rollout", "--out", tmp_path / "out", *options(tiny_suite, file, "Bad"))
+    assert f"{file}, {complaint}" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_what_a_policy_does_to_its_process_changes_no_frame(
     tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

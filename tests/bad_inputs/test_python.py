@@ -128,12 +128,24 @@ EPISODES = pd.DataFrame(
         (EPISODES.assign(policy=[math.nan, *EPISODES["policy"][1:]]), "policy"),
         (EPISODES.assign(steps="many"), "steps"),
         (EPISODES.assign(success=7), "expected true or false"),
+        (EPISODES.assign(task=[[1]] * 8), "task of row 1 is of type list, expected a name as text"),
+        (EPISODES.assign(start=[{}, *"1223344"]), "start of row 1 is of type dict, expected a name as text"),
+        (EPISODES.assign(policy=[*"abababa", b"b"]), "policy of row 8 is of type bytes, expected"),
+        (EPISODES.assign(family=True), "family of row 1 is of type bool, expected"),
     ],
 )
 def test_tables_that_are_no_episodes(tmp_path: Path, table: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         real2sim.make_report(table, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_real_rates_whose_tasks_are_no_names(tmp_path: Path) -> None:
+    real = pd.DataFrame(
+        {"policy": ["a", "b"], "task": [["t"], ["t"]], "successes": [1, 2], "episodes": [3, 3]}
+    )
+    with pytest.raises(ValueError, match="task of row 1 is of type list, expected a name as text"):
+        real2sim.make_report(EPISODES, real, out=tmp_path / "out")
 
 
 def test_a_judge_asks_for_instructions_that_are_text(tiny_suite: Path) -> None:

@@ -13,6 +13,8 @@ from real2sim.wording import did_you_mean
 
 FASTEST, LARGEST = 10_000, 65_536
 """Frames per second and pixels of a side; larger numbers are no cameras'."""
+COLOURS = (1, 3)
+"""Numbers per pixel of what can be read as a picture."""
 INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 DATA_PATHS = {
@@ -39,6 +41,8 @@ class Camera:
     width: int
     is_video: bool
     """Frames lie in mp4 files; otherwise as encoded images in the data files."""
+    channels: int = 3
+    """Numbers per pixel that ``info.json`` speaks of."""
 
     @property
     def name(self) -> str:
@@ -89,6 +93,12 @@ class Layout:
         """The camera of a short name or of a full feature name."""
         for camera in self.cameras:
             if name in (camera.name, camera.key):
+                if camera.channels not in COLOURS:
+                    others = [c.name for c in self.cameras if c.channels in COLOURS]
+                    raise ValueError(
+                        f"{self.folder / INFO_FILE}: camera {camera.key} has {camera.channels} numbers per pixel, "
+                        f"expected 3 (colours) or 1 (grey); leave it out with --cameras {' '.join(others) or 'NAME'}"
+                    )
                 return camera
         raise ValueError(
             f"{self.folder} has no camera {name!r}{did_you_mean(name, self.camera_names)}; "
@@ -236,12 +246,13 @@ def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
         )
     names = [name.lower() for name in flat_names(entry.get("names"))]
     if len(names) == 3 and "height" in names and "width" in names:
-        height, width = shape[names.index("height")], shape[names.index("width")]
-    elif shape[0] in (1, 3) and shape[2] not in (1, 3):
-        height, width = shape[1:]
+        places = names.index("height"), names.index("width")
+    elif shape[0] in COLOURS and shape[2] not in COLOURS:
+        places = 1, 2
     else:
-        height, width = shape[:2]
-    return Camera(key, height, width, entry["dtype"] == "video")
+        places = 0, 1
+    (channels,) = (size for place, size in enumerate(shape) if place not in places)
+    return Camera(key, shape[places[0]], shape[places[1]], entry["dtype"] == "video", channels)
 
 
 def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:

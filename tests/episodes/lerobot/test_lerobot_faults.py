@@ -137,6 +137,9 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
         "v2.1", feature("observation.images.front", video_info="x"), "front has info 'x', expected an object",
     ),
     "a camera of no kind": ("v2.1", feature("observation.images.front", dtype=""), "expected 'video' or 'image'"),
+    "a camera with four numbers per pixel": (
+        "v3.0", feature("observation.images.front", shape=[64, 96, 4]), "front has 4 numbers per pixel, expected 3 .*--cameras wrist",
+    ),
     "a camera too large": ("v3.0", feature("observation.images.front", shape=[64, 10**30, 3]), "expected three sizes"),
     "a name that is a number": ("v3.0", feature("action", names=["a", 7, "b"]), "has '7' among its names"),
     "a name that is an object": ("v3.0", feature("action", names=["a", {"a": "b"}, [1.5]]), "'1.5' among its names"),
@@ -203,6 +206,14 @@ def test_a_fault_of_a_dataset_is_named(sound: dict[str, Path], fault: str, tmp_p
     assert "\n" not in str(caught.value)
     out = tmp_path / "out"
     assert not out.exists() or list(out.glob("*.npz")), "the folder was claimed without an episode"
+
+
+def test_a_camera_that_cannot_be_read_may_be_left_out(sound: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(sound["v3.0"], folder)
+    feature("observation.images.front", shape=[64, 96, 4])(folder)
+    config = ConvertLeRobot(folder, tmp_path / "out", cameras=("wrist",), processes=1)
+    assert convert_lerobot(config, progress=False) > 0
 
 
 def test_nothing_is_left_of_an_episode_that_cannot_be_read(sound: dict[str, Path], tmp_path: Path) -> None:

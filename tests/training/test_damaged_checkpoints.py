@@ -1,0 +1,124 @@
+"""A checkpoint whose content was changed is refused by file and entry, whatever was changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from real2sim.training.checkpoint import CHECKPOINT_FILE
+from real2sim.training.loop import run_training
+from real2sim.training.optimisation import Optimisation
+
+CONFIG = Optimisation(steps=2, warmup=1, checkpoint_every=1, device="cpu", ema=0.9)
+
+
+class Halves:
+    """One weight, trained to halve a number, and a second one that is kept."""
+
+    fixed_settings = ()
+
+    def __init__(self) -> None:
+        self.model = nn.ModuleDict({"trained": nn.Linear(1, 1), "kept": nn.Linear(1, 1)})
+
+    @property
+    def trained(self) -> nn.Module:
+        return self.model["trained"]
+
+    @property
+    def extra_modules(self) -> Mapping[str, nn.Module]:
+        return {"kept": self.model["kept"]}
+
+    def settings(self) -> Mapping[str, Any]:
+        return {}
+
+    def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        x = torch.from_numpy(rng.normal(size=(4, 1)).astype(np.float32))
+        return {"loss": (network(x) - x / 2).square().mean()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("training")
+    run_training(Halves(), CONFIG, out)
+    state: dict[str, Any] = torch.load(out / CHECKPOINT_FILE, weights_only=True)
+    return state
+
+
+def changed(values: Any, place: tuple[Any, ...], value: Any) -> Any:
+    """A copy of nested maps and lists with another value at ``place``; ``...`` takes it out."""
+    if not place:
+        return value
+    copy = dict(values) if isinstance(values, dict) else list(values)
+    if value is ... and len(place) == 1:
+        del copy[place[0]]
+    else:
+        copy[place[0]] = changed(copy[place[0]], place[1:], value)
+    return copy
+
+
+WRONG = [None, "x", -1, math.nan, [], True, 10**30, torch.zeros(2, 2), torch.tensor(math.nan)]
+PLACES = ["step", "seconds", "average", "unlogged", "trained", "optimiser", "extra"]
+DEEPER: list[tuple[tuple[Any, ...], Any]] = [
+    (("trained", "weight"), torch.tensor([[math.nan]])),
+    (("trained", "weight"), torch.zeros(2)),
+    (("average", "weight"), torch.zeros(2)),
+    (("average", "weight"), ...),
+    (("average", "weight"), 3.0),
+    (("extra", "kept"), None),
+    (("extra", "kept", "bias"), ...),
+    (("unlogged",), {"loss": [math.nan]}),
+    (("unlogged",), {"loss": 1.0}),
+    (("optimiser", "state"), ...),
+    (("optimiser", "param_groups"), ...),
+    (("optimiser", "param_groups"), []),
+    (("optimiser", "state", 0, "exp_avg"), torch.zeros(3)),
+    (("optimiser", "state", 0, "exp_avg_sq"), torch.full((1, 1), math.nan)),
+    (("optimiser", "param_groups", 0, "lr"), math.nan),
+    (("optimiser", "param_groups", 0, "params"), [0]),
+    (("optimiser", "param_groups", 0, "betas"), "x"),
+]
+
+
+def refused(out: Path, steps: int = 3) -> str:
+    with pytest.raises(ValueError, match=r"delete it to start over|was it written|was the file") as said:
+        run_training(Halves(), replace(CONFIG, steps=steps), out)
+    assert str(out / CHECKPOINT_FILE) in str(said.value)
+    assert "\n" not in str(said.value)
+    return str(said.value)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_entry_of_another_kind_is_named(trained: dict[str, Any], tmp_path: Path, place: str) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    for value in [*WRONG, ...]:
+        if value is trained[place]:
+            continue
+        torch.save(changed(trained, (place,), value), tmp_path / CHECKPOINT_FILE)
+        assert place in refused(tmp_path), value
+
+
+@pytest.mark.parametrize(("place", "value"), DEEPER)
+def test_what_lies_inside_an_entry_is_checked(
+    trained: dict[str, Any], tmp_path: Path, place: tuple[Any, ...], value: Any
+) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    torch.save(changed(trained, place, value), tmp_path / CHECKPOINT_FILE)
+    assert place[0] in refused(tmp_path)
+
+
+def test_a_changed_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    path = tmp_path / CHECKPOINT_FILE
+    whole = path.read_bytes()
+    weight = torch.load(path, weights_only=True)["trained"]["weight"].numpy().tobytes()
+    place = whole.index(weight)
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    assert "another checksum" in refused(tmp_path)
