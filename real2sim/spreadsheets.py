@@ -267,6 +267,9 @@ def _records(path: Path, what: str) -> tuple[list[list[str]], int]:
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise ValueError(f"{path} is a spreadsheet's own format, not CSV; export {what} as CSV (UTF-8)")
     text = decode(content, str(path))
+    for start, form in (("{", "JSON"), ("[{", "JSON"), ("<", "a web page")):
+        if text.lstrip().startswith(start):
+            raise ValueError(f"{path} holds {form}, not CSV; expected {what} as CSV")
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise ValueError(f"{path}, row {line} holds a NUL character; export {what} as CSV again")

@@ -84,6 +84,8 @@ def test_names_keep_their_spelling(tmp_path: Path, name: str) -> None:
         (COUNTS.replace("alpha", '"alpha'), "is not valid CSV"),
         (COUNTS.replace("alpha", "a" * 200_000), "is not valid CSV"),
         (b"PK\x03\x04rest", "is a spreadsheet's own format"),
+        (b'{"policy": "a", "success": true}\n', "holds JSON, not CSV"),
+        (b"<!DOCTYPE html><table>", "holds a web page, not CSV"),
         (COUNTS.replace("alpha", "Zoë").encode("latin-1"), "is not UTF-8 text (byte 33 is 0xeb)"),
         (COUNTS.encode("utf-16"), "it looks like UTF-16"),
     ],

@@ -115,7 +115,7 @@ def _find(name: str, suite: Suite, own: Mapping[str, OwnPolicy]) -> list[PolicyS
     elif (folder / SAVED_MODEL_FILE).is_file():
         source = _published(chosen, folder, everywhere)
     else:
-        raise _unknown(name, suite, own)
+        raise _unknown(name, suite, own, folder)
     training = training_folder(folder)
     if training is not None and not family:
         return [replace(source, family=training.name, training=training)]
@@ -126,7 +126,15 @@ def _named(source: PolicySource, family: str) -> PolicySource:
     return replace(source, family=family) if family else source
 
 
-def _unknown(name: str, suite: Suite, own: Mapping[str, OwnPolicy]) -> ValueError:
+def _unknown(name: str, suite: Suite, own: Mapping[str, OwnPolicy], folder: Path) -> ValueError:
+    inside = []
+    if folder.is_dir():
+        inside = sorted(str(config.parent) for config in folder.glob(f"*/{CONFIG_FILE}"))
+    if inside:
+        return ValueError(
+            f"policy {name!r}: {folder} has no {CONFIG_FILE} of its own, but holds the folders "
+            f"{', '.join(inside[:4])}{', …' if len(inside) > 4 else ''}; name one of those"
+        )
     shipped = shipped_policies(suite)
     known = [
         *own,

@@ -143,10 +143,13 @@ def rank_lines(result: RankResult, agreement: str = "") -> str:
             )
     silent = {row["policy"]: row["episodes"] - row["judged"] for row in values["policies"]}
     if sum(silent.values()):
-        most = max(silent, key=silent.__getitem__)
+        most = sorted((name for name in silent if silent[name]), key=silent.__getitem__, reverse=True)
+        listed = ", ".join(f"{silent[name]} of {name}" for name in most[:4]) + (
+            ", …" if len(most) > 4 else ""
+        )
         lines.append(
-            f"The judge has no verdict on {sum(silent.values())} episodes, most of them of {most} ({silent[most]}): "
-            "they count neither as success nor as failure, and pairs skip those starts."
+            f"The judge has no verdict on {sum(silent.values())} episodes ({listed}): they count neither as success "
+            "nor as failure, and pairs skip those starts."
         )
     undecided = (
         ""

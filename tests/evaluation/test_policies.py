@@ -146,3 +146,12 @@ def test_a_family_can_be_given_to_folders_and_servers(suite: Suite, tmp_path: Pa
 def test_a_name_or_family_without_letters_is_refused(suite: Suite, name: str) -> None:
     with pytest.raises(ValueError, match="expected family:name=place"):
         find_policies([name], suite)
+
+
+def test_a_training_folder_is_answered_with_the_policies_in_it(suite: Suite, tmp_path: Path) -> None:
+    for name in ("policy", "at-50"):
+        shutil.copytree(suite.folder / "policies" / "early", tmp_path / "training" / name)
+    with pytest.raises(ValueError) as refused:
+        find_policies([f"mine={tmp_path / 'training'}"], suite)
+    inside = [str(tmp_path / "training" / name) for name in ("at-50", "policy")]
+    assert f"holds the folders {', '.join(inside)}; name one of those" in str(refused.value)

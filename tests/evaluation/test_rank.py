@@ -265,5 +265,5 @@ def test_a_vision_language_model_judges_a_race_and_pairs_skip_starts_without_a_v
     assert table["success"].dropna().all()
     assert sum(row["episodes"] - row["judged"] for row in ranking["policies"]) == silent
     assert all(row["rate"] == 1 for row in ranking["policies"])
-    assert ("has no verdict on 2 episodes" in said) == (silent == 2)
+    assert ("has no verdict on 2 episodes (2 of early)" in said) == (silent == 2)
     assert unproven(tmp_path / "race", "stub", {VLMJudge.from_address(address).digest})
