@@ -151,9 +151,10 @@ def model_folder(name: str, suite: Suite) -> Path:
     """Folder of a world model."""
     folder = suite.folder / MODEL if name == MODEL else Path(name).expanduser()
     if not folder.is_dir():
+        physics = "" if suite.config.physics is None else f", or use --world {PHYSICS_WORLD}"
         raise FileNotFoundError(
-            f"there is no world model in {folder}; "
-            f"train one with `real2sim train world-model`, or use --world {PHYSICS_WORLD}"
+            f"there is no world model in {folder}; give --world the folder of one, train one with `real2sim train "
+            f"world-model`{physics}"
         )
     return folder
 

@@ -240,7 +240,7 @@ def _starts_of(
             f"{number:06d}",
             source.first_frame(number),
             scene,
-            measured=_objects(source, recorded),
+            measured=_measured(source, recorded),
             robot_state=state,
             instruction=instruction,
         )
@@ -248,11 +248,15 @@ def _starts_of(
     return task, chosen
 
 
-def _objects(source: Source, recorded: RecordedEpisode) -> dict[str, float]:
-    """Where objects are at the first frame, by name, for world models that are told."""
-    if recorded.environment is None or not source.object_names:
-        return {}
-    return dict(zip(source.object_names, map(float, recorded.environment), strict=True))
+def _measured(source: Source, recorded: RecordedEpisode) -> dict[str, float]:
+    """What is known at the first frame, by name, for world models that are told: a state of the robot that policies
+    are not given, and where objects are."""
+    found: dict[str, float] = {}
+    if recorded.state is not None and recorded.state_names:
+        found |= dict(zip(recorded.state_names, map(float, recorded.state[0]), strict=True))
+    if recorded.environment is not None and source.object_names:
+        found |= dict(zip(source.object_names, map(float, recorded.environment), strict=True))
+    return found
 
 
 def _scene(config: MakeSuite, number: int, recorded: RecordedEpisode) -> np.ndarray:

@@ -18,7 +18,7 @@ from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE, RankConfig
 from real2sim.evaluation.rank_result import RankResult, facts, open_questions, why_ended
 from real2sim.evaluation.run import rollout
-from real2sim.evaluation.score_runs import JUDGE_FOLDER, note_model_judge, open_judge_of
+from real2sim.evaluation.score_runs import judge_of, note_model_judge, open_judge_of
 from real2sim.evaluation.workers import Workers
 from real2sim.files import write_json
 from real2sim.report.racing import Question, Race, Round, Schedule
@@ -65,7 +65,7 @@ def rank(
         from real2sim.success.judge import check_judge
 
         # Before episodes are drawn that nobody could judge.
-        check_judge(config.judge or suite.folder / JUDGE_FOLDER)
+        check_judge(config.judge or judge_of(suite))
     with ExitStack() as stack:
         rounds = Rounds(config, suite, sources, tasks, policies, progress, stack)
         while (asked := race.next_round()) is not None:

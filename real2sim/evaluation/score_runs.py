@@ -15,7 +15,7 @@ from real2sim.checks import check_device, check_kinds
 from real2sim.episodes.run_folder import RunFolder, file_name
 from real2sim.evaluation.launch import exact_float32
 from real2sim.evaluation.unchanged import check_rows
-from real2sim.simulation.suite import load_suite
+from real2sim.simulation.suite import Suite, load_suite
 
 if TYPE_CHECKING:
     from real2sim.simulation.contracts import Judge
@@ -168,10 +168,15 @@ def _strict(judge: Judge) -> Judge:
 
 def suite_judge(run: Path) -> Path:
     """The judge of the suite that a run was made in."""
-    folder = load_suite(RunFolder(run).suite()).folder / JUDGE_FOLDER
+    return judge_of(load_suite(RunFolder(run).suite()))
+
+
+def judge_of(suite: Suite) -> Path:
+    """The judge of a suite; FileNotFoundError if it has none."""
+    folder = suite.folder / JUDGE_FOLDER
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"the suite of {run} has no judge in {folder}; name one with --judge, "
+            f"suite {suite.name!r} has no judge in {folder}; name one with --judge, "
             "or train one with `real2sim train classifier`"
         )
     return folder

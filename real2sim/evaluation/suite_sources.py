@@ -36,6 +36,8 @@ class RecordedEpisode:
     """Of the instruction, float32 (512,)."""
     environment: np.ndarray | None = None
     """What is known of objects at the first frame, float32 (e,)."""
+    state_names: tuple[str, ...] = ()
+    """Names of the state's numbers where the robot has no state of its own, because policies are not told it."""
 
 
 class Source(Protocol):
@@ -101,16 +103,22 @@ class FolderSource:
         return first_frame(self.files[number])
 
     def episode(self, number: int) -> RecordedEpisode:
-        found = read_npz(
-            self.files[number], ("action",), ("state", "success", "embedding", "environment_state")
-        )
-        success, objects = found.get("success"), found.get("environment_state")
+        optional = ("state", "state_names", "success", "embedding", "environment_state")
+        found = read_npz(self.files[number], ("action",), optional)
+        success, objects, state = found.get("success"), found.get("environment_state"), found.get("state")
+        names = () if self.robot.state else tuple(map(str, found.get("state_names", ())))
+        if state is not None and names and len(names) != state.shape[-1]:
+            raise ValueError(
+                f"{self.files[number]}: state_names holds {len(names)} names for a state of {state.shape[-1]} numbers; "
+                "convert the episode again"
+            )
         return RecordedEpisode(
             found["action"],
-            found.get("state"),
+            state,
             None if success is None else bool(success),
             found.get("embedding"),
             None if objects is None else objects[0],
+            names,
         )
 
 

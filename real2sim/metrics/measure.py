@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from real2sim.built_in import ASSETS, shipped_suites
 from real2sim.checks import check_device, check_kinds, check_seed, check_sizes
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import read_states
@@ -42,7 +43,8 @@ class MetricsConfig:
     out: Path
     """Folder for metrics.csv and metrics.png."""
     model: Path | None = None
-    """World model folder; it draws every episode from the start frame and the recorded actions."""
+    """World model folder, or the name of a shipped suite for its own; it draws every episode from the start frame and
+    the recorded actions."""
     predicted: Path | None = None
     """Instead of a model: dataset folder with predicted episodes under the names of the recorded ones."""
     metrics: tuple[Metric, ...] = ("psnr", "action_following")
@@ -84,6 +86,13 @@ class MetricsConfig:
     def __post_init__(self) -> None:
         check_kinds(self)
         check_seed("seed", self.seed)
+        if self.model is not None and not self.model.is_dir():
+            if str(self.model) not in shipped_suites():
+                raise FileNotFoundError(
+                    f"there is no world model in {self.model}; expected the folder of one, or one of the "
+                    f"shipped suites ({', '.join(shipped_suites())}) for its own"
+                )
+            object.__setattr__(self, "model", ASSETS / self.model / "world_model")
         if (self.model is None) == (self.predicted is None):
             raise ValueError("name either --model or --predicted, what the recorded video is compared with")
         if self.predicted is not None and "action_following" in self.metrics:

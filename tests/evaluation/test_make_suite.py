@@ -289,3 +289,35 @@ def test_episodes_that_a_lerobot_dataset_cannot_number_are_refused(tmp_path: Pat
     with pytest.raises(ValueError, match="total_episodes is 5"):
         make(data, tmp_path / "suite", starts=1)
     assert json.loads((data / "meta" / "info.json").read_text())["total_episodes"] == 5
+
+
+def recorded_with_states(folder: Path, names: tuple[str, ...]) -> Path:
+    """A dataset folder of RT-1's robot whose episodes hold a state of two numbers that policies are not given."""
+    folder.mkdir()
+    for number in range(3):
+        np.savez(
+            folder / f"episode_{number:05d}.npz",
+            image=np.full((4, 16, 16, 3), number, np.uint8),
+            action=np.zeros((4, 13), np.float32),
+            state=np.array([[number, 10 + t] for t in range(4)], np.float32),
+            state_names=np.array(names),
+            instruction="close drawer",
+            success=number > 0,
+        )
+    return folder
+
+
+def test_a_state_that_only_world_models_are_told_reaches_the_starts(tmp_path: Path) -> None:
+    make(recorded_with_states(tmp_path / "data", ("finger", "drawer")), tmp_path / "suite", starts=3)
+    starts = load_suite(tmp_path / "suite").starts("close_drawer")
+    assert [dict(start.measured) for start in starts] == [{"finger": n, "drawer": 10} for n in range(3)]
+    assert all(start.robot_state is None for start in starts)
+
+
+def test_names_that_do_not_fit_a_state_are_refused(tmp_path: Path) -> None:
+    data = recorded_with_states(tmp_path / "data", ("finger", "drawer", "hand"))
+    with pytest.raises(
+        ValueError, match=r"episode_\d+.npz: state_names holds 3 names for a state of 2 numbers"
+    ):
+        make(data, tmp_path / "suite", starts=3)
+    assert not (tmp_path / "suite").exists()
