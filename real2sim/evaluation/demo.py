@@ -80,13 +80,17 @@ def rate_table(report: Report) -> str:
 
 
 def agreement_lines(report: Report) -> str:
-    """Pearson r, MMRV and mean absolute error of every set, with the number of policies."""
+    """Pearson r, MMRV and mean absolute error of every set, with the number of policies that were measured in both."""
     lines = []
     for name, facts in report.metrics["sets"].items():
         pooled = facts["pooled"]
+        count = pooled["policies"]
+        if not count:
+            lines.append(f"{name}: agreement not measured, no policy has real rates")
+            continue
         lines.append(
-            f"{name}: r {_number(pooled['pearson'])}, MMRV {_number(pooled['mmrv'])}, "
-            f"mean absolute error {_number(pooled['mae_points'], 1)} points ({pooled['policies']} policies)"
+            f"{name}: r {_number(pooled['pearson'])}, MMRV {_number(pooled['mmrv'])}, mean absolute error "
+            f"{_number(pooled['mae_points'], 1)} points ({count} {'policy' if count == 1 else 'policies'})"
         )
     return "\n".join(lines)
 
@@ -99,4 +103,4 @@ def _rate(row: dict[str, float], world: str) -> str:
 
 
 def _number(value: float | None, digits: int = 3) -> str:
-    return "unsupported" if value is None else f"{value:.{digits}f}"
+    return "not measured" if value is None else f"{value:.{digits}f}"

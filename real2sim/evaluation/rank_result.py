@@ -106,7 +106,7 @@ def real_agreement(result: RankResult, real_rates: Path, tasks: tuple[str, ...])
     real = means[[result.policies[place] for place in known]].to_numpy(float)
     r, gap = pearson(sim, real), 100 * float(np.abs(sim - real).mean())
     return (
-        f"r {'unsupported' if np.isnan(r) else f'{r:.3f}'}, MMRV {mmrv(sim, real):.3f}, mean absolute error "
+        f"r {'not measured' if np.isnan(r) else f'{r:.3f}'}, MMRV {mmrv(sim, real):.3f}, mean absolute error "
         f"{gap:.1f} points ({len(known)} policies, means over tasks; those that stopped early have few episodes)"
     )
 

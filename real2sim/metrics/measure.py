@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -86,13 +86,6 @@ class MetricsConfig:
     def __post_init__(self) -> None:
         check_kinds(self)
         check_seed("seed", self.seed)
-        if self.model is not None and not self.model.is_dir():
-            if str(self.model) not in shipped_suites():
-                raise FileNotFoundError(
-                    f"there is no world model in {self.model}; expected the folder of one, or one of the "
-                    f"shipped suites ({', '.join(shipped_suites())}) for its own"
-                )
-            object.__setattr__(self, "model", ASSETS / self.model / "world_model")
         if (self.model is None) == (self.predicted is None):
             raise ValueError("name either --model or --predicted, what the recorded video is compared with")
         if self.predicted is not None and "action_following" in self.metrics:
@@ -127,6 +120,18 @@ class MetricsConfig:
                 )
 
 
+def _model_folder(model: Path | None) -> Path | None:
+    """The folder that is named, or the world model of the shipped suite that is."""
+    if model is None or model.is_dir():
+        return model
+    if str(model) not in shipped_suites():
+        raise FileNotFoundError(
+            f"there is no world model in {model}; expected the folder of one, or one of the shipped suites "
+            f"({', '.join(shipped_suites())}) for its own"
+        )
+    return ASSETS / model / "world_model"
+
+
 def measure(config: MetricsConfig) -> pd.DataFrame:
     """Write ``metrics.csv`` and ``metrics.png``; give the rows of the former.
 
@@ -134,6 +139,7 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
     With ``protocol="vid2world"`` one row per metric: protocol, metric, value, low, high, episodes, frames.
     """
     check_device(config.device)
+    config = replace(config, model=_model_folder(config.model))
     for name in NETWORKS:
         path = getattr(config, name)
         if path is not None and not path.is_file():

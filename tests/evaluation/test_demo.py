@@ -65,3 +65,17 @@ def test_a_report_on_two_seeds_counts_the_episodes_of_both(suite: Path, tmp_path
     assert list(metrics["sets"]) == ["policies"]
     (twins,) = [remark for remark in metrics["remarks"] if "identical weights" in remark]
     assert "copy-of-early" in twins
+
+
+def test_a_report_without_real_rates_says_that_agreement_was_not_measured(
+    suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (suite / "real_rates.csv").unlink()
+    run = str(tmp_path / "run")
+    main(["rollout", "--out", run, "--policies", "early", "late", "--starts", "2", "--suite", str(suite)])
+    main(["score", run])
+    capsys.readouterr()
+    main(["report", run, "--out", str(tmp_path / "report")])
+    said = capsys.readouterr().out
+    assert "policies: agreement not measured, no policy has real rates\n" in said
+    assert "MMRV" not in said

@@ -324,9 +324,11 @@ def test_models_that_know_a_robots_state_are_given_the_recorded_one(tmp_path: Pa
 
 
 def test_the_name_of_a_shipped_suite_stands_for_its_world_model(tmp_path: Path) -> None:
-    config = MetricsConfig(tmp_path, tmp_path / "out", Path("so101"))
-    assert config.model is not None and (config.model / "config.json").is_file()
+    (tmp_path / "data").mkdir()
     with pytest.raises(
         FileNotFoundError, match=r"no world model in nobody; .* shipped suites \(drawer, so101\)"
     ):
-        MetricsConfig(tmp_path, tmp_path / "out", Path("nobody"))
+        measure(MetricsConfig(tmp_path / "data", tmp_path / "out", Path("nobody")))
+    # The model is found; what is missing is the data.
+    with pytest.raises((FileNotFoundError, ValueError), match="data"):
+        measure(MetricsConfig(tmp_path / "data", tmp_path / "out", Path("so101")))
