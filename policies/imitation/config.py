@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from real2sim.checks import check_finite, check_sizes
+
+HOTTEST = 100.0
+"""Largest temperature; at 1 a policy draws as it was trained to."""
 Head = Literal["regression", "mixture", "diffusion"]
 
 
@@ -72,20 +76,13 @@ class ImitationConfig:
     zero; at 1 they draw as they were trained to."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "actions",
-            "actions_per_frame",
-            "frames",
-            "chunk",
-            "width",
-            "components",
-            "diffusion_steps",
-            "embedding",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.state < 0 or self.recurrent < 0 or self.temperature < 0:
-            raise ValueError("state, recurrent and temperature must not be negative")
+        check_sizes(self, "image_size", "actions", "actions_per_frame", "frames", "chunk", "channels")
+        check_sizes(self, "embedding", "width", "heads", "components", "diffusion_steps")
+        check_sizes(self, "layers", high=64)
+        check_sizes(self, "state", "recurrent", low=0)
+        check_finite("temperature", self.temperature, 0, HOTTEST)
+        if not self.channels:
+            raise ValueError("channels is empty; expected the filters of one layer at least")
         per_frame = self.actions_per_frame
         if self.chunk % per_frame or (self.execute or per_frame) % per_frame:
             raise ValueError(
@@ -106,6 +103,9 @@ class ImitationConfig:
                 raise ValueError(
                     f"{name} has {len(getattr(self, name))} numbers, an action has {self.actions}"
                 )
+        for low, high in zip(self.action_low, self.action_high, strict=False):
+            if check_finite("action_low", low) > check_finite("action_high", high):
+                raise ValueError(f"action_low has {low:g} where action_high has {high:g}; expected no more")
         height, width = self.image_size
         for tile in self.cameras:
             if (

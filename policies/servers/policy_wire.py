@@ -73,9 +73,18 @@ def policy_server(
         raise ImportError("a policy server needs: pip install websockets msgpack") from error
     # Networks are shared between connections, and not every framework may be entered by two threads.
     turn = threading.Lock()
+    open_ones: set[ServerConnection] = set()
+
+    def answer(connection: ServerConnection) -> None:
+        open_ones.add(connection)
+        try:
+            _answer_all(connection, make(), greeting, turn)
+        finally:
+            open_ones.discard(connection)
+
     try:
         server = serve(
-            lambda connection: _answer_all(connection, make(), greeting, turn),
+            answer,
             host,
             port,
             compression=None,
@@ -94,6 +103,9 @@ def policy_server(
         yield server
     finally:
         server.shutdown()
+        # Before websockets 17 those that are open were answered on.
+        for connection in list(open_ones):
+            connection.close(1001)
         thread.join(timeout=5)
 
 

@@ -43,6 +43,8 @@ class Row(TypedDict):
     """Whether the policy was told the episode's seed; recordings need none."""
     bytes: NotRequired[Count]
     """Size of the episode's file."""
+    checksum: NotRequired[str]
+    """CRC-32 of its frames and of its actions, in hexadecimal digits."""
     success: NotRequired[bool]
     probability: NotRequired[Annotated[float, Ge(0), Le(1)]]
     judge: NotRequired[Name]

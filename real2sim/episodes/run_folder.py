@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from real2sim.episodes.arrays import read_arrays
+from real2sim.episodes.arrays import array_sums, read_arrays
 from real2sim.episodes.conversion import episode_file
 from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.episodes.folder_lock import LOCK_FILE, try_lock
@@ -33,7 +33,7 @@ from real2sim.episodes.rows import (
     read_validity,
     suite_of,
 )
-from real2sim.episodes.sound import check_episode
+from real2sim.episodes.sound import ARRAYS, check_episode, check_unchanged
 from real2sim.files import reading, write_json, writing
 from real2sim.robot import ROBOT_FILE
 
@@ -148,11 +148,13 @@ class RunFolder:
         """Where the frames and actions of an episode lie."""
         return self.path / EPISODES / f"{episode}.npz"
 
-    def episode(self, episode: str, steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Frames uint8 (t+1 h w 3) and actions float32 (t 13) of an episode, of ``steps`` steps if its row says so."""
-        path = self.episode_path(episode)
-        arrays = read_arrays(path, ("frames", "actions"))
-        check_episode(arrays, str(path), steps)
+    def episode(self, episode: str, row: Mapping[str, Any] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Frames uint8 (t+1 h w 3) and actions float32 (t 13) of an episode; those that its ``row`` speaks of, where it
+        is given."""
+        path, known = self.episode_path(episode), row or {}
+        arrays = read_arrays(path, ARRAYS)
+        check_episode(arrays, str(path), known.get("steps"))
+        check_unchanged(path, known.get("checksum"))
         return arrays["frames"], arrays["actions"]
 
 
@@ -197,7 +199,7 @@ class RowWriter:
         with episode_file(path) as file:
             file.array("frames", frames)
             file.array("actions", actions)
-        self._append({**row, "bytes": path.stat().st_size})
+        self._append({**row, "bytes": path.stat().st_size, "checksum": array_sums(path, ARRAYS)})
 
     def _append(self, row: Mapping[str, Any]) -> None:
         line = (json.dumps(dict(row), allow_nan=False) + "\n").encode()

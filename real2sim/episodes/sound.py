@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.episodes.arrays import read_arrays
+from real2sim.episodes.arrays import array_sums, read_arrays
+
+ARRAYS = ("frames", "actions")
+"""Of an episode of a run."""
 
 
 def unsound_episodes(
@@ -59,10 +62,21 @@ def check_episode(arrays: Mapping[str, np.ndarray], where: str, steps: int | Non
         raise ValueError(f"{where}: the action of step {step} holds NaN or infinity")
 
 
+def check_unchanged(path: Path, checksum: str | None) -> None:
+    """Raise a ValueError unless an episode's file holds the frames and actions it was written with; ``checksum`` is
+    that of its row, None in runs of older versions."""
+    if checksum is not None and array_sums(path, ARRAYS) != checksum:
+        raise ValueError(
+            f"{path} does not hold the frames and actions that were written (its row has another checksum); give the "
+            "command of the rollout again to draw it anew"
+        )
+
+
 def _complaint(path: Path, row: Mapping[str, Any], size: tuple[int, int] | None) -> str:
     try:
-        arrays = read_arrays(path, ("frames", "actions"))
+        arrays = read_arrays(path, ARRAYS)
         check_episode(arrays, str(path), row.get("steps"))
+        check_unchanged(path, row.get("checksum"))
         if size is not None and arrays["frames"].shape[1:3] != size:
             raise ValueError(
                 f"{path} has frames of {arrays['frames'].shape[1:3]} pixels, the suite has {size}"

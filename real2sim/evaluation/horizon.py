@@ -65,7 +65,7 @@ def outcomes_along_the_way(config: HorizonConfig) -> Path:
     world = open_physics(suite)
     out: list[dict[str, Any]] = []
     for row in tqdm(rows, desc="horizon", unit="episode"):
-        frames, actions = folder.episode(str(row["episode"]), row.get("steps"))
+        frames, actions = folder.episode(str(row["episode"]), row)
         done = list(_done(world, suite, row, actions))
         reached = [length for length in lengths if length <= len(done)]
         if not reached:

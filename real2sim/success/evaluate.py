@@ -114,7 +114,7 @@ def quality_on_labels(judge: Judge, folder: RunFolder, labels: Path) -> dict[str
             f"{labels} holds no clear label; write success, failure or unclear into its column label"
         )
     instructions = [str(rows[name]["instruction"]) for name in names]
-    frames = [folder.episode(name, rows[name].get("steps"))[0] for name in names]
+    frames = [folder.episode(name, rows[name])[0] for name in names]
     truth = np.array([given[name] == "success" for name in names])
     facts = _by_instruction(judge.judge(names, frames, instructions), truth, instructions)
     facts["all"]["unclear"] = len(given) - len(names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def check_run(run_folder: Path | str, gate: ValidityGate, *, progress: bool = Tr
         raise FileNotFoundError(f"{folder.path} is not a run folder: it has no {RUN_FILE}")
     check_robot(gate, folder.path)
     target = folder.path / VALIDITY
-    steps = {str(row["episode"]): row.get("steps") for row in folder.rows()}
-    episodes = set(steps)
+    drawn = {str(row["episode"]): row for row in folder.rows()}
+    episodes = set(drawn)
     rows = {}
     if target.is_file():
         rows = {
@@ -51,7 +52,7 @@ def check_run(run_folder: Path | str, gate: ValidityGate, *, progress: bool = Tr
         waiting, total=len(episodes), initial=len(rows), desc="gate", unit="episode", disable=not progress
     )
     for number, episode in enumerate(bar, start=1):
-        rows[episode] = _row(folder, episode, steps[episode], gate, digest)
+        rows[episode] = _row(folder, episode, drawn[episode], gate, digest)
         if number % SAVED_EVERY == 0:
             _write(target, rows)
     _write(target, rows)
@@ -69,9 +70,9 @@ def check_robot(gate: ValidityGate, folder: Path) -> None:
 
 
 def _row(
-    folder: RunFolder, episode: str, steps: int | None, gate: ValidityGate, digest: str
+    folder: RunFolder, episode: str, drawn: Mapping[str, Any], gate: ValidityGate, digest: str
 ) -> dict[str, Any]:
-    frames, actions = folder.episode(episode, steps)
+    frames, actions = folder.episode(episode, drawn)
     try:
         found = gate.check(frames, actions)
     except ValueError as error:

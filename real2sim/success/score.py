@@ -47,7 +47,7 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
     )
     with bar:
         for chunk in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
-            frames = [folder.episode(episode, rows[episode].get("steps"))[0] for episode in chunk]
+            frames = [folder.episode(episode, rows[episode])[0] for episode in chunk]
             _check_sizes(folder, chunk, frames)
             probabilities = judge.judge(
                 chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]

@@ -106,7 +106,7 @@ def write_sheets(config: StripSheets) -> list[Path]:
     for start in range(0, len(chosen), config.per_sheet):
         part = chosen[start : start + config.per_sheet]
         path = config.out / f"sheet-{start // config.per_sheet:03d}.png"
-        videos = [folder.episode(str(row["episode"]), row.get("steps"))[0] for row in part]
+        videos = [folder.episode(str(row["episode"]), row)[0] for row in part]
         titles = [f"{start + number}  {row['instruction']}" for number, row in enumerate(part)]
         _save(sheet(videos, titles, layout), path, config.colours)
         paths.append(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,38 @@ def test_what_a_report_reads_beside_the_rows_is_read_strictly(
     assert field in said
     assert sentence in said
     assert not (tmp_path / "report").exists()
+
+
+def other_frames(run: Path) -> Path:
+    """Turn the colours of an episode's frames round, whose shape and actions stay."""
+    path = sorted((run / "episodes").glob("*.npz"))[0]
+    arrays = read_arrays(path)
+    write_arrays(path, {**arrays, "frames": 255 - arrays["frames"]})
+    later = time.time() + 10
+    os.utime(path, (later, later))
+    return path
+
+
+def test_edited_frames_of_the_right_shape_are_noticed_by_score(run: Path, refused: Refused) -> None:
+    for scores in run.glob("scores-*"):
+        scores.unlink()
+    path = other_frames(run)
+    said = refused("score", run, about=str(path))
+    assert "does not hold the frames and actions that were written" in said
+
+
+def test_edited_frames_are_drawn_anew_by_the_rollout(run: Path, tiny_suite: Path, tmp_path: Path) -> None:
+    whole = {path.name: read_arrays(path)["frames"] for path in (run / "episodes").glob("*.npz")}
+    path = other_frames(run)
+    main(words("rollout", run, tiny_suite, tmp_path))
+    np.testing.assert_array_equal(read_arrays(path)["frames"], whole[path.name])
+
+
+def test_a_run_of_an_older_version_has_no_checksums_and_is_scored(run: Path) -> None:
+    for scores in run.glob("scores-*"):
+        scores.unlink()
+    for line in range(len((run / "rows-0.jsonl").read_text().splitlines())):
+        edit_row(run, line, checksum=...)
+    other_frames(run)
+    main(["score", str(run)])
+    assert list(run.glob("scores-*"))

@@ -204,4 +204,4 @@ def test_every_row_of_a_killed_writer_has_its_whole_episode_and_rows_have_no_gap
     assert rows <= len(found) < 400
     assert found == [f"e{number}" for number in range(len(found))]
     for name in found:
-        assert folder.episode(name, steps=1)[0].shape == (2, 64, 64, 3)
+        assert folder.episode(name, {"steps": 1})[0].shape == (2, 64, 64, 3)

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,16 @@ def plan_of(data: dict[str, Any]) -> list[Any]:
     return [{"single_arm": npy(state["single_arm"] + steps), "gripper": npy(state["gripper"] + steps)}, {}]
 
 
+def _bind_again(socket: zmq.Socket[bytes], address: str) -> None:
+    """Bind an address that another socket of this process has just given up; ZMQ closes it in a thread of its own."""
+    for _ in range(100):
+        with suppress(zmq.ZMQError):
+            socket.bind(address)
+            return
+        time.sleep(0.1)
+    socket.bind(address)
+
+
 @contextmanager
 def gr00t_server(
     answer: Answer = plan_of, modalities: Any = MODALITIES, port: int | None = None, delay: float = 0
@@ -80,7 +90,7 @@ def gr00t_server(
     if port is None:
         port = socket.bind_to_random_port("tcp://127.0.0.1")
     else:
-        socket.bind(f"tcp://127.0.0.1:{port}")
+        _bind_again(socket, f"tcp://127.0.0.1:{port}")
     stop = threading.Event()
 
     def serve() -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -331,6 +332,7 @@ def test_an_address_that_cannot_be_meant_is_refused_before_anything_is_asked(wri
         read_address(written)
 
 
+@pytest.mark.skipif(int(version("websockets").split(".")[0]) < 17, reason="follows nobody who sends it on")
 def test_a_server_that_sends_on_to_another_kind_of_address_is_named() -> None:
     import socket
 
@@ -436,7 +438,8 @@ def test_a_client_that_vanishes_leaves_no_traceback_in_the_server_s_log(
             open_one.socket.close()
         with connect(address(server), compression=None) as other:
             other.recv()
-    assert not [record for record in caplog.records if record.exc_info]
+    # The client here is one whose socket was pulled away, which its own library may log.
+    assert not [record for record in caplog.records if record.exc_info and record.name != "websockets.client"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64, bool])
