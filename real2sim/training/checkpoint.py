@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from real2sim.checks import check_whole
 from real2sim.files import append_text, atomic_write, read_json, read_text, write_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
 from real2sim.training.checkpoint_checks import check_state, check_sums, load_optimiser
@@ -139,13 +140,14 @@ def cut_log(out: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.endswith("}"):
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines) and not line.endswith("}"):
             continue
         try:
-            if json.loads(line)["step"] <= step:
+            if check_whole("step", json.loads(line)["step"]) <= step:
                 kept.append(line)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number} is no line of a training's log (a JSON object with a step); was it edited?"
             ) from error

@@ -78,6 +78,12 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], p
             for name, value in like.items():
                 if name != "params" and not _alike(group[name], value):
                     raise ValueError(f"{name} is {str(group[name])[:40]}")
+                if name == "betas" and not all(0 <= one < 1 for one in group[name]):
+                    raise ValueError(f"betas is {str(group[name])[:40]}")
+        # Weights that got no gradient have no state; all others have the same.
+        kinds = {tuple(sorted(held)) for held in optimiser.state.values() if held}
+        if len(kinds) != 1:
+            raise ValueError("it is empty" if not kinds else "weights have states of several kinds")
         for tensor in (tensor for group in groups for tensor in group["params"]):
             for name, value in optimiser.state.get(tensor, {}).items():
                 if not isinstance(value, Tensor) or (value.ndim and value.shape != tensor.shape):

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from real2sim.training.checkpoint import CHECKPOINT_FILE
+from real2sim.training.checkpoint import CHECKPOINT_FILE, LOG_FILE
 from real2sim.training.loop import run_training
 from real2sim.training.optimisation import Optimisation
 
-CONFIG = Optimisation(steps=2, warmup=1, checkpoint_every=1, device="cpu", ema=0.9)
+CONFIG = Optimisation(steps=2, warmup=1, checkpoint_every=1, log_every=1, device="cpu", ema=0.9)
 
 
 class Halves:
@@ -84,6 +84,9 @@ DEEPER: list[tuple[tuple[Any, ...], Any]] = [
     (("optimiser", "param_groups", 0, "lr"), math.nan),
     (("optimiser", "param_groups", 0, "params"), [0]),
     (("optimiser", "param_groups", 0, "betas"), "x"),
+    (("optimiser", "param_groups", 0, "betas"), (0.9, 10**30)),
+    (("optimiser", "state"), {}),
+    (("optimiser", "state", 0, "exp_avg"), ...),
 ]
 
 
@@ -122,3 +125,14 @@ def test_a_changed_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
     place = whole.index(weight)
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     assert "another checksum" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": true}', '{"step": -1}', '{"step": NaN}', "[]", "{}", "[" * 100_000, '{"step": 1, "lo']
+)
+def test_a_line_of_the_log_that_is_none_is_named(tmp_path: Path, line: str) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    path = tmp_path / LOG_FILE
+    path.write_text(line + "\n" + path.read_text())
+    with pytest.raises(ValueError, match=f"{LOG_FILE}, line 1 is no line of a training's log"):
+        run_training(Halves(), replace(CONFIG, steps=3), tmp_path)
