@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,11 @@ from real2sim.vid2world.load import MODEL
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.worlds import model_folder
 
-VIEWS = (
+View = Literal[
     "real frames", "drawn from predicted states", "drawn from real states", "real arm, the rest drawn",
     "drawn arm, the rest real", "only the fingers drawn",
-)  # fmt: skip
+]  # fmt: skip
+VIEWS: tuple[View, ...] = get_args(View)
 FINGERS = ("rightclaw", "rightpad", "leftclaw", "leftpad")
 
 
@@ -45,6 +47,8 @@ class SwapTest:
     """Folders of members of the development set."""
     starts: int = 20
     """Start frames per task."""
+    views: tuple[View, ...] = VIEWS
+    """What is shown."""
     world: str = MODEL
     """World model folder; by default the built-in suite's."""
     out: Path | None = None
@@ -79,7 +83,7 @@ class SwappedWorld:
     name = "mujoco"
     frame_passes_per_frame = 1
 
-    def __init__(self, physics: DrawerPhysics, model: WorldModel, view: str) -> None:
+    def __init__(self, physics: DrawerPhysics, model: WorldModel, view: View) -> None:
         self.physics, self.model, self.view = physics, model, view
 
     def reset(self, starts: Sequence[Start], seeds: Sequence[int]) -> SwappedLanes:
@@ -142,7 +146,7 @@ def swap_test(config: SwapTest) -> pd.DataFrame:
     model = WorldModel.from_folder(model_folder(config.world, suite))
     physics, rows = DrawerPhysics(), []
     for folder in config.policies:
-        for view in VIEWS:
+        for view in config.views:
             for task in suite.tasks:
                 starts = list(suite.starts(task.name))[: config.starts]
                 jobs = [Job(folder.name, s, episode_seed(0, suite.name, task.name, s.id)) for s in starts]

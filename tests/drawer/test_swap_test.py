@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from benchmarks.swap_test import FINGERS, VIEWS, SwappedWorld, draw
+from benchmarks.swap_test import FINGERS, VIEWS, SwappedWorld, View, draw
 from real2sim.drawer.physics import DrawerPhysics
 from real2sim.drawer.world import DrawerWorld
 from real2sim.simulation.suite import Start, load_suite
@@ -38,7 +38,7 @@ ACTIONS = np.zeros((2, 1, 13), np.float32)
 ACTIONS[..., 10:] = (0.04, 0.03, -0.03)
 
 
-def shown(physics: DrawerPhysics, model: WorldModel, starts: list[Start], view: str) -> np.ndarray:
+def shown(physics: DrawerPhysics, model: WorldModel, starts: list[Start], view: View) -> np.ndarray:
     world = SwappedWorld(physics, model, view)
     return world.step(world.reset(starts, [0, 1]), ACTIONS)[0]
 
