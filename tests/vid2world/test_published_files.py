@@ -107,6 +107,7 @@ def test_damaged_bytes_are_found_by_their_checksum(place: float, tmp_path: Path)
         (torch.tensor([1.0, float("nan")]), "tensor 'w' has 1 of 2 numbers that are not finite"),
         (torch.tensor([1.0, float("inf")]), "tensor 'w' has 1 of 2 numbers that are not finite"),
         (torch.tensor([1, 2]), "tensor 'w' is int64, expected floating-point weights"),
+        (torch.zeros(3, device="meta"), "tensor 'w' is stored without its numbers, expected a dense tensor"),
         (torch.eye(3).to_sparse(), "tensor 'w' is stored as torch.sparse_coo, expected a dense tensor"),
     ],
 )

@@ -176,6 +176,11 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     for name, value in values.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{path}: {name!r} is {type(value).__name__}, expected a tensor for every name")
+        if value.is_meta:
+            raise ValueError(
+                f"{path}: tensor {str(name)!r} is stored without its numbers, expected a dense tensor; get the whole "
+                "checkpoint"
+            )
     return {str(name): value for name, value in values.items()}
 
 
