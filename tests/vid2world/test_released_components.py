@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from real2sim.vid2world.released.clip import (
     TextTowerConfig,
 )
 from real2sim.vid2world.released.conditioning_image import blur_of_axis, prepare_image
+from real2sim.vid2world.released.config import Vid2WorldConfig
 from real2sim.vid2world.released.resampler import Resampler, ResamplerConfig
 
 GOLDENS = Path(__file__).parent.parent / "data" / "vid2world"
@@ -116,3 +118,13 @@ def test_conditioning_image_is_prepared_like_the_published_one() -> None:
 def test_blur_before_shrinking_320_x_512_to_224() -> None:
     assert blur_of_axis(320, 224) == (pytest.approx(0.2143, abs=1e-4), 3)
     assert blur_of_axis(512, 224) == (pytest.approx(0.6429, abs=1e-4), 3)
+
+
+@pytest.mark.parametrize("part", ["autoencoder", "text", "image", "resampler"])
+def test_sizes_that_no_part_has_are_refused_by_name(part: str) -> None:
+    sound = getattr(Vid2WorldConfig.tiny(), part)
+    for field in dataclasses.fields(sound):
+        for value in (-1, 0, 10**9, True):
+            wrong = (value,) if isinstance(getattr(sound, field.name), tuple) else value
+            with pytest.raises(ValueError, match=field.name):
+                dataclasses.replace(sound, **{field.name: wrong})

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from real2sim.checks import check_sizes
+
 LATENT_SCALE = 0.18215
 """Latents are multiplied by this after encoding (Rombach et al. 2022, appendix G)."""
 
@@ -28,6 +30,12 @@ class AutoencoderConfig:
     blocks: int = 2
     """Residual blocks per level."""
     latent_channels: int = 4
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "multipliers", "latent_channels")
+        check_sizes(self, "blocks", high=64)
+        if not self.multipliers:
+            raise ValueError("multipliers is empty; expected one per level")
 
     @property
     def reduction(self) -> int:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from real2sim.checks import check_sizes
+
 EMPTY_CAPTION = (49406, 49407)
 """Start and end token; the rest of the 77 tokens of an empty caption are zeros."""
 
@@ -27,6 +29,11 @@ class TextTowerConfig:
     vocabulary: int = 49408
     projection: int = 1024
     """Width of the joint image-text space, which is stored but not used here."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "heads", "tokens", "projection")
+        check_sizes(self, "layers", high=256)
+        check_sizes(self, "vocabulary", high=10_000_000)
 
     @classmethod
     def tiny(cls) -> TextTowerConfig:
@@ -46,6 +53,10 @@ class ImageTowerConfig:
     """Side of the image in pixels."""
     projection: int = 1024
     """Width of the joint image-text space, which is stored but not used here."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "heads", "patch", "image", "projection")
+        check_sizes(self, "layers", high=256)
 
     @classmethod
     def tiny(cls) -> ImageTowerConfig:

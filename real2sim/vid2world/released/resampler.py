@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from real2sim.checks import check_sizes
+
 
 @dataclass(frozen=True)
 class ResamplerConfig:
@@ -26,6 +28,11 @@ class ResamplerConfig:
     """Channels of the tokens that are given."""
     expansion: int = 4
     """Width of the hidden feed-forward layer, in multiples of ``width``."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "heads", "head_channels", "frames", "tokens_per_frame")
+        check_sizes(self, "image_width", "context_width", "expansion")
+        check_sizes(self, "depth", high=64)
 
     @classmethod
     def tiny(cls) -> ResamplerConfig:
