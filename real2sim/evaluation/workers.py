@@ -119,11 +119,16 @@ class Workers:
                 continue
             log.seek(0)
             said = log.read().decode(errors="replace").strip()
-            last = (said.splitlines() or ["it said nothing"])[-1]
-            if worker.returncode == EXIT_ERROR:
-                raise ValueError(last)
             if worker.returncode < 0:
                 raise ChildProcessError(_killed(worker, lanes))
+            if not said:
+                raise ChildProcessError(
+                    f"worker process {worker.pid} was ended from within (code {worker.returncode}), without a word: "
+                    "does a policy or its library call os._exit? Finished episodes are saved, the same command goes on"
+                )
+            last = said.splitlines()[-1]
+            if worker.returncode == EXIT_ERROR:
+                raise ValueError(last)
             raise RuntimeError(f"a worker process ended with code {worker.returncode}: {last}\n{said}")
 
 

@@ -108,6 +108,17 @@ def test_a_policy_that_cannot_be_asked_for_its_methods_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("code", [0, 2, 7])
+def test_a_policy_that_ends_its_worker_process_is_one_sentence(
+    tiny_suite: Path, refused: Refused, tmp_path: Path, code: int
+) -> None:
+    file = tmp_path / "policy.py"
+    file.write_text(HEAD + f"    def act(self, o): import os; os._exit({code})\n")
+    words = [*options(tiny_suite, file, "Bad"), "--processes", "2", "--lanes", "1"]
+    said = refused("rollout", "--out", tmp_path / "run", *words)
+    assert f"was ended from within (code {code})" in said and "os._exit" in said
+
+
 @pytest.mark.parametrize("kind", HARMLESS)
 def test_what_a_policy_does_to_its_process_changes_no_frame(
     tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
