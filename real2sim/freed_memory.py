@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Tell glibc to keep what is freed, and say whether it does.
 
     By default it returns large blocks at once.  The next pass asks for them again, and the system clears them page by
-    page, which takes a tenth of a frame's time on a processor.  Peak memory stays what it is.  Settings in the
-    environment (``MALLOC_TRIM_THRESHOLD_`` and the like) have the last word; other C libraries are left alone.
+    page, which takes a tenth of a frame's time on a processor.  A rollout's peak memory rises by a tenth.  Settings in
+    the environment (``MALLOC_TRIM_THRESHOLD_`` and the like) have the last word; other C libraries are left alone.
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or os.name != "posix":
         return False

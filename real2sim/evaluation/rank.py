@@ -110,12 +110,15 @@ class Rounds:
             rows = self._wait(set(episodes.ravel()))
         verdicts = self._verdicts(rows, set(episodes.ravel()))
         found = np.vectorize(verdicts.__getitem__, otypes=[float])(episodes)
-        self._check_judged(asked, np.isnan(found))
+        if asked.begin == 0:
+            self._check_judged(asked, np.isnan(found))
         return found
 
     def _check_judged(self, asked: Round, silent: np.ndarray) -> None:
         """Raise a ValueError if a policy has no verdict on any episode of a task in its first round."""
-        for t, p in zip(*np.nonzero(silent.all(axis=0)), strict=True) if asked.begin == 0 else ():
+        unjudged = np.argwhere(silent.all(axis=0))
+        if len(unjudged):
+            t, p = unjudged[0]
             assert self._judge is not None
             raise ValueError(
                 f"{self._judge.name} has no verdict on any of the {len(silent)} episodes of policy "

@@ -69,13 +69,19 @@ def options(suite: Path, policy: Path, name: str) -> list[str]:
     ]  # fmt: skip
 
 
+def written(folder: Path, code: str) -> Path:
+    """A file with a good policy, and ``Bad``, whose class holds ``code``."""
+    file = folder / "policy.py"
+    file.write_text(HEAD + f"    {code}\n")
+    return file
+
+
 @pytest.mark.parametrize("kind", FAILS)
 def test_a_policy_that_fails_is_one_sentence_and_leaves_nothing(
     tiny_suite: Path, tmp_path: Path, refused: Refused, kind: str
 ) -> None:
     code, complaint = FAILS[kind]
-    file = tmp_path / "policy.py"
-    file.write_text(HEAD + f"    {code}\n")
+    file = written(tmp_path, code)
     out = tmp_path / "new" / "run"
     said = refused("rollout", "--out", out, *options(tiny_suite, file, "Bad"))
     assert complaint.format(file=file) in said
@@ -101,8 +107,7 @@ def test_a_policy_that_cannot_be_asked_for_its_methods_is_one_sentence(
     tiny_suite: Path, tmp_path: Path, refused: Refused, kind: str
 ) -> None:
     code, complaint = SILENT[kind]
-    file = tmp_path / "policy.py"
-    file.write_text(HEAD + f"    {code}\n")
+    file = written(tmp_path, code)
     said = refused("rollout", "--out", tmp_path / "out", *options(tiny_suite, file, "Bad"))
     assert f"{file}, {complaint}" in said
     assert not (tmp_path / "out").exists()
@@ -112,8 +117,7 @@ def test_a_policy_that_cannot_be_asked_for_its_methods_is_one_sentence(
 def test_a_policy_that_ends_its_worker_process_is_one_sentence(
     tiny_suite: Path, refused: Refused, tmp_path: Path, code: int
 ) -> None:
-    file = tmp_path / "policy.py"
-    file.write_text(HEAD + f"    def act(self, o): import os; os._exit({code})\n")
+    file = written(tmp_path, f"def act(self, o): import os; os._exit({code})")
     words = [*options(tiny_suite, file, "Bad"), "--processes", "2", "--lanes", "1"]
     said = refused("rollout", "--out", tmp_path / "run", *words)
     assert f"was ended from within (code {code})" in said and "os._exit" in said
