@@ -19,6 +19,7 @@ from real2sim.policies.policy import Observation, observed_frames
 from real2sim.policies.remote import check_chunk, kept
 from real2sim.policies.remote_options import RemoteOptions, read_address
 from real2sim.robot import Robot
+from real2sim.wording import without_password
 
 UNUSED = ("preset", "image_key", "prompt_key", "layout", "action_names")
 """Options of websocket servers."""
@@ -82,7 +83,9 @@ class Gr00tPolicy:
         self.options = RemoteOptions(**(options | written))
         given = [name for name in UNUSED if getattr(self.options, name) is not None]
         if given:
-            raise ValueError(f"{address!r}: {given[0]} is an option of websocket servers, not of GR00T's")
+            raise ValueError(
+                f"{without_password(address)!r}: {given[0]} is an option of websocket servers, not of GR00T's"
+            )
         self._robot = robot or rt1_robot()
         per_frame, execute = self._robot.actions_per_frame, self.options.execute
         self._execute = per_frame if execute == "frame" else execute

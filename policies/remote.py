@@ -18,6 +18,7 @@ from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_ad
 from real2sim.policies.remote_plan import RemotePlan, make_plan
 from real2sim.policies.servers.policy_wire import MOST_BYTES, names_of, pack_message, unpack_message
 from real2sim.robot import Robot
+from real2sim.wording import without_password
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -54,6 +55,7 @@ class RemotePolicy:
 
     def __init__(self, address: str, robot: Robot | None = None, **options: Any) -> None:
         self.address, written = read_address(address)
+        self._shown = without_password(self.address)
         self.options = RemoteOptions(**(options | written))
         self._robot = robot or rt1_robot()
         per_frame, execute = self._robot.actions_per_frame, self.options.execute
@@ -101,7 +103,7 @@ class RemotePolicy:
             self.reset(observation.instructions)
         lane = self._lanes[0]
         if lane.connection is None:
-            self._patiently(lane, f"policy server {self.address}", self._connect)
+            self._patiently(lane, f"policy server {self._shown}", self._connect)
         assert self._plan is not None
         return self._plan.mapping.message(observation.lane(0), lane.instruction)
 
@@ -110,7 +112,7 @@ class RemotePolicy:
         lane.seen.append(kept(self._robot, observation, index))
         stateful = self._plan is not None and self._plan.stateful
         if index in self._chunks.needs() or stateful:
-            where = f"policy server {self.address}, lane {index}, step {len(lane.seen) - 1}"
+            where = f"policy server {self._shown}, lane {index}, step {len(lane.seen) - 1}"
             chunk = self._patiently(lane, where, self._ask_all)
             try:
                 self._chunks.put(index, chunk)

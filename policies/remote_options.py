@@ -11,6 +11,7 @@ from real2sim.checks import LARGEST_COUNT, check_finite, check_whole
 from real2sim.policies.conventions import find_convention
 from real2sim.policies.observation_mapping import read_images, read_size, read_state
 from real2sim.policies.openpi import find_preset
+from real2sim.wording import without_password
 
 WAITING = ("answer_within", "patience")
 """Options that do not change what a policy does."""
@@ -132,27 +133,33 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 def read_address(written: str) -> tuple[str, dict[str, Any]]:
     """The address proper, and the options that follow it after ``#``."""
+    shown = without_password(written)
     address, _, tail = written.partition("#")
     options: dict[str, Any] = {}
     for option in filter(None, tail.split(",")):
         name, equals, value = option.partition("=")
         if name not in READERS or not equals:
             raise ValueError(
-                f"{written!r}: {option!r} is no option of a policy server; there are {', '.join(READERS)}, "
+                f"{shown!r}: {_option(option)} is no option of a policy server; there are {', '.join(READERS)}, "
                 "e.g. ws://127.0.0.1:8000#execute=8,patience=60"
             )
         if name in options:
-            raise ValueError(f"{written!r} gives {name} twice; give it once")
+            raise ValueError(f"{shown!r} gives {name} twice; give it once")
         if not value:
-            raise ValueError(f"{written!r}: {name} is empty; leave it out or give it a value")
+            raise ValueError(f"{shown!r}: {name} is empty; leave it out or give it a value")
         try:
             options[name] = READERS[name](value)
             if name in CHECKS:
                 CHECKS[name](value)
         except ValueError as error:
-            raise ValueError(f"{written!r}: {error}") from None
+            raise ValueError(f"{shown!r}: {error}") from None
     check_address(address)
     return address, options
+
+
+def _option(option: str) -> str:
+    """An option as it is shown; what stands before an @ may be the end of a password with a # in it."""
+    return "what stands after # (in a password it is written %23)" if "@" in option else repr(option)
 
 
 def check_address(address: str) -> None:
@@ -164,10 +171,15 @@ def check_address(address: str) -> None:
         known = parts.scheme in SCHEMES and bool(host) and (parts.port is None or parts.port > 0)
         known = known and not any(letter.isspace() or letter == "*" for letter in host)
         if parts.scheme == "zmq":
-            # ZMQ knows hosts and ports, and nothing behind them.
-            known = known and parts.port is not None and not (parts.path or parts.query)
+            # ZMQ knows hosts and ports, and nothing before or behind them.
+            known = known and parts.port is not None
+            known = known and not (parts.path or parts.query or "@" in parts.netloc)
     except ValueError:
         known = False
     if not known:
         example = "zmq://127.0.0.1:5555" if address.startswith("zmq:") else "ws://127.0.0.1:8000"
-        raise ValueError(f"{address!r} is not an address such as {example}")
+        raise ValueError(f"{without_password(address)!r} is not an address such as {example}")
+    if parts.username is not None and parts.password is None:
+        raise ValueError(
+            f"{without_password(address)!r} names a user without a password; write ws://user:password@host"
+        )

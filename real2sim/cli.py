@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 
 from real2sim.arguments import parse as _parse
@@ -17,7 +16,7 @@ from real2sim.convert_commands import (
     convert_rt1,
     convert_vid2world,
 )
-from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure
+from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure, whole
 from real2sim.freed_memory import keep_freed_memory
 from real2sim.train_commands import (
     train_classifier,
@@ -260,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         end_progress_bars()
         if len(arguments) < len(given):
-            traceback.print_exc()
+            print(whole(error), file=sys.stderr)
         sentence, code = failure(error, arguments)
         print(f"error: {sentence}".encode(errors="replace").decode(), file=sys.stderr)
         sys.exit(code)

@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from real2sim.wording import without_password
+
 EXIT_ERROR, EXIT_BUG, EXIT_STOPPED = 2, 70, 130
 """70 is EX_SOFTWARE of BSD's sysexits.h: an internal error."""
 _NAMES = {
@@ -38,6 +40,11 @@ def failure(error: Exception, command: Sequence[str]) -> tuple[str, int]:
     ), EXIT_BUG
 
 
+def whole(error: BaseException) -> str:
+    """The traceback of an exception, without passwords."""
+    return without_password("".join(traceback.format_exception(error)))
+
+
 def end_progress_bars() -> None:
     """Leave the lines of progress bars that an error has stopped, so that what is said next has its own."""
     tqdm = sys.modules.get("tqdm")
@@ -46,17 +53,18 @@ def end_progress_bars() -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, in one line and without the number of a system error."""
+    """What an exception says, in one line, without the number of a system error and without passwords."""
     if isinstance(error, OSError) and error.errno in _NAMES and isinstance(error.filename, str):
         shown = error.filename if len(error.filename) <= 80 else f"{error.filename[:77]}..."
         return f"{shown} {_NAMES[error.errno]}"
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
-    return " ".join(str(error).removeprefix(number).split()) or type(error).__name__
+    said = " ".join(str(error).removeprefix(number).split()) or type(error).__name__
+    return without_password(said)
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or ["without a word"]
-    return lines[0][:200]
+    return without_password(lines[0])[:200]
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -74,8 +82,8 @@ def _write_log(error: BaseException, command: Sequence[str]) -> Path | None:
         f"command: {list(command)!r}\nin: {Path.cwd()}\n\n"
     )
     try:
-        path.write_text(head + "".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+        path.write_text(without_password(head) + whole(error), encoding="utf-8", errors="replace")
     except OSError:
-        traceback.print_exception(error, file=sys.stderr)
+        print(whole(error), file=sys.stderr)
         return None
     return path

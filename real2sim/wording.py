@@ -13,6 +13,20 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(repr(item) for item in close)}?" if close else ""
 
 
+_USER = re.compile(
+    r"(:/{1,3})(?!\[)([^\s/?#@:'\"]*)(:(?!\d{1,5}(?:[/?#,;)\s'\"]|$))(?:[^\s/?#]*(?=@)|[^\s'\"]*))?@"
+)
+_KEY = re.compile(r"(:/{1,3}[^\s?#'\"]*\?)([^\s#'\"]*)")
+_SECRET = re.compile(r"((?:^|&)[^=&]*(?:key|token|secret|passw|auth)[^=&]*=)[^&]+", re.IGNORECASE)
+
+
+def without_password(text: str) -> str:
+    """``text`` with ``***`` for each password, or user without one, and each key of a query that stands in an address
+    (``ws://me:***@host:8000``)."""
+    hidden = _USER.sub(lambda found: f"{found[1]}{found[2] + ':' if found[3] else ''}***@", text)
+    return _KEY.sub(lambda found: found[1] + _SECRET.sub(r"\1***", found[2]), hidden)
+
+
 def parsing_complaint(box: str) -> str:
     """What tyro says in a box of several lines, as one sentence without the box and the help texts in it."""
     said: list[list[str]] = [[]]

@@ -24,7 +24,7 @@ from real2sim.robot_match import check_same_robot
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, check_requirements
 from real2sim.simulation.loop import Job
 from real2sim.simulation.suite import Suite
-from real2sim.wording import did_you_mean
+from real2sim.wording import did_you_mean, without_password
 
 SAVED_MODEL_FILE = "saved_model.pb"
 REPLAY = "replay:"
@@ -76,7 +76,7 @@ def read_name(written: str) -> tuple[str, str, str]:
     family, colon, name = label.rpartition(":")
     if not place or not name or (colon and not family):
         raise ValueError(
-            f"{written!r} is not a policy; expected family:name=place, name=place or a place alone"
+            f"{without_password(written)!r} is not a policy; expected family:name=place, name=place or a place alone"
         )
     return family, name, place
 
@@ -145,7 +145,7 @@ def _unknown(name: str, suite: Suite, own: Mapping[str, OwnPolicy], folder: Path
         *(REPLAY + item for item in replay_controllers(suite)),
     ]
     return ValueError(
-        f"unknown policy {name!r}{did_you_mean(name, known)}; it is neither a folder with a "
+        f"unknown policy {without_password(name)!r}{did_you_mean(name, known)}; it is neither a folder with a "
         f"{CONFIG_FILE} nor one of "
         f"{', '.join([*shipped, 'random', 'replay:<controller>', 'module.py:Class', 'ws://host:port'])}"
     )
@@ -226,7 +226,8 @@ def _remote(name: str, written: str, robot: Robot, tasks: tuple[str, ...]) -> Po
 
     address, options = read_address(written)
     meaning = ",".join(f"{key}={value}" for key, value in options.items() if key not in WAITING)
-    identity = f"{address}#{meaning}" if meaning else address
+    # Names and fingerprints are written down and printed.
+    identity = without_password(f"{address}#{meaning}" if meaning else address)
     return PolicySource(name or identity, name or identity, "remote", identity, tasks, load)
 
 

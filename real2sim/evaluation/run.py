@@ -37,6 +37,7 @@ from real2sim.policies.object_fingerprint import has_acted
 from real2sim.simulation.contracts import Policy
 from real2sim.simulation.loop import play, takes_seeds
 from real2sim.simulation.suite import Suite, load_suite
+from real2sim.wording import without_password
 from real2sim.worlds import check_world, open_world, state_source, world_fingerprint
 
 if TYPE_CHECKING:
@@ -272,7 +273,8 @@ def _details(config: RolloutConfig, suite: Suite) -> dict[str, Any]:
             continue
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     state = state_source(config.world, suite) or "none"
-    return {"config": config_to_dict(config), "versions": versions, "created": now, "state": state}
+    shown = replace(config, policies=tuple(map(without_password, config.policies)))
+    return {"config": config_to_dict(shown), "versions": versions, "created": now, "state": state}
 
 
 def _packed(own: Mapping[str, OwnPolicy], config: RolloutConfig) -> bytes | None:

@@ -16,6 +16,8 @@ from time import sleep
 from typing import Any
 from urllib.parse import urlsplit
 
+from real2sim.wording import without_password
+
 LARGEST_REQUEST = 32 << 20
 """Bytes of a request."""
 LONGEST_WAIT = 60.0
@@ -61,15 +63,25 @@ class ChatServer:
     """Bytes of an answer that are read at the most."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        shown = without_password(self.url)
+        try:
+            parts = urlsplit(self.url)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            known = False
+        if not known:
             raise ValueError(
-                f"{self.url!r} is no address of a server; expected one like http://127.0.0.1:8000/v1"
+                f"{shown!r} is no address of a server; expected one like http://127.0.0.1:8000/v1"
             )
         if parts.username or parts.password:
             raise ValueError(
                 f"the address of {parts.hostname} holds a user name or a password; put the key into an environment "
                 "variable and name it with key=VARIABLE"
+            )
+        if parts.query:
+            raise ValueError(
+                f"{shown!r} has a query behind a question mark; expected a base address like http://127.0.0.1:8000/v1, "
+                "and a key in an environment variable that key=VARIABLE names"
             )
         if self.timeout <= 0 or self.retries < 0 or self.longest_answer < 1:
             raise ValueError("timeout must be positive, retries not negative")

@@ -21,7 +21,7 @@ from real2sim.success.answer_formats import FORMATS
 from real2sim.success.chat_server import ChatServer, UnusableAnswerError
 from real2sim.success.shown_frames import data_url, shown_frames
 from real2sim.success.vlm_answers import Answer, AnswerFile
-from real2sim.wording import did_you_mean
+from real2sim.wording import did_you_mean, without_password
 
 logger = logging.getLogger(__name__)
 
@@ -268,6 +268,9 @@ def read_prompt(path: Path) -> str:
 def parse_address(address: str) -> tuple[str, VLMConfig]:
     """Server and configuration of ``openai:URL#model=NAME&option=value&...``; ValueError names the option."""
     url, _, options = address.removeprefix(SCHEME).partition("#")
+    if "@" in options.partition("=")[0]:
+        # What stands before it may be the end of a password.
+        raise ValueError("what stands after # are no options; in a password, # is written %23")
     try:
         pairs = parse_qsl(options, keep_blank_values=True, strict_parsing=True) if options else []
     except ValueError:
@@ -283,7 +286,8 @@ def parse_address(address: str) -> tuple[str, VLMConfig]:
             raise ValueError(f"the judge's option {name} is given twice")
         given[name] = _value(name, value, kinds[name])
     if "model" not in given:
-        raise ValueError(f"{address!r} names no model; write {SCHEME}{url}#model=NAME")
+        shown = without_password(url)
+        raise ValueError(f"{SCHEME}{shown} names no model; write {SCHEME}{shown}#model=NAME")
     return url, VLMConfig(**given)
 
 

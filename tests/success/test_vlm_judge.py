@@ -379,6 +379,11 @@ def test_labels_of_no_judged_episode_are_refused(run: Path, tmp_path: Path) -> N
         ("127.0.0.1:8000/v1#model=m", "is no address of a server"),
         ("file:///etc/passwd#model=m", "is no address of a server"),
         ("http://me:secret@host/v1#model=m", "holds a user name or a password"),
+        ("http://me:secret@host/v1", "names no model"),
+        ("http://me:sec#secret@host/v1#model=m", "are no options"),
+        ("http://me:secret@host:99999/v1#model=m", "is no address of a server"),
+        ("http://[::1/v1#model=m", "is no address of a server"),
+        ("http://host/v1?api_key=secret#model=m", "key=VARIABLE"),
     ],
 )
 def test_addresses_that_make_no_sense_are_one_sentence(address: str, sentence: str) -> None:
