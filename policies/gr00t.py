@@ -16,8 +16,9 @@ from real2sim.policies.conventions import OWN_LAYOUT, find_convention
 from real2sim.policies.gr00t_wire import PING_SECONDS, Gr00tConnection, Modality, read_modalities
 from real2sim.policies.observation_mapping import ImageItem, StateItem, read_images, read_size, read_state
 from real2sim.policies.policy import Observation, observed_frames
-from real2sim.policies.remote import check_chunk, kept
+from real2sim.policies.remote import kept
 from real2sim.policies.remote_options import RemoteOptions, read_address
+from real2sim.policies.server_answers import check_chunk
 from real2sim.robot import Robot
 from real2sim.wording import without_password
 

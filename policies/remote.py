@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from real2sim.policies.chunks import ChunkBuffer
 from real2sim.policies.policy import Observation, observe, observed_frames
 from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_address
 from real2sim.policies.remote_plan import RemotePlan, make_plan
+from real2sim.policies.server_answers import check_chunk
 from real2sim.policies.servers.policy_wire import MOST_BYTES, names_of, pack_message, unpack_message
 from real2sim.robot import Robot
 from real2sim.wording import without_password
@@ -147,7 +149,7 @@ class RemotePolicy:
                     closed = "the connection was closed: " if isinstance(error, ConnectionClosed) else ""
                     raise ConnectionError(
                         f"{where}: {closed}{str(error) or type(error).__name__}; finished episodes are kept, "
-                        "start the server and give the same command again"
+                        f"{_remedy(error)} and give the same command again"
                     ) from error
                 time.sleep(0.2)
             except ValueError as error:
@@ -211,7 +213,13 @@ class RemotePolicy:
             raise TimeoutError(f"no greeting within {self.options.answer_within:g} seconds") from None
         if isinstance(greeting, str):
             raise ValueError(f"the greeting is text ({_last_line(greeting)}); is this a policy server?")
-        self._plan = make_plan(self._robot, self.options, unpack_message(greeting))
+        plan = make_plan(self._robot, self.options, unpack_message(greeting))
+        if self._plan not in (None, plan):
+            raise ValueError(
+                "the server greets otherwise than before; start the first one again, or roll the new one out under "
+                "another name"
+            )
+        self._plan = plan
 
     def _actions(self, plan: RemotePlan, answer: bytes) -> np.ndarray:
         """Actions (m w) float32 of a server's answer."""
@@ -221,35 +229,26 @@ class RemotePolicy:
         return check_chunk(message["actions"], plan.width, plan.name)
 
 
-def check_chunk(answered: Any, width: int, convention: str) -> np.ndarray:
-    """Actions (m width) float32 of what a server answered, (m width) or (width,); finite numbers or a ValueError."""
-    try:
-        actions = np.atleast_2d(np.asarray(answered))
-    except ValueError:
-        raise ValueError(
-            f"actions are lists of unequal lengths, expected numbers (n, {width}) in the convention {convention!r}; "
-            "docs/actions.md lists the others"
-        ) from None
-    if actions.ndim != 2 or actions.shape[1] != width or not len(actions) or actions.dtype.kind not in "fiu":
-        raise ValueError(
-            f"actions have shape {actions.shape} and type {actions.dtype}, expected numbers (n, {width}) "
-            f"in the convention {convention!r}; docs/actions.md lists the others"
-        )
-    with np.errstate(over="ignore"):
-        actions = actions.astype(np.float32)
-    if not np.isfinite(actions).all():
-        row, column = (int(place) for place in np.argwhere(~np.isfinite(actions))[0])
-        raise ValueError(
-            f"number {column} of action {row} in the answer is {actions[row, column]}, expected a number"
-        )
-    return actions
-
-
 def kept(robot: Robot, observation: Observation, index: int) -> Observation:
     """One lane of an observation, as a copy."""
     one = observation.lane(index)
     state = None if one.state is None else one.state.copy()
     return observe(robot, one.frames.copy(), one.instructions, state)
+
+
+def _remedy(error: Exception) -> str:
+    """What to do about a connection that fails."""
+    from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+    status = error.response.status_code if isinstance(error, InvalidStatus) else 0
+    if status in (401, 407):
+        return "write ws://user:password@host:port"
+    if isinstance(error, ssl.SSLError):
+        return "write ws:// if the server has no certificate"
+    busy = status == 429 or status >= 500
+    if isinstance(error, InvalidHandshake) and not busy:
+        return "is this the address of a policy server? Correct it"
+    return "start the server"
 
 
 def _nothing_waits(connection: ClientConnection) -> None:

@@ -59,12 +59,19 @@ def one_line(error: BaseException) -> str:
         return f"{shown} {_NAMES[error.errno]}"
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
     said = " ".join(str(error).removeprefix(number).split()) or type(error).__name__
-    return without_password(said)
+    return printable(without_password(said))
+
+
+def printable(text: str) -> str:
+    """Text in which what commands a terminal (colours, the cursor, the direction of writing) is shown by its number."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or ["without a word"]
-    return without_password(lines[0])[:200]
+    return printable(without_password(lines[0]))[:200]
 
 
 def _out_of_memory(error: BaseException) -> bool:

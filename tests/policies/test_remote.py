@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
 from real2sim.actions import pack, rt1_robot
+from real2sim.cli import main
 from real2sim.policies.policy import Policy
 from real2sim.policies.random_policy import RandomPolicy
 from real2sim.policies.remote import RemotePolicy
@@ -140,6 +143,18 @@ def said(**array: Any) -> bytes:
             pack_message({"actions": np.array(["left"])}),
             r"lane 0, step 0: actions have shape \(1, 1\) and type",
         ),
+        (pack_message({"actions": None}), r"actions are nothing \(null\), expected numbers \(n, 13\)"),
+        (pack_message({"actions": {"left": 1}}), r"actions are a map with left, expected numbers \(n, 13\)"),
+        (pack_message({"actions": "left"}), r"actions are text, expected numbers \(n, 13\)"),
+        (
+            pack_message({"actions": [0.0] * 12 + ["x"]}),
+            r"actions are lists that hold text, expected numbers",
+        ),
+        (pack_message({"actions": [[0.0] * 12 + [None]]}), r"actions are lists that hold nothing \(null\)"),
+        (
+            pack_message({"actions": np.full((1, 13), 1e39)}),
+            r"number 0 of action 0 in the answer is 1e\+39, expected a number that fits float32",
+        ),
         (
             pack_message({"actions": [[0.0] * 13, [0.0]]}),
             r"lane 0, step 0: actions are lists of unequal lengths",
@@ -185,6 +200,65 @@ def test_a_malformed_answer_is_named(answer: bytes | str, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             policy.act(observe_frames(FRAMES[0, :1]))
         policy.close()
+
+
+def test_control_characters_of_a_server_do_not_reach_the_terminal(
+    tiny_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message({}))
+        connection.recv()
+        connection.send("\x1b[31mred\x07 \u202e\tend")
+        connection.recv()
+
+    with raw_server(answers) as place, pytest.raises(SystemExit):
+        words = ["rollout", "--out", str(tmp_path / "run"), "--suite", str(tiny_suite), "--processes", "1"]
+        main([*words, "--starts", "1", "--policies", place])
+    assert r"failed with \x1b[31mred\x07 \u202e end" in capsys.readouterr().err
+
+
+def test_a_server_that_comes_back_as_another_one_is_not_taken_for_the_first() -> None:
+    greetings = [{}, {"stateful": True}]
+
+    def answers(connection: ServerConnection) -> None:
+        connection.send(pack_message(greetings.pop(0)))
+        connection.recv()
+        connection.send(pack_message({"actions": np.zeros((1, 13), np.float32)}))
+
+    with raw_server(answers) as place:
+        policy = RemotePolicy(place, patience=5)
+        policy.reset(["close drawer"])
+        policy.act(observe_frames(FRAMES[0, :1]))
+        with pytest.raises(
+            ValueError, match=r"step 1: the server greets otherwise than before; .*another name"
+        ):
+            policy.act(observe_frames(FRAMES[1, :1]))
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        ("401 Unauthorized", "write ws://user:password@host:port"),
+        ("404 Not Found", "is this the address of a policy server"),
+        ("503 Busy", "start the server"),
+    ],
+)
+def test_what_is_no_policy_server_is_not_to_be_started(status: str, advice: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuses() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    client.recv(4096)
+                    client.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+                    client.close()
+
+        threading.Thread(target=refuses, daemon=True).start()
+        policy = RemotePolicy(f"ws://127.0.0.1:{listener.getsockname()[1]}", patience=0)
+        policy.reset(["close drawer"])
+        with pytest.raises(ConnectionError, match=f"HTTP {status[:3]}; .*{advice}"):
+            policy.act(observe_frames(FRAMES[0, :1]))
 
 
 def test_a_second_answer_to_one_question_is_not_taken_for_the_next_one() -> None:
