@@ -14,7 +14,7 @@ from real2sim.checks import check_device, check_finite, check_whole
 from real2sim.policies.places import policy_at
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
 from real2sim.policies.python_policy import is_python
-from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_KEY, serve_forever
+from real2sim.policies.servers.policy_wire import IMAGE_KEY, OBSERVATION, STATE_KEY, names_of, serve_forever
 from real2sim.robot import Robot, read_robot
 from real2sim.simulation.action_checks import as_numbers
 from real2sim.simulation.suite import load_suite
@@ -68,18 +68,34 @@ class PolicyLane:
         robot, instructions = self._robot, [self._instruction]
         if robot is None:
             return self._policy.act(observe_frames(observation[IMAGE_KEY][None], instructions))
-        if len(robot.cameras) == 1:
-            canvas = observation[IMAGE_KEY][None]
-        else:
-            missing = [c.name for c in robot.cameras if OBSERVATION + c.name not in observation]
-            if missing:
-                raise ValueError(f"the observation has no {OBSERVATION + missing[0]!r}")
-            canvas = robot.canvas({c.name: observation[OBSERVATION + c.name][None] for c in robot.cameras})
-        state = observation.get(STATE_KEY)
         actions = self._policy.act(
-            observe(robot, canvas, instructions, None if state is None else state[None])
+            observe(robot, _canvas(robot, observation), instructions, _state(robot, observation))
         )
         return as_numbers(actions, "the policy").reshape(-1, robot.action_width)
+
+
+def _canvas(robot: Robot, observation: dict[str, Any]) -> np.ndarray:
+    """The canvas (1 h w 3) of the robot's cameras, each of the size that it has there."""
+    keys = {camera.name: OBSERVATION + camera.name for camera in robot.cameras}
+    if len(keys) == 1:
+        keys = {robot.cameras[0].name: IMAGE_KEY}
+    missing = [key for key in keys.values() if key not in observation]
+    if missing:
+        raise ValueError(f"the observation has no {missing[0]!r}; it holds {names_of(observation)}")
+    return robot.canvas({name: observation[key][None] for name, key in keys.items()})
+
+
+def _state(robot: Robot, observation: dict[str, Any]) -> np.ndarray | None:
+    """The state (1 m) of a robot that has one."""
+    state = observation.get(STATE_KEY)
+    if state is None or robot.state_from is None:
+        return None
+    if len(state) != len(robot.state):
+        raise ValueError(
+            f"{STATE_KEY} has {len(state)} numbers, expected the {len(robot.state)} of robot {robot.name!r}: "
+            f"{', '.join(robot.state_names)}"
+        )
+    return state.astype(np.float32)[None]
 
 
 def serve_policy(config: ServePolicy) -> None:

@@ -11,6 +11,7 @@ import logging
 import math
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -166,9 +167,13 @@ def _answer_each(
     for message in connection:
         try:
             values = _observation(message)
-            asked = values[PROMPT_KEY]
-            if len(asked) > LONGEST_PROMPT:
-                raise ValueError(f"the prompt has {len(asked)} characters; expected at most {LONGEST_PROMPT}")
+        except ValueError as error:
+            # The lane has not seen it, and the episode goes on.
+            log.warning("no action: %s", printable(str(error)))
+            connection.send(f"ValueError: {' '.join(str(error).split())}")
+            continue
+        asked = values[PROMPT_KEY]
+        try:
             with turn:
                 if values.get("reset", False) or asked != prompt:
                     lane.reset(asked, values.get("seed"))
@@ -177,9 +182,26 @@ def _answer_each(
             answer: bytes | str = pack_message({"actions": np.asarray(actions, dtype=np.float32)})
         except Exception as error:
             # As openpi's server does: text instead of bytes is an error. The client decides what to do.
-            log.exception("no action for this observation")
+            if isinstance(error, ValueError):
+                log.warning("no action: %s (%s)", printable(str(error)), _raised(error))
+            else:
+                log.exception("no action for this observation")
             answer, prompt = f"{type(error).__name__}: {' '.join(str(error).split())}", None
         connection.send(answer)
+
+
+def _raised(error: Exception) -> str:
+    """File and line where an exception was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{last.filename}:{last.lineno}"
+
+
+def printable(text: str) -> str:
+    """One line, in which what commands a terminal is shown by its number."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in " ".join(text.split())
+    )
 
 
 def _observation(message: str | bytes) -> dict[str, Any]:
@@ -191,6 +213,10 @@ def _observation(message: str | bytes) -> dict[str, Any]:
             raise ValueError(f"the observation has no {key!r}; it holds {names_of(values)}")
     if not isinstance(values[PROMPT_KEY], str):
         raise ValueError(f"{PROMPT_KEY} is a {type(values[PROMPT_KEY]).__name__}, expected text")
+    if len(values[PROMPT_KEY]) > LONGEST_PROMPT:
+        raise ValueError(
+            f"the prompt has {len(values[PROMPT_KEY])} characters; expected at most {LONGEST_PROMPT}"
+        )
     if not isinstance(values.get("reset", False), bool | np.bool_):
         raise ValueError(f"reset is {str(values['reset'])[:60]}, expected true or false")
     seed = values.get("seed")
@@ -200,6 +226,9 @@ def _observation(message: str | bytes) -> dict[str, Any]:
         values[STATE_KEY] = _numbers(STATE_KEY, values[STATE_KEY])
     for key in [key for key in values if str(key).startswith(OBSERVATION) and key != STATE_KEY]:
         frame = values[key] = _array(key, values[key])
+        if frame.ndim == 1 and frame.dtype.kind in "fiub" and key != IMAGE_KEY:
+            # Numbers for other policies, such as joint positions.
+            continue
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
             raise ValueError(f"{key} is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
     return values
