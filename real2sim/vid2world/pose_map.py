@@ -104,44 +104,56 @@ class PoseMap(nn.Module):
     """Draws states (n numbers) as images (n channels height width) in [0, 1].
 
     A line is 1 on its middle, a half at its edge, and falls to 0 at twice its radius; where lines of one channel cross,
-    the larger value stays.  Nothing hides anything.
+    the larger value stays.  Nothing hides anything.  With ``patch`` p images are drawn as `torch.nn.PixelUnshuffle`
+    would cut them, (n channels*p^2 height/p width/p).
     """
 
     _rows: Tensor
     _columns: Tensor
+    _crosses: Tensor
     _axes: Tensor
     _offsets: Tensor
     _turns: Tensor
     _ends: Tensor
     _radii: Tensor
+    _links: Tensor
+    _order: Tensor
     _view: Tensor
     _eye: Tensor
 
-    def __init__(self, config: PoseMapConfig, names: tuple[str, ...], height: int, width: int) -> None:
+    def __init__(
+        self, config: PoseMapConfig, names: tuple[str, ...], height: int, width: int, patch: int = 1
+    ) -> None:
         super().__init__()
         self.config = config
         self._joints = [None if link.joint is None else names.index(link.joint) for link in config.links]
-        for channel in range(config.channels):
-            lines = [place for place, line in enumerate(config.lines) if line.channel == channel]
-            self.register_buffer(f"_lines_{channel}", torch.tensor(lines), persistent=False)
+        order = sorted(range(len(config.lines)), key=lambda place: config.lines[place].channel)
+        counts = [sum(line.channel == channel for line in config.lines) for channel in range(config.channels)]
+        self._counts = counts
         self._focal = height / 2 / math.tan(math.radians(config.camera.field_of_view) / 2)
         rows, columns = torch.meshgrid(
             torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij"
         )
+        links = [link.name for link in config.links]
+        axes = torch.stack([_unit(link.axis) for link in config.links])
         fixed = {
-            "rows": rows.flatten(),
-            "columns": columns.flatten(),
-            "axes": torch.stack([_unit(link.axis) for link in config.links]),
+            "rows": _cut(rows, patch).flatten(),
+            "columns": _cut(columns, patch).flatten(),
+            "crosses": torch.stack([_cross(axis) for axis in axes]),
+            "axes": axes,
             "offsets": torch.tensor([link.position for link in config.links]),
             "turns": torch.stack([_matrix(link.rotation) for link in config.links]),
             "ends": torch.tensor([[line.begin, line.end] for line in config.lines]),
-            "radii": torch.tensor([line.radius for line in config.lines]),
+            "radii": torch.tensor([line.radius for line in config.lines])[order],
             "view": _view(config.camera),
             "eye": torch.tensor(config.camera.position),
         }
         for name, value in fixed.items():
             self.register_buffer(f"_{name}", value.float(), persistent=False)
-        self._size = (height, width)
+        lines = torch.tensor([links.index(line.link) for line in config.lines])
+        self.register_buffer("_links", lines, persistent=False)
+        self.register_buffer("_order", torch.tensor(order), persistent=False)
+        self._size = (config.channels * patch**2, height // patch, width // patch)
 
     def points(self, states: Tensor) -> Tensor:
         """Both ends of every line (n lines 2 3) in the world, metres."""
@@ -153,18 +165,16 @@ class PoseMap(nn.Module):
             at = at + turn @ self._offsets[place]
             turn = turn @ self._turns[place]
             if joint is not None:
-                axis = self._axes[place]
                 if link.moves == "slide":
-                    at = at + (turn @ axis) * states[:, joint, None]
+                    at = at + (turn @ self._axes[place]) * states[:, joint, None]
                 else:
-                    turn = turn @ _about(axis, states[:, joint])
+                    turn = turn @ _about(self._crosses[place], states[:, joint])
             frames[link.name] = turn, at
-        ends = [
-            torch.einsum("nij,kj->nki", frames[line.link][0], self._ends[place])
-            + frames[line.link][1][:, None]
-            for place, line in enumerate(self.config.lines)
-        ]
-        return torch.stack(ends, dim=1)
+        turns, places = (
+            torch.stack([frames[link.name][part] for link in self.config.links], dim=1)[:, self._links]
+            for part in (0, 1)
+        )
+        return torch.einsum("nlij,lkj->nlki", turns, self._ends) + places[:, :, None]
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Image places (... 2: columns to the right and rows downwards from the middle, in pixels) and depths (...) in
@@ -174,14 +184,15 @@ class PoseMap(nn.Module):
         return self._focal * seen[..., :2] / depth[..., None], depth
 
     def forward(self, states: Tensor) -> Tensor:
-        places, depths = self.project(self.points(states.float()))
+        places, depths = self.project(self.points(states.float())[:, self._order])
         if states.device.type != "cpu":
             return self._drawn(places, depths)
         few = zip(places.split(IN_CACHE), depths.split(IN_CACHE), strict=True)
         return torch.cat([self._drawn(*states) for states in few])
 
     def _drawn(self, places: Tensor, depths: Tensor) -> Tensor:
-        """Images (n channels height width) of lines between ``places`` (n lines 2 2) at ``depths`` (n lines 2)."""
+        """Images of lines, those of one channel after another, between ``places`` (n lines 2 2) at ``depths`` (n lines
+        2)."""
         begin, along = places[:, :, 0], places[:, :, 1] - places[:, :, 0]
         length = along.square().sum(-1, keepdim=True).clamp(min=1e-6)
         # All of (n lines pixels), in few passes over memory: how far along a line each pixel lies, and how far beside.
@@ -194,11 +205,13 @@ class PoseMap(nn.Module):
         narrow = (depths / (2 * self._focal * self._radii[:, None])).clamp(max=1 / (2 * THINNEST))
         slope = share.mul_(narrow[..., 1:] - narrow[..., :1]).add_(narrow[..., :1])
         values = away.mul_(slope).neg_().add_(1).clamp_(min=0)
-        channels = [
-            values[:, self.get_buffer(f"_lines_{channel}")].amax(dim=1)
-            for channel in range(self.config.channels)
-        ]
-        return torch.stack(channels, dim=1).unflatten(-1, self._size)
+        channels = [lines.amax(dim=1) for lines in values.split(self._counts, dim=1)]
+        return torch.stack(channels, dim=1).view(len(places), *self._size)
+
+
+def _cut(image: Tensor, patch: int) -> Tensor:
+    """An image (height width) as patches (p p height/p width/p)."""
+    return image.unflatten(1, (-1, patch)).unflatten(0, (-1, patch)).permute(1, 3, 0, 2)
 
 
 def _matrix(quaternion: Vector) -> Tensor:
@@ -217,13 +230,18 @@ def _unit(axis: Vector) -> Tensor:
     return direction / direction.norm()
 
 
-def _about(axis: Tensor, angles: Tensor) -> Tensor:
-    """Rotations (n 3 3) by ``angles`` (n) about a unit axis (Rodrigues' formula)."""
-    x, y, z = axis
-    zero = axis.new_zeros(())
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3)
+def _cross(axis: Tensor) -> Tensor:
+    """The matrix (3 3) that multiplies crosswise by ``axis``."""
+    x, y, z = axis.tolist()
+    return torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+
+
+def _about(cross: Tensor, angles: Tensor) -> Tensor:
+    """Rotations (n 3 3) by ``angles`` (n) about the unit axis of ``cross`` (Rodrigues' formula)."""
     sine, cosine = angles.sin()[:, None, None], angles.cos()[:, None, None]
-    return torch.eye(3, dtype=axis.dtype, device=axis.device) + sine * cross + (1 - cosine) * (cross @ cross)
+    return (
+        torch.eye(3, dtype=cross.dtype, device=cross.device) + sine * cross + (1 - cosine) * (cross @ cross)
+    )
 
 
 def _view(camera: Camera) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from real2sim.vid2world.command_head import state_head
 from real2sim.vid2world.copy_gate import copy_unchanged
@@ -28,7 +27,7 @@ class StateConditioning(nn.Module):
             self.state_head = state_head(config.state, config.action_scale)
             if config.state.pose_map is not None:
                 self.pose_map = PoseMap(
-                    config.state.pose_map, config.state.names, config.height, config.width
+                    config.state.pose_map, config.state.names, config.height, config.width, config.patch
                 )
 
     @property
@@ -60,8 +59,15 @@ class StateConditioning(nn.Module):
         if self.pose_map is None:
             return x
         assert robot is not None
-        drawn = F.pixel_unshuffle(self.pose_map(robot.flatten(0, 1)), self.config.patch)
-        return torch.cat([x, drawn.unflatten(0, robot.shape[:2]).transpose(1, 2).to(x.dtype)], dim=1)
+        drawn = self.pose_map(robot.flatten(0, 1)).unflatten(0, robot.shape[:2]).to(x.dtype)
+        if torch.is_grad_enabled():
+            return torch.cat([x, drawn.transpose(1, 2)], dim=1)
+        # Channels-last at once, as the network reads it.
+        known, added = x.shape[1], drawn.shape[2]
+        both = x.new_empty(*drawn.shape[:2], *x.shape[3:], known + added)
+        both[..., :known] = x.permute(0, 2, 3, 4, 1)
+        both[..., known:] = drawn.permute(0, 1, 3, 4, 2)
+        return both.permute(0, 4, 1, 2, 3)
 
     def gated(self, prediction: Tensor, condition: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the network's output (b c t h w) means, and the share of new pixels (b p*p t h w) in it."""

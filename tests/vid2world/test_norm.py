@@ -54,3 +54,23 @@ def test_half_precision_features_are_normalised_in_float32() -> None:
     out = norm(frames(30.0).bfloat16())
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out.float(), norm(frames(30.0).bfloat16().float()), rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+@pytest.mark.parametrize("pixels", [(4, 5), (16, 20)])
+def test_sampling_normalises_as_training_does(offset: float, pixels: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 8, *pixels, generator=generator) + offset
+    scale, shift = torch.randn(2, 6, 8, generator=generator)
+    norm, window = FrameNorm(4, 8), WindowNorm(4, 8)
+    torch.nn.init.normal_(norm.weight)
+    calls = (
+        lambda: norm(x),
+        lambda: norm(x, scale, shift),
+        lambda: norm(x.contiguous(memory_format=torch.channels_last), scale, shift),
+        lambda: window.over_time(x, Timeline(3, 16)),
+    )
+    for call in calls:
+        trained = call()
+        with torch.inference_mode():
+            torch.testing.assert_close(call(), trained.detach(), rtol=0, atol=1e-5 if offset == 0 else 1e-4)

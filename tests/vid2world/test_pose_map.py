@@ -86,3 +86,10 @@ def test_a_state_is_drawn_the_same_however_many_are_drawn_together() -> None:
     together = pose_map()(states)
     assert together.shape == (11, 2, 64, 64)
     assert torch.equal(together, torch.cat([pose_map()(state[None]) for state in states]))
+
+
+def test_patches_are_those_that_pixels_are_cut_into() -> None:
+    states = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    cut = PoseMap(PoseMapConfig(ARM, LINES, ABOVE), NAMES, 32, 24, patch=4)
+    whole = PoseMap(PoseMapConfig(ARM, LINES, ABOVE), NAMES, 32, 24)
+    assert torch.equal(cut(states), torch.nn.functional.pixel_unshuffle(whole(states), 4))

@@ -13,7 +13,7 @@ from real2sim.vid2world.network.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.network.learned_map import LearnedMap
 from real2sim.vid2world.network.learned_points import LearnedPoints
 from real2sim.vid2world.network.norm import FrameNorm, NormalisedSiLU
-from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample
+from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample, added
 from real2sim.vid2world.network.transformer import SpatialTransformer, TemporalTransformer, zero
 from real2sim.vid2world.network.unet_config import UNetConfig
 
@@ -243,11 +243,11 @@ class CausalUNet(nn.Module):
         h = h.permute(0, 3, 1, 2)
         h = self.input_blocks[0][0](h)  # type: ignore[index]
         if self.config.position_map is not None:
-            h = h + self.position_map
+            h = added(h, self.position_map)
         if self.config.learned_map:
-            h = h + self.learned_map(states, height, width)
+            h = added(h, self.learned_map(states, height, width))
         if self.config.learned_points:
-            h = h + self.learned_points(states, height, width)
+            h = added(h, self.learned_points(states, height, width))
         if self.config.init_attention:
             h = self.init_attn(h, conditions)
         skips = [h]
