@@ -211,13 +211,16 @@ def read_json(path: Path, expected: str = "a JSON file") -> Any:
     return parse_json(decode(content, str(path)), str(path))
 
 
-def parse_json(text: str, where: str) -> Any:
-    """The value of a JSON text; NaN, numbers beyond float64 and names that occur twice are refused."""
+def parse_json(text: str, where: str, finite: bool = True) -> Any:
+    """The value of a JSON text; names that occur twice are refused, NaN and numbers beyond float64 where ``finite``."""
     if not text.strip():
         raise ValueError(f"{where} is empty; expected JSON, make or copy it again")
     try:
         return json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite_float
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_not_finite if finite else float,
+            parse_float=_finite_float if finite else float,
         )
     except RecursionError:
         raise ValueError(f"{where} is not valid JSON: its values are nested too deeply") from None

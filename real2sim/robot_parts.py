@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+LARGEST_SIDE = 4096
+"""Pixels of a side of a camera's frames."""
+
 
 @dataclass(frozen=True)
 class ActionNumber:
@@ -56,8 +59,8 @@ class Camera:
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError("a camera has no name; give each one the name it has in the dataset")
-        if not (1 <= self.height <= 4096 and 1 <= self.width <= 4096):
+        if not (1 <= self.height <= LARGEST_SIDE and 1 <= self.width <= LARGEST_SIDE):
             raise ValueError(
                 f"camera {self.name!r} has frames of {self.height} x {self.width} pixels; "
-                "expected sides between 1 and 4096"
+                f"expected sides between 1 and {LARGEST_SIDE}"
             )

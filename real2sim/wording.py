@@ -42,4 +42,10 @@ def parsing_complaint(box: str) -> str:
             said[-1].append(line.strip("│ "))
     kept = [words for words in said if words and not words[0].startswith(("For full", "Argument helptext"))]
     sentence = "; ".join(" ".join(words) for words in kept)
-    return re.sub(r"Error parsing ([A-Z]\w*: )?", "", sentence)
+    sentence = re.sub(r"Error parsing ([A-Z]\w*: )?", "", sentence)
+    several = re.match(r"(.*?): no type matching (.*?) could be instantiated from \[(.*?)\]\.", sentence)
+    if several is None:
+        return sentence
+    option, kinds, found = several.groups()
+    wanted = [kind.strip("{}") for kind in kinds.split("|") if kind != "{None}"]
+    return f"{option}: expected {' or '.join(wanted)}, got {found or 'nothing'}"

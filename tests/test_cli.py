@@ -211,3 +211,19 @@ def test_a_reader_that_stops_reading_is_no_traceback() -> None:
         check=False,
     )
     assert "Traceback" not in piped.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--size", "5"], "--size: expected INT INT, got '5'; see"),
+        (["--size", "a", "b"], "--size: expected INT INT, got 'a', 'b'; see"),
+        (["--hz", "ten"], "--hz: expected FLOAT, got 'ten'; see"),
+    ],
+)
+def test_an_option_that_may_be_left_out_says_what_it_takes(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["convert", "lerobot", "data", "--out", "out", *words])
+    assert f"error: {said}" in capsys.readouterr().err

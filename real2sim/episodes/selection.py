@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from real2sim.robot_parts import LARGEST_SIDE
+
 
 def episode_numbers(ranges: str, count: int) -> list[int]:
     """The numbers that text such as ``"0:500"`` or ``"0:10,42"`` stands for, rising; all for an empty one.
@@ -29,9 +31,20 @@ def episode_numbers(ranges: str, count: int) -> list[int]:
     return sorted(chosen)
 
 
-def instruction_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern that whole instructions are matched with, whatever their case; ValueError if it is none."""
+def instruction_pattern(pattern: str, option: str) -> re.Pattern[str]:
+    """A pattern that is looked for in instructions, whatever their case; ValueError naming the option if it is none."""
     try:
         return re.compile(pattern, re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is not a regular expression ({error})") from error
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f"{option} has {pattern[:60]!r}, which is not a regular expression ({error}); put a backslash before signs "
+            "that stand for themselves"
+        ) from error
+
+
+def check_frame_size(size: tuple[int, int] | None) -> None:
+    """Whether ``--size`` (height, width) can be that of frames."""
+    if size is not None and not all(1 <= side <= LARGEST_SIDE for side in size):
+        raise ValueError(
+            f"--size is {size[0]} x {size[1]}, expected between 1 and {LARGEST_SIDE} pixels for height and width"
+        )

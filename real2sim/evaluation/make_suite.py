@@ -195,9 +195,9 @@ def _patterns(tasks: Sequence[str]) -> dict[str, re.Pattern[str]]:
             raise ValueError(
                 f'--task is {written!r}, expected NAME=REGEX, e.g. close_drawer="close .* drawer"'
             )
-        if name in patterns:
-            raise ValueError(f"--task names {name!r} twice; join its expressions with |")
-        patterns[name.strip()] = instruction_pattern(pattern)
+        if name.strip() in patterns:
+            raise ValueError(f"--task names {name.strip()!r} twice; join its expressions with |")
+        patterns[name.strip()] = instruction_pattern(pattern, "--task")
     return patterns
 
 

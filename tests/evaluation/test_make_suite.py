@@ -220,7 +220,7 @@ def test_the_contact_sheet_shows_every_start(fractal: Path, tmp_path: Path) -> N
             "task 'a' has 0 episodes .* 2 starts were asked for.*frequent instructions are 'close the top",
         ),
         ({"task": ("close",)}, "--task is 'close', expected NAME=REGEX"),
-        ({"task": ("a=(",)}, r"'\(' is not a regular expression"),
+        ({"task": ("a=(",)}, r"--task has '\(', which is not a regular expression"),
         ({"task": ("a=close",), "starts": 7}, "task 'a' has 6 episodes of two frames or more, 7 starts"),
         ({"task": ("a=close",), "real": "simpler:franka"}, "names no robot of the SIMPLER study"),
         ({"task": ("a=close",), "real": "nothing.csv"}, "--real is nothing.csv, which is no file"),

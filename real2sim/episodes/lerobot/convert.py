@@ -17,10 +17,11 @@ from real2sim.episodes.bounds import action_bounds
 from real2sim.episodes.conversion import episode_file, episode_path, open_record, undone_conversion
 from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.lerobot.dataset import LeRobotDataset
+from real2sim.episodes.lerobot.layout import INFO_FILE
 from real2sim.episodes.lerobot.robot import describe_robot
 from real2sim.episodes.outcomes_file import read_outcomes
 from real2sim.episodes.parallel import write_in_processes
-from real2sim.episodes.selection import episode_numbers, instruction_pattern
+from real2sim.episodes.selection import check_frame_size, episode_numbers, instruction_pattern
 from real2sim.episodes.states import BETWEEN
 from real2sim.episodes.subsampling import frame_actions, frame_stride
 from real2sim.robot import Robot, read_robot
@@ -71,8 +72,7 @@ class ConvertLeRobot:
     """Worker processes; one per processor core if left out."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and min(self.size) < 1:
-            raise ValueError(f"size is {self.size[0]} x {self.size[1]}, expected at least 1 x 1 pixels")
+        check_frame_size(self.size)
         if self.hz is not None and not self.hz > 0:
             raise ValueError(f"hz must be above 0, got {self.hz}")
         if self.processes is not None and self.processes < 1:
@@ -140,7 +140,7 @@ def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[li
         if not out or dataset.source(number) not in out
     ]
     if config.instructions:
-        pattern = instruction_pattern(config.instructions)
+        pattern = instruction_pattern(config.instructions, "--instructions")
         numbers = [number for number in numbers if any(map(pattern.search, dataset.instructions(number)))]
         if not numbers:
             texts = sorted(set(dataset.tasks.values()))
@@ -159,11 +159,18 @@ def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[li
 def make_plan(dataset: LeRobotDataset, config: ConvertLeRobot) -> Plan:
     """Cameras, rate and robot of a conversion; the robot's bounds are still open."""
     layout = dataset.layout
-    cameras = tuple(map(layout.camera, config.cameras or layout.camera_names))
+    cameras = tuple(map(layout.camera, config.cameras or [camera.key for camera in layout.cameras]))
     if not cameras:
         raise ValueError(
             f"{config.data} has no camera that can be used; expected features of dtype video or image"
         )
+    for place, camera in enumerate(cameras):
+        same = next((c for c in cameras[:place] if c.name == camera.name), None)
+        if same is not None:
+            raise ValueError(
+                f"{config.data / INFO_FILE}: {same.key} and {camera.key} are both called {camera.name!r} on the "
+                "canvas; choose one of them with --cameras"
+            )
     stride = frame_stride(str(config.data), layout.fps, config.hz)
     for camera in cameras:
         if config.size and abs(config.size[1] * camera.height / (config.size[0] * camera.width) - 1) > 0.05:

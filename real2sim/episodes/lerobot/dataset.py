@@ -10,8 +10,9 @@ import numpy as np
 
 from real2sim.episodes.images import resized
 from real2sim.episodes.lerobot.layout import Camera, Vector, read_layout
-from real2sim.episodes.lerobot.metadata import Entry, check_files, check_rows, read_entries, read_tasks
+from real2sim.episodes.lerobot.metadata import Entry, check_files, check_rows, read_entries
 from real2sim.episodes.lerobot.rows import ENVIRONMENT, TIMESTAMP_TOLERANCE, RowReader, Rows, check_size
+from real2sim.episodes.lerobot.tasks import read_tasks
 from real2sim.episodes.lerobot.video import frames_at
 
 
@@ -90,8 +91,7 @@ class LeRobotDataset:
             return None
         if key:
             return self.layout.vector(key)
-        known = {vector.key for vector in self.layout.vectors}
-        named = [name for name in ("observation.state", "state") if name in known]
+        named = [name for name in ("observation.state", "state") if name in self.layout.columns]
         return self.layout.vector(named[0]) if named else None
 
 

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from real2sim.files import read_text
+from real2sim.files import parse_json, read_text
 
 LFS_BEGINNING = b"version https://git-lfs"
 """How the text begins that Git leaves in the place of a large file that was not fetched."""
@@ -32,14 +30,11 @@ def check_present(path: Path) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds."""
+    """The JSON object that a file holds; NaN may stand in it, as in what other tools add."""
     check_present(path)
-    try:
-        value = json.loads(read_text(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); download it again") from error
+    value = parse_json(read_text(path), str(path), finite=False)
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds a {type(value).__name__}, expected an object")
+        raise ValueError(f"{path} holds {shown(value)}, expected an object; download it again")
     return value
 
 
@@ -49,16 +44,20 @@ def read_json_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number} is not valid JSON ({error}); download it again"
-            ) from error
-        missing = [name for name in fields if not isinstance(value, dict) or name not in value]
+        where = f"{path}, line {number}"
+        value = parse_json(line, where, finite=False)
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} holds {shown(value)}, expected an object with {', '.join(fields)}")
+        missing = [name for name in fields if name not in value]
         if missing:
-            raise ValueError(f"{path}, line {number} has no field {missing[0]!r}")
+            raise ValueError(f"{where} has no field {missing[0]!r}")
         yield value
+
+
+def shown(value: Any) -> str:
+    """A value as JSON writes it, cut to a readable length."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def open_parquet(path: Path) -> Any:
@@ -68,27 +67,11 @@ def open_parquet(path: Path) -> Any:
 
     check_present(path)
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        file = pyarrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(f"{path} cannot be read as parquet ({error}); download it again") from error
-
-
-def unpacked(values: np.ndarray, where: str) -> np.ndarray:
-    """Numbers of a column of lists of one, as which some writers store scalars."""
-    if not all(isinstance(value, list | np.ndarray) and len(value) == 1 for value in values):
-        raise ValueError(f"{where} holds {str(values[0])[:40]!r}, expected numbers; download the file again")
-    return np.concatenate(values)
-
-
-def whole_numbers(path: Path, column: Any, name: str) -> np.ndarray:
-    """A column of whole numbers (n,) int64; without gaps."""
-    if column.null_count:
-        raise ValueError(
-            f"{path}: column {name} has {column.null_count} empty places, expected whole numbers"
-        )
-    values = np.asarray(column.to_numpy())
-    if values.dtype == object and len(values):
-        values = unpacked(values, f"{path}: column {name}")
-    if not (np.issubdtype(values.dtype, np.integer) or len(values) == 0):
-        raise ValueError(f"{path}: column {name} is {values.dtype}, expected whole numbers")
-    return values.astype(np.int64)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path} has two columns called {twice!r}; leave one of them out")
+    return file

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from real2sim.episodes.lerobot.files import read_object
+from real2sim.episodes.lerobot.files import read_object, shown
 from real2sim.wording import did_you_mean
 
 FASTEST, LARGEST = 10_000, 65_536
@@ -74,6 +74,8 @@ class Layout:
     vectors: tuple[Vector, ...]
     columns: tuple[str, ...]
     """Columns of the data files."""
+    kinds: Mapping[str, str]
+    """What the features that are no vectors are said to be, by key."""
     total_episodes: int
     total_frames: int
     chunks_size: int
@@ -91,19 +93,26 @@ class Layout:
 
     def camera(self, name: str) -> Camera:
         """The camera of a short name or of a full feature name."""
-        for camera in self.cameras:
-            if name in (camera.name, camera.key):
-                if camera.channels not in COLOURS:
-                    others = [c.name for c in self.cameras if c.channels in COLOURS]
-                    raise ValueError(
-                        f"{self.folder / INFO_FILE}: camera {camera.key} has {camera.channels} numbers per pixel, "
-                        f"expected 3 (colours) or 1 (grey); leave it out with --cameras {' '.join(others) or 'NAME'}"
-                    )
-                return camera
-        raise ValueError(
-            f"{self.folder} has no camera {name!r}{did_you_mean(name, self.camera_names)}; "
-            f"it has {', '.join(self.camera_names) or 'none'}"
-        )
+        whole = [camera for camera in self.cameras if camera.key == name]
+        meant = whole or [camera for camera in self.cameras if camera.name == name]
+        if len(meant) > 1:
+            raise ValueError(
+                f"{self.folder / INFO_FILE}: {name!r} is short for {' and for '.join(c.key for c in meant)}; "
+                "write one of them out"
+            )
+        if not meant:
+            raise ValueError(
+                f"{self.folder} has no camera {name!r}{did_you_mean(name, self.camera_names)}; "
+                f"it has {', '.join(self.camera_names) or 'none'}"
+            )
+        (camera,) = meant
+        if camera.channels not in COLOURS:
+            others = [c.name for c in self.cameras if c.channels in COLOURS]
+            raise ValueError(
+                f"{self.folder / INFO_FILE}: camera {camera.key} has {camera.channels} numbers per pixel, expected 3 "
+                f"(colours) or 1 (grey); leave it out with --cameras {' '.join(others) or 'NAME'}"
+            )
+        return camera
 
     def vector(self, *keys: str) -> Vector:
         """The first of several features that is there and holds a vector."""
@@ -111,9 +120,14 @@ class Layout:
         for key in keys:
             if key in found:
                 return found[key]
+            if key in self.kinds:
+                raise ValueError(
+                    f"{self.folder / INFO_FILE}: {key} has {self.kinds[key]}, expected numbers (dtype float32, shape "
+                    "[6], say); repair the entry or choose another feature"
+                )
         raise ValueError(
-            f"{self.folder} has no vector {keys[0]!r}{did_you_mean(keys[0], list(found))}; "
-            f"it has {', '.join(found) or 'none'}"
+            f"{self.folder / INFO_FILE} lists no vector {keys[0]!r} among the features"
+            f"{did_you_mean(keys[0], list(found))}; it has {', '.join(found) or 'none'}"
         )
 
     def data_file(self, **indices: int) -> Path:
@@ -160,12 +174,16 @@ def read_layout(folder: Path) -> Layout:
             "with LeRobot's own scripts first"
         )
     features = info.get("features")
-    if not isinstance(features, dict) or not all(isinstance(entry, dict) for entry in features.values()):
-        raise ValueError(f"{path}: features is {type(features).__name__}, expected an object of objects")
+    if not isinstance(features, dict):
+        raise ValueError(f"{path}: features is {shown(features)}, expected an object; download it again")
+    for key, entry in features.items():
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f"{path}: feature {key} is {shown(entry)}, expected an object with dtype and shape"
+            )
     major = int(version[1])
     cameras = [_camera(path, key, entry) for key, entry in features.items() if _is_camera(path, key, entry)]
     vectors = [_vector(path, key, entry) for key, entry in features.items() if _is_vector(key, entry)]
-    video_path = info.get("video_path", VIDEO_PATHS[major])
     robot_type = info.get("robot_type")
     return Layout(
         folder=folder,
@@ -175,11 +193,12 @@ def read_layout(folder: Path) -> Layout:
         cameras=tuple(cameras),
         vectors=tuple(vectors),
         columns=tuple(key for key, entry in features.items() if entry.get("dtype") != "video"),
+        kinds={key: _said(entry) for key, entry in features.items() if not _is_vector(key, entry)},
         total_episodes=_count(path, info, "total_episodes"),
         total_frames=_count(path, info, "total_frames"),
         chunks_size=max(1, _count(path, info, "chunks_size", 1000)),
-        data_path=str(info.get("data_path") or DATA_PATHS[major]),
-        video_path=None if video_path is None else str(video_path),
+        data_path=_pattern(path, info, "data_path", DATA_PATHS[major]) or DATA_PATHS[major],
+        video_path=_pattern(path, info, "video_path", VIDEO_PATHS[major]),
     )
 
 
@@ -263,10 +282,23 @@ def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:
     if odd is not None:
         raise ValueError(f"{path}: {key} has {str(odd)[:40]!r} among its names, expected text")
     names = flat_names(entry.get("names"))
-    if len(names) != width or len(set(names)) != width:
+    if len(names) != width or len(set(names)) != width or not all(name.strip() for name in names):
         # Some converters write the name of the whole vector, for any number of numbers.
         names = tuple(f"{key}.{index}" for index in range(width))
     return Vector(key, names)
+
+
+def _said(entry: Mapping[str, Any]) -> str:
+    return " and ".join(
+        f"{name} {shown(entry[name])}" if name in entry else f"no {name}" for name in ("dtype", "shape")
+    )
+
+
+def _pattern(path: Path, info: Mapping[str, Any], name: str, default: str) -> str | None:
+    pattern = info.get(name, default)
+    if not (pattern is None or (isinstance(pattern, str) and pattern)):
+        raise ValueError(f"{path}: {name} is {shown(pattern)}, expected a path such as {default!r}")
+    return pattern
 
 
 def _rate(path: Path, fps: Any) -> float:

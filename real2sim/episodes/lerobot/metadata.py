@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from real2sim.episodes.lerobot.files import (
-    check_present,
-    open_parquet,
-    read_json_lines,
-    whole_numbers,
-)
+from real2sim.episodes.lerobot.columns import scalars, whole_numbers
+from real2sim.episodes.lerobot.files import check_present, open_parquet, read_json_lines, shown
 from real2sim.episodes.lerobot.layout import INFO_FILE, Camera, Layout
 
 EPISODES_V2, EPISODES_V3 = "meta/episodes.jsonl", "meta/episodes"
-TASKS_V2, TASKS_V3 = "meta/tasks.jsonl", "meta/tasks.parquet"
 
 
 @dataclass(frozen=True)
@@ -46,37 +42,6 @@ class Entry:
     """Its instructions; empty where the metadata does not say."""
     videos: Mapping[str, VideoSpan] = field(default_factory=dict)
     """By camera key."""
-
-
-def read_tasks(layout: Layout) -> dict[int, str]:
-    """Task index -> instruction."""
-    if layout.major == 2:
-        path = layout.folder / TASKS_V2
-        tasks = {}
-        for row in read_json_lines(path, ("task_index", "task")):
-            number, task = row["task_index"], row["task"]
-            if isinstance(number, bool) or not isinstance(number, int) or not isinstance(task, str):
-                raise ValueError(
-                    f"{path}: task_index {number!r} has task {task!r}, expected a whole number and text"
-                )
-            tasks[number] = task
-    else:
-        path = layout.folder / TASKS_V3
-        table = open_parquet(path).read()
-        texts = [
-            name
-            for name in table.column_names
-            if str(table.schema.field(name).type) in ("string", "large_string")
-        ]
-        if "task_index" not in table.column_names or not texts:
-            raise ValueError(
-                f"{path} has columns {', '.join(table.column_names)}; expected task_index and the task's text"
-            )
-        numbers = whole_numbers(path, table["task_index"], "task_index")
-        tasks = dict(zip(numbers.tolist(), map(str, table[texts[0]].to_pylist()), strict=True))
-    if not tasks:
-        raise ValueError(f"{path} names no task; expected at least one")
-    return tasks
 
 
 def read_entries(layout: Layout) -> list[Entry]:
@@ -135,9 +100,9 @@ def _entries_v2(layout: Layout) -> list[Entry]:
     videos = [camera.key for camera in layout.cameras if camera.is_video]
     for row in read_json_lines(path, ("episode_index", "length")):
         number, length = row["episode_index"], row["length"]
-        if not isinstance(number, int) or not isinstance(length, int):
+        if not all(isinstance(value, int) and not isinstance(value, bool) for value in (number, length)):
             raise ValueError(
-                f"{path}: episode_index {number!r} has length {length!r}, expected whole numbers for both"
+                f"{path}: episode_index {shown(number)} has length {shown(length)}, expected whole numbers for both"
             )
         indices = {"episode_index": number, "episode_chunk": number // layout.chunks_size}
         spans = {key: VideoSpan(layout.video_file(key, **indices), 0.0) for key in videos}
@@ -172,7 +137,7 @@ def _entries_v3(layout: Layout) -> list[Entry]:
         texts = ["tasks"] if "tasks" in file.schema_arrow.names else []
         table = file.read(columns=[*names, *times, *texts])
         for name in names:
-            columns[name].append(whole_numbers(path, table[name], name))
+            columns[name].append(whole_numbers(table[name], f"{path}: column {name}"))
         for name in times:
             columns[name].append(_seconds(path, table[name], name))
         tasks = table["tasks"].to_pylist() if texts else [None] * table.num_rows
@@ -243,10 +208,28 @@ def _check_times(layout: Layout, table: Mapping[str, np.ndarray], videos: Sequen
                 f"video of {key}, its {table['length'][i]} frames at {layout.fps:g} Hz take "
                 f"{table['length'][i] / layout.fps:.3f} s; repair the metadata"
             )
+        _check_overlaps(layout, table, key)
+
+
+def _check_overlaps(layout: Layout, table: Mapping[str, np.ndarray], key: str) -> None:
+    """Whether the episodes that lie in one video file lie there one after the other."""
+    at = {
+        name: table[f"videos/{key}/{name}"]
+        for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
+    }
+    order = np.lexsort([at["from_timestamp"], at["file_index"], at["chunk_index"]])
+    for before, after in pairwise(order):
+        same = all(at[name][before] == at[name][after] for name in ("chunk_index", "file_index"))
+        if same and at["from_timestamp"][after] < at["to_timestamp"][before] - 0.5 / layout.fps:
+            raise ValueError(
+                f"{layout.folder / EPISODES_V3}: episode {table['episode_index'][after]} begins at "
+                f"{at['from_timestamp'][after]:.3f} s of a video of {key}, in which episode "
+                f"{table['episode_index'][before]} ends at {at['to_timestamp'][before]:.3f} s; repair the metadata"
+            )
 
 
 def _seconds(path: Path, column: Any, name: str) -> np.ndarray:
-    values = np.asarray(column.to_numpy(), np.float64)
-    if not (np.isfinite(values).all() and (values >= 0).all()):
+    values = scalars(column, f"{path}: column {name}")
+    if not (values >= 0).all():
         raise ValueError(f"{path}: column {name} holds values that are no times, expected seconds from 0")
     return values

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from real2sim.episodes.images import decoded
-from real2sim.episodes.lerobot.files import open_parquet, unpacked, whole_numbers
+from real2sim.episodes.lerobot.columns import scalars, truth_values, vectors, whole_numbers
+from real2sim.episodes.lerobot.files import open_parquet
 from real2sim.episodes.lerobot.layout import BOOKKEEPING, Camera, Layout, Vector
 from real2sim.episodes.lerobot.metadata import Entry
 
@@ -64,28 +65,38 @@ class RowReader:
         objects = next((vector for vector in self.layout.vectors if vector.key == ENVIRONMENT), None)
         objects = None if objects is None or objects.key in wanted else objects
         wanted += [objects.key] if objects is not None else []
-        table = self._rows(entry, wanted)
+        table = self._rows(entry, list(dict.fromkeys(wanted)))
         self._check_bookkeeping(entry, table)
-        numbers = whole_numbers(entry.data, table["task_index"], "task_index")
+        numbers = whole_numbers(table["task_index"], f"{entry.data}: column task_index")
         unknown = [number for number in np.unique(numbers).tolist() if number not in self.tasks]
         if unknown:
             raise ValueError(
                 f"{_place(entry)}: task_index {unknown[0]} is not among the {len(self.tasks)} tasks of the dataset"
             )
-        success, reached = _outcomes(table)
+        instruction = self.tasks[int(numbers[0])]
+        if entry.tasks and instruction not in entry.tasks:
+            raise ValueError(
+                f"{_place(entry)}: task_index {numbers[0]} is {instruction!r}, its tasks in the metadata are "
+                f"{', '.join(map(repr, entry.tasks))[:200]}; repair the metadata"
+            )
+        success, reached = _outcomes(entry, table)
         return Rows(
-            action=_vectors(entry, table[self.action.key], self.action),
-            state=None if self.state is None else _vectors(entry, table[self.state.key], self.state),
-            instruction=self.tasks[int(numbers[0])],
+            action=_vectors(entry, table, self.action),
+            state=None if self.state is None else _vectors(entry, table, self.state),
+            instruction=instruction,
             tasks=len(set(numbers.tolist())),
             success=success,
             reached=reached,
-            environment=None if objects is None else _vectors(entry, table[objects.key], objects),
+            environment=None if objects is None else _vectors(entry, table, objects),
         )
 
     def images(self, entry: Entry, camera: Camera, frames: Sequence[int]) -> Iterator[np.ndarray]:
         """Frames uint8 (h w 3) of a camera whose images lie in the data file."""
         file = self._open(entry.data)
+        if camera.key not in file.schema_arrow.names:
+            raise ValueError(
+                f"{entry.data} has no column {camera.key!r}, where the dataset's features say that its images lie"
+            )
         wanted, row = {entry.row + frame: frame for frame in frames}, 0
         for group in range(file.num_row_groups):
             count = file.metadata.row_group(group).num_rows
@@ -150,14 +161,14 @@ class RowReader:
 
     def _check_bookkeeping(self, entry: Entry, table: Any) -> None:
         def column(name: str) -> np.ndarray:
-            return whole_numbers(entry.data, table[name], name)
+            return whole_numbers(table[name], f"{entry.data}: column {name}")
 
         expected = np.arange(entry.length)
         _check_equal(entry, "frame_index", column("frame_index"), expected)
         _check_equal(entry, "episode_index", column("episode_index"), np.full(entry.length, entry.number))
         index = column("index")
         _check_equal(entry, "index", index, expected + (index[0] if entry.index is None else entry.index))
-        times = _scalars(entry, table["timestamp"], "timestamp")
+        times = scalars(table["timestamp"], f"{_place(entry)}: column timestamp")
         late = ~(np.abs(times - expected / self.layout.fps) <= TIMESTAMP_TOLERANCE + times * 2**-23)
         if late.any():
             frame = int(np.flatnonzero(late)[0])
@@ -182,7 +193,7 @@ def check_size(where: str, camera: Camera, height: int, width: int) -> None:
         )
 
 
-def _outcomes(table: Any) -> tuple[bool | None, np.ndarray | None]:
+def _outcomes(entry: Entry, table: Any) -> tuple[bool | None, np.ndarray | None]:
     """The outcome of the last frame, and whether the task is done at each frame where all are known.
 
     ``next.success`` speaks of the moment after a frame's action, so it belongs to the frame that follows; nothing
@@ -190,10 +201,8 @@ def _outcomes(table: Any) -> tuple[bool | None, np.ndarray | None]:
     """
     if OUTCOME not in table.column_names:
         return None, None
-    values = [
-        item[0] if isinstance(item, list) and len(item) == 1 else item for item in table[OUTCOME].to_pylist()
-    ]
-    success = None if values[-1] is None else bool(values[-1])
+    values = truth_values(table[OUTCOME], _place(entry) + "{}: " + OUTCOME)
+    success = values[-1]
     if any(value is None for value in values):
         return success, None
     after = np.array(values, bool)
@@ -212,67 +221,8 @@ def _check_equal(entry: Entry, name: str, found: np.ndarray, expected: np.ndarra
         )
 
 
-def _scalars(entry: Entry, column: Any, name: str) -> np.ndarray:
-    values = np.asarray(column.to_numpy())
-    where = f"{_place(entry)}: column {name}"
-    values = unpacked(values, where) if values.dtype == object and len(values) else values
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{where} holds {values.dtype}, expected numbers")
-    values = values.astype(np.float64)
-    if len(values) != entry.length or not np.isfinite(values).all():
-        raise ValueError(f"{_place(entry)}: column {name} has places without a number")
-    return values
-
-
-def _floats(entry: Entry, vector: Vector, array: Any) -> np.ndarray:
-    import pyarrow.types
-
-    kind = array.type
-    if not any(
-        test(kind) for test in (pyarrow.types.is_floating, pyarrow.types.is_integer, pyarrow.types.is_boolean)
-    ):
-        raise ValueError(f"{_place(entry)}: {vector.key} holds {kind}, expected numbers")
-    return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)
-
-
-def _vectors(entry: Entry, column: Any, vector: Vector) -> np.ndarray:
-    import pyarrow
-    import pyarrow.types
-
-    array = column.combine_chunks()
-    array = array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
-    width = len(vector.names)
-    if array.null_count:
-        raise ValueError(f"{_place(entry)}: {vector.key} has {array.null_count} empty rows")
-    kind = array.type
-    if (
-        pyarrow.types.is_fixed_size_list(kind)
-        or pyarrow.types.is_list(kind)
-        or pyarrow.types.is_large_list(kind)
-    ):
-        values = _floats(entry, vector, array.flatten())
-        lengths = np.asarray(array.value_lengths().to_numpy(zero_copy_only=False))
-        wrong = np.flatnonzero(lengths != width)
-        if len(wrong):
-            raise ValueError(
-                f"{_place(entry)}, frame {wrong[0]}: {vector.key} has {lengths[wrong[0]]} numbers, the dataset's "
-                f"features say {width}"
-            )
-    else:
-        values = _floats(entry, vector, array)
-        if width != 1:
-            raise ValueError(
-                f"{_place(entry)}: {vector.key} holds one number a frame, the features say {width}"
-            )
-    values = values.reshape(-1, width)
-    infinite = np.argwhere(~np.isfinite(values))
-    if len(infinite):
-        frame, place = infinite[0].tolist()
-        raise ValueError(
-            f"{_place(entry)}, frame {frame}: {vector.key}[{place}] ({vector.names[place]}) is "
-            f"{values[frame, place]}; leave the episode out with --episodes or mend the dataset"
-        )
-    return values.astype(np.float32)
+def _vectors(entry: Entry, table: Any, vector: Vector) -> np.ndarray:
+    return vectors(table[vector.key], vector.names, vector.key, _place(entry))
 
 
 def _place(entry: Entry) -> str:

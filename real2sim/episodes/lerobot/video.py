@@ -36,7 +36,9 @@ def frames_at(
                 found += 1
                 yield picture, shape
     except (av.FFmpegError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as video ({error}); download it again") from error
+        raise ValueError(
+            f"{path} cannot be read as video ({error.strerror or error}); download it again"
+        ) from error
     if not found and times and times[0] < first - tolerance:
         raise ValueError(
             f"{path} has no frame at {times[0]:.4f} s, where the dataset's metadata expects one: its first frame is "

@@ -22,7 +22,7 @@ from real2sim.episodes.rlds.dataset import RLDSDataset
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.episodes.rlds.layout import choose_layout
 from real2sim.episodes.rlds.robot import control_rate, describe_robot, is_rt1
-from real2sim.episodes.selection import episode_numbers, instruction_pattern
+from real2sim.episodes.selection import check_frame_size, episode_numbers, instruction_pattern
 from real2sim.episodes.subsampling import frame_actions, frame_stride
 from real2sim.robot import Robot, read_robot
 
@@ -74,8 +74,7 @@ class ConvertRLDS:
     """Worker processes; one per processor core if left out."""
 
     def __post_init__(self) -> None:
-        if self.size is not None and min(self.size) < 1:
-            raise ValueError(f"size is {self.size[0]} x {self.size[1]}, expected at least 1 x 1 pixels")
+        check_frame_size(self.size)
         for name in ("hz", "control_hz"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
@@ -146,7 +145,7 @@ def chosen_episodes(episodes: RLDSEpisodes, config: ConvertRLDS, stride: int) ->
         if not out or episodes.dataset.source(number) not in out
     ]
     if config.instructions:
-        pattern = instruction_pattern(config.instructions)
+        pattern = instruction_pattern(config.instructions, "--instructions")
         texts: dict[str, int] = {}
         found = []
         for number in numbers:
