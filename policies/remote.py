@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 import uuid
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from real2sim.actions import rt1_robot
+from real2sim.failures import one_line
 from real2sim.policies.chunks import ChunkBuffer
 from real2sim.policies.policy import Observation, observe, observed_frames
 from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_address
@@ -148,7 +150,7 @@ class RemotePolicy:
                 if slow > 1 or time.monotonic() - began > self.options.patience:
                     closed = "the connection was closed: " if isinstance(error, ConnectionClosed) else ""
                     raise ConnectionError(
-                        f"{where}: {closed}{str(error) or type(error).__name__}; finished episodes are kept, "
+                        f"{where}: {closed}{one_line(error)}; finished episodes are kept, "
                         f"{_remedy(error)} and give the same command again"
                     ) from error
                 time.sleep(0.2)
@@ -245,6 +247,8 @@ def _remedy(error: Exception) -> str:
         return "write ws://user:password@host:port"
     if isinstance(error, ssl.SSLError):
         return "write ws:// if the server has no certificate"
+    if isinstance(error, socket.gaierror):
+        return "correct the host of the address, or start it,"
     busy = status == 429 or status >= 500
     if isinstance(error, InvalidHandshake) and not busy:
         return "is this the address of a policy server? Correct it"

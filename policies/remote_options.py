@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,6 +60,8 @@ class RemoteOptions:
             check_whole("execute", self.execute, 1)
         for name in WAITING:
             check_finite(name, getattr(self, name), 0, 86_400)
+        if not self.answer_within:
+            raise ValueError("answer_within must be more than 0 seconds")
         for name, check in CHECKS.items():
             if getattr(self, name) is not None:
                 check(getattr(self, name))
@@ -82,6 +85,16 @@ def _one_of(name: str, *allowed: str) -> Callable[[str], str]:
     return check
 
 
+def _names(text: str) -> list[str]:
+    names = text.split(";")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if not all(names):
+        raise ValueError("action_names: a name is empty; write them with ; between them")
+    if twice is not None:
+        raise ValueError(f"action_names: {twice!r} is named twice; give each name once")
+    return names
+
+
 CHECKS: dict[str, Callable[[str], Any]] = {
     "preset": find_preset,
     "images": read_images,
@@ -90,12 +103,19 @@ CHECKS: dict[str, Callable[[str], Any]] = {
     "size": read_size,
     "layout": _one_of("layout", "hwc", "chw"),
     "convention": find_convention,
+    "action_names": _names,
     "outside": _one_of("outside", "error", "clip"),
 }
 
 
 def _seconds(name: str) -> Callable[[str], float]:
-    return lambda text: check_finite(name, _number(name, text, float, "a number of seconds"), 0, 86_400)
+    def read(text: str) -> float:
+        seconds = check_finite(name, _number(name, text, float, "a number of seconds"), 0, 86_400)
+        if name == "answer_within" and not seconds:
+            raise ValueError("answer_within must be more than 0 seconds")
+        return seconds
+
+    return read
 
 
 def _execute(text: str) -> int | str | None:
@@ -107,6 +127,8 @@ def _execute(text: str) -> int | str | None:
 
 def _number(name: str, text: str, kind: Callable[[str], Any], expected: str) -> Any:
     try:
+        if "_" in text or not text.isascii():
+            raise ValueError
         return kind(text)
     except ValueError:
         raise ValueError(f"{name} is {text!r}, expected {expected}") from None
@@ -164,22 +186,43 @@ def _option(option: str) -> str:
 
 def check_address(address: str) -> None:
     """ValueError unless it is ``ws://host``, ``wss://host`` or ``zmq://host:port``."""
+    wrong = _wrong(address)
+    if wrong:
+        example = "zmq://127.0.0.1:5555" if address.startswith("zmq:") else "ws://127.0.0.1:8000"
+        raise ValueError(f"{without_password(address)!r} is not an address such as {example}: {wrong}")
+
+
+def _wrong(address: str) -> str:
+    """What is wrong with an address, or nothing."""
+    if address.partition("://")[0] not in SCHEMES:
+        return f"it begins with none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
+    place = address.partition("://")[2]
+    place = re.split("[/?]", place)[0].rpartition("@")[2]
+    if place.count(":") > 1 and not place.startswith("["):
+        return "an IPv6 address stands in brackets, as in [::1]:8000; a port after one colon"
+    if place.startswith("[") and "]" not in place:
+        return "a bracket is not closed"
+    port = re.sub(r"^\[[^]]*\]|^[^:]*", "", place)
+    if port.removeprefix(":") and not re.fullmatch(":[0-9]{1,9}", port):
+        return "the port is no whole number"
+    if port.removeprefix(":") and not 0 < int(port[1:]) <= 65_535:
+        return f"the port is {port[1:]}, beyond 65535" if int(port[1:]) else "the port is 0"
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
+        if not host:
+            return "there is no host"
+        if any(letter.isspace() or letter == "*" for letter in host):
+            return "the host holds a space or an asterisk"
         host.encode("idna")
-        known = parts.scheme in SCHEMES and bool(host) and (parts.port is None or parts.port > 0)
-        known = known and not any(letter.isspace() or letter == "*" for letter in host)
-        if parts.scheme == "zmq":
-            # ZMQ knows hosts and ports, and nothing before or behind them.
-            known = known and parts.port is not None
-            known = known and not (parts.path or parts.query or "@" in parts.netloc)
     except ValueError:
-        known = False
-    if not known:
-        example = "zmq://127.0.0.1:5555" if address.startswith("zmq:") else "ws://127.0.0.1:8000"
-        raise ValueError(f"{without_password(address)!r} is not an address such as {example}")
+        return "the host is none"
     if parts.username is not None and parts.password is None:
-        raise ValueError(
-            f"{without_password(address)!r} names a user without a password; write ws://user:password@host"
-        )
+        return "it names a user without a password; write user:password@"
+    if parts.scheme == "zmq":
+        # ZMQ knows hosts and ports, and nothing before or behind them.
+        if parts.port is None:
+            return "there is no port"
+        if parts.path or parts.query or "@" in parts.netloc:
+            return "something stands before the host or behind the port"
+    return ""

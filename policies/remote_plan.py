@@ -64,12 +64,19 @@ class RemotePlan:
         return convert if order is None else lambda action: convert(action[list(order)])
 
 
-def make_plan(robot: Robot, options: RemoteOptions, greeting: Mapping[str, Any]) -> RemotePlan:
-    """The plan; a ValueError says in one sentence what of the server, the options and the robot does not fit."""
+def check_known(robot: Robot, options: RemoteOptions) -> None:
+    """ValueError for options of a websocket server that cannot fit the robot, whatever the server says."""
     if options.action is not None:
         raise ValueError(
             "action= names the parts of GR00T's actions (zmq://); a websocket server has one list"
         )
+    for item in () if options.images is None else read_images(options.images):
+        robot.camera(item.camera)
+
+
+def make_plan(robot: Robot, options: RemoteOptions, greeting: Mapping[str, Any]) -> RemotePlan:
+    """The plan; a ValueError says in one sentence what of the server, the options and the robot does not fit."""
+    check_known(robot, options)
     check_greeting(greeting)
     config = read_server_config(greeting)
     preset = None if options.preset is None else find_preset(options.preset)

@@ -102,9 +102,22 @@ def serve_policy(config: ServePolicy) -> None:
     """Serve until the process is stopped."""
     of_suite = config.policy == "random" or is_python(config.policy)
     robot = load_suite(config.suite).robot if of_suite else read_robot(Path(config.policy).expanduser())
+    _refuse_unused(config)
     make = _maker(config, robot)
     names = {} if robot is None else {"action_names": list(robot.action_names)}
     serve_forever(lambda: PolicyLane(make(), robot), GREETING | names, config.host, config.port)
+
+
+def _refuse_unused(config: ServePolicy) -> None:
+    """ValueError for options of a SavedModel that are given for another policy."""
+    if (Path(config.policy).expanduser() / "saved_model.pb").is_file():
+        return
+    usual = ServePolicy("random")
+    for name in ("embeddings", "gripper_dead_zone"):
+        if getattr(config, name) != getattr(usual, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for RT-1's SavedModel, and {config.policy!r} is none; leave it out"
+            )
 
 
 def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
@@ -120,10 +133,6 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
     if not config.policy or not folder.is_dir():
         raise FileNotFoundError(
             f"{config.policy!r} is no policy that can be served; expected the folder of one, module.py:Class or random"
-        )
-    if config.embeddings is not None and not (folder / "saved_model.pb").is_file():
-        raise ValueError(
-            f"--embeddings is for RT-1's SavedModel, and {folder} is none; the policy keeps its own, leave it out"
         )
     if (folder / "saved_model.pb").is_file():
         from real2sim.policies.rt1.saved_model import SavedModelRT1

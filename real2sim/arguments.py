@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -27,12 +28,29 @@ def parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
     except SystemExit as ended:
         if not ended.code:
             raise
-        raise ValueError(f"{parsing_complaint(complaint.getvalue())}; see real2sim {name} --help") from None
+        said = _by_name(parsing_complaint(complaint.getvalue()), config, name)
+        raise ValueError(f"{said}; see real2sim {name} --help") from None
     try:
         check_options(found)
     except ValueError as error:
         raise ValueError(f"{error}; see real2sim {name} --help") from None
     return found
+
+
+def _by_name(said: str, config: type, name: str) -> str:
+    """What is missing, by the names of options and words instead of their types; what is no number, in plain words."""
+    for python, plain in (
+        (r"invalid literal for int\(\) with base 10: ", "whole number"),
+        ("could not convert string to float: ", "number"),
+    ):
+        said = re.sub(f"{python}('[^']*')", rf"\1 is no {plain}", said)
+    start = f"Missing from real2sim {name}: "
+    if not said.startswith(start):
+        return said
+    options = re.findall(r"--[^\s,|]+", said)
+    first = next((field for field, kind in _fields(config) if "Positional" in str(kind)), "")
+    words = [first.upper(), *options] if first and not said[len(start) :].startswith("--") else options
+    return f"{' and '.join(words)} {'is' if len(words) == 1 else 'are'} missing"
 
 
 def _refuse_empty_paths(config: type, name: str, arguments: Sequence[str]) -> None:

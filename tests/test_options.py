@@ -119,3 +119,24 @@ def test_a_device_is_one_that_torch_knows_unless_the_command_names_a_choice() ->
 def test_a_training_of_a_world_model_finds_its_device_itself() -> None:
     found = parse(TrainWorldModel, "train world-model", ["--data", "d", "--out", "o"])
     assert found == TrainWorldModel(data=Path("d"), out=Path("o"))
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("check-policy", "POLICY is"),
+        ("view", "RUN is"),
+        ("suite check", "SUITE is"),
+        ("convert rlds", "DATA and --out are"),
+        ("rollout", "--out is"),
+        ("convert rt1", "--source and --out are"),
+        ("validate", "WORLD and --data are"),
+        ("train policy", "--out and --data.folder are"),
+    ],
+)
+def test_a_word_that_is_missing_is_called_by_its_name(
+    command: str, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(command.split())
+    assert f"error: {missing} missing; see real2sim {command} --help" in capsys.readouterr().err

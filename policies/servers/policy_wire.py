@@ -7,6 +7,7 @@ msgpack and websockets.  An array is ``{b"__ndarray__": True, b"data", b"dtype",
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import socket
@@ -54,7 +55,8 @@ def serve_forever(make: Callable[[], Lane], greeting: dict[str, Any], host: str,
     log.setLevel(logging.INFO)
     log.propagate = False
     with policy_server(make, greeting, host, port) as server:
-        log.info("serving at ws://%s:%d", *server.socket.getsockname()[:2])
+        place, number = server.socket.getsockname()[:2]
+        log.info("serving at ws://%s:%d", f"[{place}]" if ":" in place else place, number)
         threading.Event().wait()
 
 
@@ -95,9 +97,9 @@ def policy_server(
         )
     except (OSError, UnicodeError) as error:
         # Numbers of the resolver are negative.
-        if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and (error.errno or 0) >= 0:
-            raise
-        raise OSError(f"host {host!r} is no address of this machine; leave --host out") from error
+        known = isinstance(error, OSError) and not isinstance(error, socket.gaierror)
+        number = error.errno if known and isinstance(error, OSError) else errno.EADDRNOTAVAIL
+        raise OSError(listening_sentence(number, host, port)) from error
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -108,6 +110,21 @@ def policy_server(
         for connection in list(open_ones):
             connection.close(1001)
         thread.join(timeout=5)
+
+
+def listening_sentence(number: int | None, host: str, port: int) -> str:
+    """Why nothing can listen there, by the number of the system's error."""
+    if number == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use by another program; choose another with --port, or --port 0 for any"
+    if number == errno.EACCES:
+        return (
+            f"port {port} of {host} may not be used by this user; choose one from 1024 to 65535 with --port"
+        )
+    if number == errno.EADDRNOTAVAIL or (number or 0) < 0:
+        return f"host {host!r} is no address of this machine; leave --host out"
+    return (
+        f"nothing can listen on port {port} of {host} (error {number}); choose others with --host and --port"
+    )
 
 
 def pack_message(message: dict[str, Any]) -> bytes:

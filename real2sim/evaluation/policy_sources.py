@@ -127,6 +127,16 @@ def _named(source: PolicySource, family: str) -> PolicySource:
 
 
 def _unknown(name: str, suite: Suite, own: Mapping[str, OwnPolicy], folder: Path) -> ValueError:
+    _, label, place = read_name(name)
+    if "://" in place:
+        shown = without_password(place)
+        return ValueError(
+            f"{shown!r} begins like no policy server; expected {', '.join(SERVERS[:-1])} or {SERVERS[-1]}"
+        )
+    if label and (place in shipped_policies(suite) or place == "random" or place.startswith(REPLAY)):
+        return ValueError(
+            f"{place!r} keeps its name; write {place} alone, or the folder of a policy under another name"
+        )
     inside = []
     if folder.is_dir():
         inside = sorted(str(config.parent) for config in folder.glob(f"*/{CONFIG_FILE}"))
@@ -217,7 +227,8 @@ def _published(name: str, folder: Path, tasks: tuple[str, ...]) -> PolicySource:
 
 def _remote(name: str, written: str, robot: Robot, tasks: tuple[str, ...]) -> PolicySource:
     """A policy server; how long it is waited for does not make it another policy."""
-    from real2sim.policies.remote_options import WAITING, read_address
+    from real2sim.policies.remote_options import WAITING, RemoteOptions, read_address
+    from real2sim.policies.remote_plan import check_known
     from real2sim.policies.remote_policy import remote_policy
 
     def load(device: str) -> PolicyMaker:
@@ -225,6 +236,8 @@ def _remote(name: str, written: str, robot: Robot, tasks: tuple[str, ...]) -> Po
         return lambda jobs: policy
 
     address, options = read_address(written)
+    if not address.startswith("zmq:"):
+        check_known(robot, RemoteOptions(**options))
     meaning = ",".join(f"{key}={value}" for key, value in options.items() if key not in WAITING)
     # Names and fingerprints are written down and printed.
     identity = without_password(f"{address}#{meaning}" if meaning else address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import json
 import logging
@@ -23,6 +22,7 @@ from real2sim.failures import one_line
 from real2sim.files import read_bytes, read_text
 from real2sim.pages.episode_files import NotHereError
 from real2sim.pages.guard import Guard, allowed_names, is_loopback
+from real2sim.policies.servers.policy_wire import listening_sentence
 
 logger = logging.getLogger(__name__)
 
@@ -133,22 +133,8 @@ def listen(host: str, port: int) -> socket.socket:
         found.listen()
     except OSError as error:
         found.close()
-        raise OSError(_listening_sentence(error.errno, host, port)) from error
+        raise OSError(listening_sentence(error.errno, host, port)) from error
     return found
-
-
-def _listening_sentence(number: int | None, host: str, port: int) -> str:
-    if number == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use by another program; choose another with --port, or --port 0 for any"
-    if number == errno.EACCES:
-        return (
-            f"port {port} of {host} may not be used by this user; choose one from 1024 to 65535 with --port"
-        )
-    if number == errno.EADDRNOTAVAIL:
-        return f"host {host!r} is no address of this machine; leave --host out"
-    return (
-        f"nothing can listen on port {port} of {host} (error {number}); choose others with --host and --port"
-    )
 
 
 def serve(app: Guard, host: str, port: int, what: str) -> None:

@@ -10,12 +10,32 @@ from real2sim.evaluation.policy_sources import find_policies
 from real2sim.policies.random_policy import RandomPolicy
 from real2sim.simulation.loop import Job
 from real2sim.simulation.observation import observe_frames
-from real2sim.simulation.suite import Suite
+from real2sim.simulation.suite import Suite, load_suite
 
 
 @pytest.fixture
 def suite(tiny_suite: Path) -> Suite:
     return Suite.from_folder(tiny_suite)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "http://host:8000",
+            "'http://host:8000' begins like no policy server; expected ws://, wss:// or zmq://",
+        ),
+        ("far=WS://host:8000", "expected ws://, wss:// or zmq://"),
+        ("slow=late", "'late' keeps its name; write late alone, or the folder of a policy"),
+        ("a:b=random", "'random' keeps its name"),
+        ("x=replay:push", "'replay:push' keeps its name"),
+        ("ws://h:1#action=x:0", "action= names the parts of GR00T's actions"),
+        ("m=ws://h:1#images=nope:x", "robot 'tiny' has no camera 'nope'"),
+    ],
+)
+def test_a_place_that_is_none_is_said_with_what_to_write(tiny_suite: Path, written: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        find_policies([written], load_suite(tiny_suite))
 
 
 def test_shipped_stands_for_all_of_them_with_their_families(suite: Suite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,3 +98,26 @@ def test_a_python_policy_that_cannot_be_made_is_found_before_anybody_connects(
     said = capsys.readouterr().err
     assert any(words in said for words in complaint.split("|")), said
     assert "mine.py" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["random", "--embeddings", "x.npz"], "--embeddings is for RT-1's SavedModel"),
+        (["{place}", "--embeddings", "x.npz"], "--embeddings is for RT-1's SavedModel"),
+        (["random", "--gripper-dead-zone", "0.5"], "--gripper-dead-zone is for RT-1's SavedModel"),
+        (["random", "--host", "1.2.3.4"], "host '1.2.3.4' is no address of this machine"),
+        (["random", "--port", "8000.5"], "--port: '8000.5' is no whole number"),
+        (["random", "--gripper-dead-zone", "x"], "--gripper-dead-zone: 'x' is no number"),
+        (["random", "--port", "{busy}"], "is in use by another program; choose another with --port"),
+    ],
+)
+def test_options_that_this_policy_or_machine_cannot_have(
+    place: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        busy = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["serve-policy", *(word.format(place=place, busy=busy) for word in words)])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
