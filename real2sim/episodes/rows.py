@@ -121,7 +121,7 @@ def suite_of(settings: dict[str, Any], path: Path) -> str:
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The finished episodes of a file of rows; a last line without its end was torn by a kill and is left out."""
+    """The finished episodes of a file of rows; a last line that was torn by a kill is left out."""
     for where, row in _lines(path, Row):
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", row["episode"]):
             raise ValueError(f"{where}: episode is {row['episode'][:60]!r}, which is no name of a file")
@@ -152,9 +152,18 @@ def read_validity(path: Path) -> Iterator[dict[str, Any]]:
 
 def _lines(path: Path, kind: type) -> Iterator[tuple[str, dict[str, Any]]]:
     lines = read_bytes(path, "a file of a run").split(b"\n")
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, line in enumerate(lines, start=1):
         where = f"{path}, line {number}"
-        yield where, check_line(kind, line, where)
+        if line.strip() and (number < len(lines) or is_whole(line)):
+            yield where, check_line(kind, line, where)
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a last line without an end is one to which an editor gave none; a kill tears it before its brace."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def merged(found: Mapping[str, Any], asked: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from real2sim.episodes.own_folder import check_own_folder
 from real2sim.episodes.rows import (
     FORMAT,
     check_same,
+    is_whole,
     merged,
     read_rows,
     read_scores,
@@ -307,7 +308,9 @@ def _cut_torn_line(file: IO[bytes]) -> None:
     file.seek(0)
     content = file.read()
     whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    if is_whole(content[whole:]):
+        os.write(file.fileno(), b"\n")
+    elif whole < len(content):
         os.ftruncate(file.fileno(), whole)
 
 

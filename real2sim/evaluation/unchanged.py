@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from real2sim.episodes.rows import is_whole
 from real2sim.episodes.run_folder import COLUMNS, ROWS, RUN_FILE, RunFolder, file_name
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.files import read_bytes
@@ -55,6 +56,7 @@ def check_rows(folder: RunFolder, rows: Iterable[Mapping[str, Any]], suite: Suit
     known = None if suite is None else _starts(suite, identity.get("seed"))
     kinds = {policy: source.split(" ")[0] for policy, source in (identity.get("policies") or {}).items()}
     name = str(identity.get("suite", "")).rpartition(" ")[0]
+    world = str(identity.get("world", "")).split(" ")[0]
     # Rows that were made by other programs may have fewer fields.
     needed = frozenset(COLUMNS) if "versions" in settings else frozenset()
     for row in rows:
@@ -62,7 +64,7 @@ def check_rows(folder: RunFolder, rows: Iterable[Mapping[str, Any]], suite: Suit
         complaint = (
             f"has no field {lacking[0]}"
             if lacking
-            else _contradiction(row, kinds, name) or (known is not None and _foreign(row, known))
+            else _contradiction(row, kinds, name, world) or (known is not None and _foreign(row, known))
         )
         if complaint:
             raise ValueError(
@@ -124,7 +126,7 @@ def _starts(suite: Suite, seed: int | None) -> dict[tuple[str, str], _Known]:
     }
 
 
-def _contradiction(row: Mapping[str, Any], kinds: Mapping[str, str], suite: str) -> str:
+def _contradiction(row: Mapping[str, Any], kinds: Mapping[str, str], suite: str, world: str) -> str:
     """What of a row does not fit its name or the settings of the run."""
     name, policy, start = str(row["episode"]), row["policy"], row.get("start")
     if kinds and policy not in kinds:
@@ -133,6 +135,15 @@ def _contradiction(row: Mapping[str, Any], kinds: Mapping[str, str], suite: str)
         return f"has kind {row['kind']!r}, run.json says {kinds[policy]!r} of policy {policy!r}"
     if suite and row.get("suite", suite) != suite:
         return f"has suite {row['suite']!r}, run.json says {suite!r}"
+    if world and row.get("world", world) != world:
+        return f"was drawn in world {row['world']!r}, run.json says {world!r}"
+    ends = (row.get("terminated"), row.get("truncated"))
+    if None not in ends and ends[0] == ends[1]:
+        both, nor = ("both", "and") if ends[0] else ("neither", "nor")
+        return f"says {both} that the policy ended it {nor} that the horizon cut it"
+    usual = "scripted" if row.get("kind") == "replay" else "policies"
+    if kinds and row.get("set", usual) != usual:
+        return f"is of set {row['set']!r}, a policy of kind {row.get('kind')!r} of set {usual!r}"
     if start is not None and name[-9:-8] == "-" and name[-8:] != _digest(policy, row["task"], start):
         expected = episode_name(policy, row["task"], start)
         # Names that were given elsewhere may end otherwise.
@@ -171,7 +182,7 @@ def _place(folder: RunFolder, episode: str) -> str:
     """File and line of the last row of an episode."""
     found = str(folder.path / ROWS)
     for path in sorted(folder.path.glob(ROWS)):
-        for number, line in enumerate(read_bytes(path).split(b"\n")[:-1], start=1):
-            if json.loads(line)["episode"] == episode:
+        for number, line in enumerate(read_bytes(path).split(b"\n"), start=1):
+            if is_whole(line) and json.loads(line)["episode"] == episode:
                 found = f"{path}, line {number}"
     return found

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from damage import edit_json
 
 from real2sim.cli import main
 from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.episodes.run_folder import RunFolder, load_run
 
 Refused = Callable[..., str]
 COMMANDS = ("rollout", "score", "report")
@@ -51,6 +53,10 @@ EDITS: list[tuple[dict[str, Any], str]] = [
     ({"steps": 10**9}, "ended after 1000000000 steps, its task has 5"),
     ({"steps": ...}, "has no field steps"),
     ({"seed": ...}, "has no field seed"),
+    ({"terminated": True}, "says both that the policy ended it and that the horizon cut it"),
+    ({"truncated": False}, "says neither that the policy ended it nor that the horizon cut it"),
+    ({"set": "scripted"}, "is of set 'scripted', a policy of kind 'random' of set 'policies'"),
+    ({"world": "mujoco"}, "was drawn in world 'mujoco', run.json says 'world_model'"),
 ]
 
 
@@ -63,6 +69,32 @@ def test_an_edited_row_is_named_by_file_and_line(
     said = refused(*words(command, run, tiny_suite, tmp_path), about=sentence)
     assert f"{run / 'rows-0.jsonl'}, line 2: episode" in said
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("form", ["no newline at the end", "blank lines", "Windows", "blank line at the end"])
+def test_rows_that_an_editor_has_saved_in_its_way_count(
+    run: Path, tiny_suite: Path, tmp_path: Path, form: str
+) -> None:
+    before = load_run(run).drop(columns="seconds")
+    for path in (run / "rows-0.jsonl", run / "scores-classifier.jsonl"):
+        content = path.read_bytes()
+        changed = {
+            "no newline at the end": content[:-1],
+            "blank lines": content.replace(b"\n", b"\n\n"),
+            "Windows": content.replace(b"\n", b"\r\n"),
+            "blank line at the end": content + b"\n",
+        }
+        path.write_bytes(changed[form])
+    pd.testing.assert_frame_equal(load_run(run).drop(columns="seconds"), before)
+    grown = words("rollout", run, tiny_suite, tmp_path)
+    grown[grown.index("--starts") + 1] = "3"
+    main(grown)
+    main(["score", str(run)])
+    rows = RunFolder(run).rows()
+    assert len(rows) == 12
+    content = (run / "rows-0.jsonl").read_bytes()
+    assert len([line for line in content.split(b"\n") if line.strip()]) == 12, "nothing was drawn twice"
+    assert load_run(run)["success"].notna().all()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

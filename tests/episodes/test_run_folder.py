@@ -61,7 +61,10 @@ def test_a_file_cut_anywhere_still_gives_every_whole_row(
     lines = [json.dumps(row(name)) + "\n" for name in "abc"]
     content = "".join(lines).encode()[:cut]
     (folder.path / "rows-0.jsonl").write_bytes(content)
-    assert len(folder.rows()) == content.count(b"\n")
+    assert len(folder.rows()) == content.count(b"}")
+    with RowWriter(folder, 0) as writer:
+        writer.write(row("d"), FRAMES, ACTIONS)
+    assert len(folder.rows()) == content.count(b"}") + 1
 
 
 def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(folder: RunFolder) -> None:
