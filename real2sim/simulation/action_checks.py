@@ -21,11 +21,19 @@ def as_numbers(actions: Any, where: str) -> np.ndarray:
             actions = detach().cpu()
             actions = (actions.float() if actions.is_floating_point() else actions).numpy()
         return np.asarray(actions)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # What a policy gives may run code of its own when it is read.
         if callable(detach):
             raise ValueError(
                 f"{where}: actions are a tensor without plain numbers ({' '.join(str(error).split())[:100]}); answer "
                 "with a dense one"
+            ) from error
+        if not isinstance(error, ValueError):
+            raise ValueError(
+                f"{where}: actions are no array of numbers (a {type(actions).__name__} that fails with "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:100]}); answer with an array"
             ) from error
         raise ValueError(
             f"{where}: actions are no array of numbers ({type(actions).__name__} of unequal "

@@ -49,6 +49,10 @@ FAILS = {
     "answers a tensor without values": (
         "def act(self, o): import torch; return torch.zeros(2, 13, device='meta')", "a tensor without plain numbers",
     ),
+    "answers what fails when it is read": (
+        "def act(self, o): return type('A', (), {'__array__': lambda s, *a, **k: 1 / 0})()",
+        "step 0: actions are no array of numbers (a A that fails with ZeroDivisionError: division by zero)",
+    ),
     "raises what ends generators": ("def act(self, o): raise GeneratorExit", "failed in act: {file}, line 18"),
     "raises an exception of no kind": ("def act(self, o): raise BaseException('b')", "line 18: BaseException: b"),
     "answers one lane": ("def act(self, o): return self.good()[0]", "actions have shape (13,), expected (2, 13)"),
