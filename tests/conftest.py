@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from real2sim.offscreen import import_triton_first
 from tests.headless_chromium import browser, chromium
 
 __all__ = ["browser", "chromium"]
 
 # Before anything imports torch: sums depend on the number of threads, and tests compare processes with each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before a test file imports MuJoCo itself.
+import_triton_first()
 
 # Makers of small recordings that several tests read.
 sys.path[:0] = [str(Path(__file__).parent / "episodes" / name) for name in ("lerobot", "rlds")]

@@ -7,7 +7,6 @@ Meta-World runs.  The scene is recoloured so that drawer, case and handle can be
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.actions import FIELDS
-from real2sim.offscreen import offscreen_renderer
+from real2sim.offscreen import import_mujoco, offscreen_renderer
 
 IMAGE_SIZE = 64
 STEP_METRES = 0.06
@@ -117,14 +116,7 @@ class DrawerPhysics:
     """One robot.  ``reset(start)`` and ``step(action)`` give frames uint8 (64, 64, 3)."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("MUJOCO_GL", "osmesa")
-        try:
-            import mujoco
-        except ImportError as error:
-            raise ImportError(
-                "the physics robot needs the extra 'physics': pip install 'real2sim[physics]'"
-            ) from error
-        self._mujoco = mujoco
+        self._mujoco = mujoco = import_mujoco("the physics robot", "physics")
         self.model = mujoco.MjModel.from_xml_path(str(_assets() / "sawyer_xyz" / "sawyer_drawer.xml"))
         self.data = mujoco.MjData(self.model)
         _paint(mujoco, self.model)

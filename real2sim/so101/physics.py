@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from real2sim.offscreen import offscreen_renderer
+from real2sim.offscreen import import_mujoco, offscreen_renderer
 from real2sim.so101.scene import (
     BLOCK,
     CAMERAS,
@@ -94,14 +93,7 @@ class SO101Physics:
     """One robot.  Commands are absolute joint targets (6,): degrees, the gripper in percent, 15 per second."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("MUJOCO_GL", "osmesa")
-        try:
-            import mujoco
-        except ImportError as error:
-            raise ImportError(
-                "the SO-101 in physics needs the extra 'so101': pip install 'real2sim[so101]'"
-            ) from error
-        self._mujoco = mujoco
+        self._mujoco = mujoco = import_mujoco("the SO-101 in physics", "so101")
         self.model = build_model(mujoco)
         self.data = mujoco.MjData(self.model)
         joints = [self.model.joint(name) for name in JOINTS]
