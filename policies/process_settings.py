@@ -1,47 +1,119 @@
-"""What a Python policy changes in its process is put back after each call, since the world model lives there too."""
+"""What a Python policy changes in its process holds while it is called, and not for the world model beside it."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 
+AUTOCAST = ("cpu", "cuda")
+CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
+
 
 @contextmanager
-def settings_kept() -> Iterator[None]:
-    """Put back torch's default type, threads and recording of gradients, NumPy's treatment of rounding errors and the
-    working directory where the block changed them."""
-    torch = sys.modules.get("torch")
-    errors = np.geterr()
-    folder = None
-    with suppress(FileNotFoundError):
-        folder = os.getcwd()
-    if torch is not None:
-        kind, threads, gradients = (
-            torch.get_default_dtype(),
-            torch.get_num_threads(),
-            torch.is_grad_enabled(),
-        )
+def settings_kept(own: MutableMapping[str, Any] | None = None) -> Iterator[None]:
+    """Put back what the block changes: torch's default type and device, threads, recording of gradients, autocast and
+    precision, NumPy's treatment of rounding errors, the working directory, filters of warnings and the streams.
+
+    ``own`` are a policy's settings: they hold in the block, and keep what it changes for the next one.
+    """
+    ours = _read()
+    if own:
+        _apply(own)
+    began = _read() if own is not None else ours
     try:
         yield
     finally:
-        np.seterr(**errors)
-        if folder is not None and _elsewhere(folder):
-            os.chdir(folder)
-        if torch is not None:
-            if torch.get_default_dtype() != kind:
-                torch.set_default_dtype(kind)
-            if torch.get_num_threads() != threads:
-                torch.set_num_threads(threads)
-            if torch.is_grad_enabled() != gradients:
-                torch.set_grad_enabled(gradients)
+        found = _read()
+        if own is not None:
+            own.update({name: value for name, value in found.items() if not _same(value, began.get(name))})
+        _apply({name: ours[name] for name in ours if not _same(found.get(name), ours[name])})
 
 
-def _elsewhere(folder: str) -> bool:
-    try:
-        return os.getcwd() != folder
-    except FileNotFoundError:
-        return True
+def _read() -> dict[str, Any]:
+    """The settings of this process."""
+    found: dict[str, Any] = {
+        "seterr": np.geterr(),
+        "seterrcall": np.geterrcall(),
+        "filters": list(warnings.filters),
+        "recursion": sys.getrecursionlimit(),
+        "stdout": sys.stdout,
+        "stderr": sys.stderr,
+    }
+    with suppress(FileNotFoundError):
+        found["folder"] = os.getcwd()
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return found
+    found |= {
+        "dtype": torch.get_default_dtype(),
+        "device": torch.get_default_device(),
+        "threads": torch.get_num_threads(),
+        "gradients": torch.is_grad_enabled(),
+        "precision": torch.get_float32_matmul_precision(),
+        "deterministic": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        "mkldnn": torch.backends.mkldnn.enabled,
+    }
+    for kind in AUTOCAST:
+        found[f"autocast {kind}"] = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+    for name in CUDNN:
+        # Newer versions refuse to say one of two settings that contradict each other.
+        with suppress(RuntimeError):
+            found[f"cudnn {name}"] = getattr(torch.backends.cudnn, name)
+    return found
+
+
+def _apply(settings: MutableMapping[str, Any]) -> None:
+    """Set what differs."""
+    torch: Any = sys.modules.get("torch")
+    setters: dict[str, Callable[[Any], Any]] = {
+        "seterr": lambda value: np.seterr(**value),
+        "seterrcall": np.seterrcall,
+        "filters": _set_filters,
+        "recursion": sys.setrecursionlimit,
+        "stdout": lambda value: setattr(sys, "stdout", value),
+        "stderr": lambda value: setattr(sys, "stderr", value),
+        "folder": os.chdir,
+    }
+    if torch is not None:
+        setters |= {
+            "dtype": torch.set_default_dtype,
+            # Without a default device tensors are made on the processor, and faster.
+            "device": lambda value: torch.set_default_device(None if value.type == "cpu" else value),
+            "threads": torch.set_num_threads,
+            "gradients": torch.set_grad_enabled,
+            "precision": torch.set_float32_matmul_precision,
+            "deterministic": lambda value: torch.use_deterministic_algorithms(value[0], warn_only=value[1]),
+            "mkldnn": lambda value: setattr(torch.backends.mkldnn, "enabled", value),
+        }
+        for kind in AUTOCAST:
+            setters[f"autocast {kind}"] = functools.partial(_set_autocast, torch, kind)
+        for name in CUDNN:
+            setters[f"cudnn {name}"] = functools.partial(setattr, torch.backends.cudnn, name)
+    for name, value in settings.items():
+        if name in setters:
+            # A folder may be gone meanwhile; a limit of recursion may be below the present depth.
+            with suppress(OSError, RecursionError):
+                setters[name](value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or bool(one == other)
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _set_autocast(torch: Any, kind: str, enabled_and_type: tuple[bool, Any]) -> None:
+    torch.set_autocast_enabled(kind, enabled_and_type[0])
+    torch.set_autocast_dtype(kind, enabled_and_type[1])

@@ -23,6 +23,8 @@ WRITTEN = re.compile(r"(?P<path>.+\.py)(:(?P<name>.*))?")
 METHODS = ("reset", "act")
 OFFERED = ("robot", "device")
 """Arguments that a constructor is given if it asks for them by name."""
+_settings: dict[Path, dict[str, Any]] = {}
+"""What each file changed in its process when it was imported."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +59,29 @@ class PythonSource:
         offered = {"robot": robot, "device": device}
         with _looked_at(self.name, self.path):
             wanted = {name: value for name, value in offered.items() if name in _parameters(self.target)}
-        with _guarded(f"policy {policy!r} cannot be made", sources), settings_kept():
+        settings = dict(_settings.get(self.path, {}))
+        with _guarded(f"policy {policy!r} cannot be made", sources), settings_kept(settings):
             made = self.target(**wanted)
         with _looked_at(self.name, self.path):
             _check_methods(made, f"what {self.name!r} of {self.path} gives")
             guard = SeededGuardedPolicy if isinstance(made, StochasticPolicy) else GuardedPolicy
-        return guard(made, policy, sources)
+        return guard(made, policy, sources, settings)
 
 
 class GuardedPolicy:
     """Another policy, whose exceptions become a ValueError that names the policy, the file and the line."""
 
-    def __init__(self, policy: Policy, name: str, sources: Sequence[Path] | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        name: str,
+        sources: Sequence[Path] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
         self.policy: Any = policy
         self._name, self._sources = name, sources
+        self._settings = {} if settings is None else settings
+        """What the policy changed in its process, torch's default type perhaps; it holds whenever it is called."""
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Begin new episodes."""
@@ -85,7 +96,10 @@ class GuardedPolicy:
 
     @contextmanager
     def _guard(self, method: str) -> Iterator[None]:
-        with _guarded(f"policy {self._name!r} failed in {method}", self._sources), settings_kept():
+        with (
+            _guarded(f"policy {self._name!r} failed in {method}", self._sources),
+            settings_kept(self._settings),
+        ):
             yield
 
 
@@ -115,7 +129,8 @@ def find_python(place: str) -> PythonSource:
     path = Path(written["path"]).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; expected a Python file, as in module.py:Class")
-    module = import_source(path)
+    with settings_kept(_settings.setdefault(path, {})):
+        module = import_source(path)
     name = written["name"]
     with _looked_at(name, path):
         target = _policy_of(module, name, place, path)

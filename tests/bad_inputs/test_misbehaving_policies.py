@@ -59,7 +59,13 @@ FAILS = {
 }  # fmt: skip
 HARMLESS = {
     "changes torch": "import torch; torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False)",
-    "changes NumPy": "np.seterr(all='raise')",
+    "chooses a device": "import torch; torch.set_default_device('meta')",
+    "casts": "import torch; self.cast = torch.autocast('cpu', torch.bfloat16); self.cast.__enter__()",
+    "chooses a precision": "import torch; torch.set_float32_matmul_precision('medium'); torch.set_num_threads(3)",
+    "wants repeatable sums": "import torch; torch.use_deterministic_algorithms(True)",
+    "changes NumPy": "np.seterr(all='raise'); np.seterrcall(lambda *a: 1 / 0)",
+    "makes warnings errors": "import warnings; warnings.simplefilter('error')",
+    "takes the streams": "import sys; sys.stdout = sys.stderr = None",
     "moves elsewhere": "import os; os.chdir('/')",
     "paints over what it is shown": "observation.frames[:] = 0; observation.images['image'][...] = 0",
     "seeds every generator": "import random, torch; torch.manual_seed(0); np.random.seed(0); random.seed(0)",
@@ -127,22 +133,85 @@ def test_a_policy_that_ends_its_worker_process_is_one_sentence(
     assert f"was ended from within (code {code})" in said and "os._exit" in said
 
 
-@pytest.mark.parametrize("kind", HARMLESS)
+@pytest.fixture(scope="module")
+def undisturbed(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the good policy."""
+    folder = tmp_path_factory.mktemp("good")
+    file = written(folder, "pass")
+    main(["rollout", "--out", str(folder / "run"), *options(tiny_suite, file, "Good")])
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    ("where", "kind"),
+    [("act", kind) for kind in HARMLESS]
+    + [
+        (where, kind)
+        for where in ("import", "init")
+        for kind in ("changes torch", "chooses a device", "casts")
+    ],
+)
 def test_what_a_policy_does_to_its_process_changes_no_frame(
-    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    tiny_suite: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    kind: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    act = f"    def act(self, observation):\n        {HARMLESS[kind]}\n        return self.good()\n"
-    Path("policy.py").write_text(HEAD + act)
-    for name in ("Good", "Bad"):
-        main(["rollout", "--out", name, *options(tiny_suite, Path("policy.py"), name)])
-    rows = load_run("Good")
+    code = HARMLESS[kind].replace("self.cast", "cast" if where == "import" else "self.cast")
+    bad = {
+        "act": f"    def act(self, observation):\n        {code}\n        return self.good()\n",
+        "init": f"    def __init__(self, robot):\n        super().__init__(robot)\n        {code}\n",
+        "import": f"    pass\n{code}\n",
+    }
+    Path("policy.py").write_text(HEAD + bad[where])
+    main(["rollout", "--out", "Bad", *options(tiny_suite, Path("policy.py"), "Bad")])
+    rows = load_run(undisturbed)
     assert len(rows) == 2
     for episode in rows["episode"]:
         for mine, other in zip(
-            RunFolder("Good").episode(episode), RunFolder("Bad").episode(episode), strict=True
+            RunFolder(undisturbed).episode(episode), RunFolder("Bad").episode(episode), strict=True
         ):
             np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("where", ["import", "init", "reset", "act"])
+def test_what_a_policy_changed_for_itself_holds_when_it_is_called_again(
+    tiny_suite: Path, tmp_path: Path, where: str
+) -> None:
+    code = "import torch; torch.set_default_dtype(torch.float64)"
+    at = {name: code if name == where else "pass" for name in ("import", "init", "reset", "act")}
+    text = (
+        HEAD
+        + f"""
+    def __init__(self, robot):
+        super().__init__(robot)
+        {at["init"]}
+
+    def reset(self, instructions):
+        super().reset(instructions)
+        self.asked = 0
+        {at["reset"]}
+
+    def act(self, observation):
+        self.asked += 1
+        if self.asked == 1:
+            {at["act"]}
+        import torch
+        action = self.good()
+        action[:, 10] = 0.01 if torch.zeros(1).dtype == torch.float64 else -0.01
+        return action
+
+{at["import"]}
+"""
+    )
+    file = tmp_path / "policy.py"
+    file.write_text(text)
+    main(["rollout", "--out", str(tmp_path / "run"), *options(tiny_suite, file, "Bad")])
+    for episode in load_run(tmp_path / "run")["episode"]:
+        np.testing.assert_allclose(RunFolder(tmp_path / "run").episode(episode)[1][:, 10], 0.01, rtol=1e-6)
 
 
 def test_a_failed_start_keeps_the_files_that_were_there_and_the_next_one_goes_on(
