@@ -80,7 +80,7 @@ def import_source(path: Path) -> ModuleType:
     root, first = import_root(path)
     modules = local_modules(path)
     hashes = {name: _hash(file) for name, file in modules.items()}
-    own = "." not in first
+    own = root == path.parent
     name = f"real2sim_policy_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}" if own else first
     shared = {other: file for other, file in modules.items() if not (own and other == first)}
     for other, file in shared.items():

@@ -16,7 +16,7 @@ from real2sim.convert_commands import (
     convert_rt1,
     convert_vid2world,
 )
-from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure, whole
+from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure, leave_threads, whole
 from real2sim.freed_memory import keep_freed_memory
 from real2sim.train_commands import (
     train_classifier,
@@ -236,10 +236,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     A mistake of the user ends with one sentence on stderr and exit code 2, a bug with one sentence, a log file and
     exit code 70; ``--traceback`` shows where either came from.
     """
-    if arguments is None:
-        # A program of its own, not a call from somebody's process.
-        keep_freed_memory()
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        _run(list(arguments))
+        return
+    # A program of its own, not a call from somebody's process.
+    keep_freed_memory()
+    try:
+        _run(sys.argv[1:])
+    except SystemExit as ended:
+        leave_threads(ended.code)
+        raise
+    leave_threads(0)
+
+
+def _run(given: list[str]) -> None:
     arguments = [word for word in given if word != "--traceback"]
     for stream in (sys.stdout, sys.stderr):
         # Names of files and policies may hold what a terminal of another encoding lacks.

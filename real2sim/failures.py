@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -60,6 +62,26 @@ def one_line(error: BaseException) -> str:
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
     said = " ".join(str(error).removeprefix(number).split()) or type(error).__name__
     return printable(without_password(said))
+
+
+def leave_threads(code: object) -> None:
+    """End this process although threads of others run on, which Python would wait for without a word."""
+    left = [
+        thread
+        for thread in threading.enumerate()
+        # Python ends idle threads of executors itself.
+        if thread is not threading.main_thread() and not thread.daemon and "Executor" not in thread.name
+    ]
+    if not left:
+        return
+    threads, do = ("1 thread", "is") if len(left) == 1 else (f"{len(left)} threads", "are")
+    words = f"{threads} that a policy or library started {do} still running; the command ends without waiting"
+    with contextlib.suppress(OSError, ValueError):
+        print(words, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
 def printable(text: str) -> str:

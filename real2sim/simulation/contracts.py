@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from real2sim.checks import check_kinds
 from real2sim.robot import ActionNumber, Robot
 from real2sim.simulation.observation import Observation
 
@@ -91,6 +92,9 @@ class Requirements:
     action: tuple[ActionNumber, ...] | None = None
     """Action numbers that it answers with, in order; names and units are compared, bounds are not."""
 
+    def __post_init__(self) -> None:
+        check_kinds(self)
+
 
 @runtime_checkable
 class PolicyWithRequirements(Policy, Protocol):
@@ -125,6 +129,11 @@ class Judge(Protocol):
 
 def check_requirements(requires: Requirements, robot: Robot, policy: str, where: str) -> None:
     """Raise a ValueError that names both sides unless ``robot`` of ``where`` has what a policy needs."""
+    if not isinstance(requires, Requirements):
+        raise ValueError(
+            f"policy {policy!r} has requires = {' '.join(repr(requires).split())[:60]}, expected "
+            "real2sim.policies.policy.Requirements; leave it out if any robot will do"
+        )
     cameras = [camera.name for camera in robot.cameras]
     for name in requires.cameras:
         if name not in cameras:

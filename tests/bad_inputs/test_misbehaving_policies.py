@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +55,10 @@ FAILS = {
         "def act(self, o): return type('A', (), {'__array__': lambda s, *a, **k: 1 / 0})()",
         "step 0: actions are no array of numbers (a A that fails with ZeroDivisionError: division by zero)",
     ),
+    "needs something of no kind": (
+        "requires = 5", "'p' has requires = 5, expected real2sim.policies.policy.Requirements",
+    ),
+    "says it has everything": ("def __getattr__(self, name): return lambda *a: None", "'p' has requires = <function"),
     "raises what ends generators": ("def act(self, o): raise GeneratorExit", "failed in act: {file}, line 18"),
     "raises an exception of no kind": ("def act(self, o): raise BaseException('b')", "line 18: BaseException: b"),
     "answers one lane": ("def act(self, o): return self.good()[0]", "actions have shape (13,), expected (2, 13)"),
@@ -142,14 +148,20 @@ def undisturbed(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder / "run"
 
 
+OFTEN = [
+    ("act", "changes torch"),
+    ("act", "casts"),
+    ("act", "paints over what it is shown"),
+    ("import", "changes torch"),
+]
+SELDOM = [
+    (where, kind) for where in ("act", "import", "init") for kind in HARMLESS if (where, kind) not in OFTEN
+]
+SELDOM = [(where, kind) for where, kind in SELDOM if where == "act" or "observation" not in HARMLESS[kind]]
+
+
 @pytest.mark.parametrize(
-    ("where", "kind"),
-    [("act", kind) for kind in HARMLESS]
-    + [
-        (where, kind)
-        for where in ("import", "init")
-        for kind in ("changes torch", "chooses a device", "casts")
-    ],
+    ("where", "kind"), [*OFTEN, *(pytest.param(*case, marks=pytest.mark.slow) for case in SELDOM)]
 )
 def test_what_a_policy_does_to_its_process_changes_no_frame(
     tiny_suite: Path,
@@ -177,7 +189,9 @@ def test_what_a_policy_does_to_its_process_changes_no_frame(
             np.testing.assert_array_equal(mine, other)
 
 
-@pytest.mark.parametrize("where", ["import", "init", "reset", "act"])
+@pytest.mark.parametrize(
+    "where", ["import", *(pytest.param(name, marks=pytest.mark.slow) for name in ("init", "reset", "act"))]
+)
 def test_what_a_policy_changed_for_itself_holds_when_it_is_called_again(
     tiny_suite: Path, tmp_path: Path, where: str
 ) -> None:
@@ -226,3 +240,24 @@ def test_a_failed_start_keeps_the_files_that_were_there_and_the_next_one_goes_on
     main(["rollout", "--out", str(out), *options(tiny_suite, file, "Good")])
     refused("rollout", "--out", out, *options(tiny_suite, file, "Bad"), "--seed", "3")
     assert len(load_run(out)) == 2
+
+
+def test_a_file_may_have_a_dot_in_its_name(tiny_suite: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.v2.py"
+    file.write_text(HEAD + "    pass\n")
+    main(["rollout", "--out", str(tmp_path / "run"), *options(tiny_suite, file, "Bad")])
+    assert len(load_run(tmp_path / "run")) == 2
+
+
+@pytest.mark.slow
+def test_threads_that_a_policy_leaves_behind_do_not_keep_the_command_from_ending(
+    tiny_suite: Path, tmp_path: Path
+) -> None:
+    start = "threading.Thread(target=time.sleep, args=(99,)).start()"
+    code = f"def reset(self, i): import threading, time; super().reset(i); {start}"
+    words = ["rollout", "--out", str(tmp_path / "run"), *options(tiny_suite, written(tmp_path, code), "Bad")]
+    done = subprocess.run(
+        [sys.executable, "-m", "real2sim", *words], capture_output=True, text=True, timeout=80, check=True
+    )
+    assert "1 thread that a policy or library started is still running; the command ends" in done.stderr
+    assert len(load_run(tmp_path / "run")) == 2
