@@ -18,7 +18,7 @@ from real2sim.policies.observation_mapping import ImageItem, StateItem, read_ima
 from real2sim.policies.policy import Observation, observed_frames
 from real2sim.policies.remote import kept
 from real2sim.policies.remote_options import RemoteOptions, read_address
-from real2sim.policies.server_answers import check_chunk
+from real2sim.policies.server_answers import as_array, check_chunk
 from real2sim.robot import Robot
 from real2sim.wording import without_password
 
@@ -185,10 +185,11 @@ class Gr00tPolicy:
         for item in plan.action:
             if item.key not in parts:
                 raise ValueError(f"the answer has no action {item.key!r} but {', '.join(parts) or 'nothing'}")
-            values = np.asarray(parts[item.key])
+            values = as_array(parts[item.key], f"action {item.key!r} is")
             if values.ndim == 2:
                 values = values[None]
-            count = values.shape[-1] if item.numbers is None else len(item.numbers)
+            last = values.shape[-1] if values.ndim else 0
+            count = last if item.numbers is None else len(item.numbers)
             if values.ndim != 3 or values.shape[0] != 1 or not values.shape[1] or values.shape[2] != count:
                 raise ValueError(
                     f"action {item.key!r} has shape {values.shape}, expected (1, steps, {count})"
