@@ -16,7 +16,7 @@ from real2sim.convert_commands import (
     convert_rt1,
     convert_vid2world,
 )
-from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure, leave_threads, whole
+from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure, leave_behind, whole
 from real2sim.freed_memory import keep_freed_memory
 from real2sim.train_commands import (
     train_classifier,
@@ -244,9 +244,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _run(sys.argv[1:])
     except SystemExit as ended:
-        leave_threads(ended.code)
+        leave_behind(ended.code)
         raise
-    leave_threads(0)
+    leave_behind(0)
 
 
 def _run(given: list[str]) -> None:

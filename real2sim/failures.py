@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from real2sim.wording import without_password
 
@@ -64,18 +65,25 @@ def one_line(error: BaseException) -> str:
     return printable(without_password(said))
 
 
-def leave_threads(code: object) -> None:
-    """End this process although threads of others run on, which Python would wait for without a word."""
-    left = [
+def leave_behind(code: object) -> None:
+    """End this process although threads or processes that others started run on, for which Python would wait without a
+    word; such processes are ended."""
+    threads = [
         thread
         for thread in threading.enumerate()
         # Python ends idle threads of executors itself.
         if thread is not threading.main_thread() and not thread.daemon and "Executor" not in thread.name
     ]
+    starter: Any = sys.modules.get("multiprocessing")
+    children = [] if starter is None else [child for child in starter.active_children() if not child.daemon]
+    for child in children:
+        child.terminate()
+    left = [*(["threads"] if threads else []), *(["processes"] if children else [])]
     if not left:
         return
-    threads, do = ("1 thread", "is") if len(left) == 1 else (f"{len(left)} threads", "are")
-    words = f"{threads} that a policy or library started {do} still running; the command ends without waiting"
+    words = (
+        f"{' and '.join(left)} that a policy or library started still run; the command ends without waiting"
+    )
     with contextlib.suppress(OSError, ValueError):
         print(words, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):

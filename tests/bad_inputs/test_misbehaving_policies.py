@@ -250,14 +250,16 @@ def test_a_file_may_have_a_dot_in_its_name(tiny_suite: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_threads_that_a_policy_leaves_behind_do_not_keep_the_command_from_ending(
-    tiny_suite: Path, tmp_path: Path
+@pytest.mark.parametrize("kind", ["threading.Thread", "multiprocessing.Process"])
+def test_what_a_policy_leaves_running_does_not_keep_the_command_from_ending(
+    tiny_suite: Path, tmp_path: Path, kind: str
 ) -> None:
-    start = "threading.Thread(target=time.sleep, args=(99,)).start()"
-    code = f"def reset(self, i): import threading, time; super().reset(i); {start}"
+    start = f"{kind}(target=time.sleep, args=(99,)).start()"
+    code = f"def reset(self, i): import multiprocessing, threading, time; super().reset(i); {start}"
     words = ["rollout", "--out", str(tmp_path / "run"), *options(tiny_suite, written(tmp_path, code), "Bad")]
     done = subprocess.run(
         [sys.executable, "-m", "real2sim", *words], capture_output=True, text=True, timeout=80, check=True
     )
-    assert "1 thread that a policy or library started is still running; the command ends" in done.stderr
+    what = "threads" if "Thread" in kind else "processes"
+    assert f"{what} that a policy or library started still run; the command ends" in done.stderr
     assert len(load_run(tmp_path / "run")) == 2
