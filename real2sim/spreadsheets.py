@@ -79,6 +79,7 @@ def read_table(path: Path, what: str, required: Sequence[str] = ()) -> Table:
     """
     path = Path(path)
     records, first = _records(path, what)
+    records = _without_row_numbers(records)
     headings = [re.sub(r"\s+", "_", cell.strip().lower()) for cell in records[0]]
     twice = [name for name in headings if name and headings.count(name) > 1]
     if twice:
@@ -112,6 +113,17 @@ def read_table(path: Path, what: str, required: Sequence[str] = ()) -> Table:
     if not rows:
         raise ValueError(f"{path} holds headings and no row; expected {what} below them")
     return Table(path, tuple(filter(None, headings)), tuple(rows), tuple(numbers))
+
+
+def _without_row_numbers(records: list[list[str]]) -> list[list[str]]:
+    """The rows without a first column that has no heading and counts them from 0 or 1, as pandas writes its index."""
+    told = [record for record in records[1:] if any(cell.strip() for cell in record)]
+    if len(records[0]) < 2 or records[0][0].strip() or not told:
+        return records
+    found = [record[0].strip() for record in told]
+    if not any(found == [str(first + place) for place in range(len(told))] for first in (0, 1)):
+        return records
+    return [record[1:] for record in records]
 
 
 def read_measurements(path: Path, what: str) -> dict[str, list[str | float]]:

@@ -33,6 +33,7 @@ def table(tmp_path: Path, content: str | bytes) -> Path:
         COUNTS.replace("policy,task,successes", "Policy, Task ,SUCCESSES"),
         COUNTS.replace("alpha,close", " alpha , close"),
         COUNTS.replace("\n", ",\n"),
+        "," + COUNTS.replace("\nalpha", "\n0,alpha").replace("\nbeta", "\n1,beta"),
         COUNTS.replace("9,10", "9.0,10"),
         RATES.format("90%", "50 %"),
         RATES.format('"0,9"', '"0,5"'),

@@ -19,7 +19,7 @@ from real2sim.report.several_runs import (
     one_set_per_world,
     same_weights,
 )
-from real2sim.report.tables import FILE, check_columns, named, read_frame, read_numbers, require
+from real2sim.report.tables import FILE, check_columns, named, plain_rows, read_frame, read_numbers, require
 from real2sim.report.wording import listing
 from real2sim.spreadsheets import check_no_sum, rate_fits
 
@@ -223,6 +223,8 @@ def read_simulated(
         raise ValueError(
             f"the simulated episodes are a {type(simulated).__name__}, expected a table (pandas.DataFrame)"
         )
+    check_columns(simulated, "simulated episodes")
+    simulated = plain_rows(simulated)
     if "success" in simulated or not {"successes", "success_rate", "rate"} & set(simulated.columns):
         episodes, remarks = read_episodes(simulated, unclear)
         return simulated_rates(episodes), episodes, remarks

@@ -45,6 +45,7 @@ from real2sim.report.rates import compare_rates, success_rates
 from real2sim.report.result import Report
 from real2sim.report.scopes import POOLED, numbered, scopes
 from real2sim.report.several_runs import repeated_starts, with_worth
+from real2sim.report.tables import plain_rows
 from real2sim.report.validity import TREATMENTS, Treatment, check_treatment, treat, validity
 from real2sim.report.verdict import verdict
 
@@ -95,6 +96,7 @@ def make_report(
     check_unclear(unclear)
     check_treatment(invalid)
     sim, sim_episodes, remarks = read_simulated(episodes, unclear)
+    episodes = plain_rows(episodes)
     remarks = [*notes, *remarks]
     every_episode = sim_episodes
     if invalid != "as-judged" and "valid" in sim_episodes:

@@ -17,7 +17,7 @@ FILE = "file"
 def read_frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
     if isinstance(table, pd.DataFrame):
         check_columns(table, what)
-        return table.copy()
+        return plain_rows(table)
     if not isinstance(table, str | Path):
         raise ValueError(
             f"the {what} are a {type(table).__name__}, expected a table (pandas.DataFrame) or a CSV"
@@ -26,6 +26,15 @@ def read_frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
     if not path.is_file():
         raise FileNotFoundError(f"no {what} at {path}; give the path of a CSV file")
     return read_file(path, what)
+
+
+def plain_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """A copy whose rows are numbered; names that stand in its index, as grouping puts them there, become columns."""
+    names = [name for name in table.index.names if name is not None]
+    inside = [name for name in names if name in table.columns]
+    frame = table.reset_index(level=inside, drop=True) if inside else table
+    frame = frame.reset_index() if len(inside) < len(names) else frame
+    return frame.reset_index(drop=True)
 
 
 def read_file(path: Path, what: str) -> pd.DataFrame:

@@ -26,6 +26,10 @@ class Example:
                     if inner == 1:
                         parts = dict(_fields(entry))
                         self._features[bytes(parts[1]).decode("utf-8")] = parts.get(2, memoryview(b""))
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{where} has a feature whose name is no text; its bytes have changed, download the file again"
+            ) from error
         except (IndexError, KeyError, ValueError, TypeError) as error:
             raise ValueError(
                 f"{where} is not a tf.train.Example ({error}); download the file again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def read_features(folder: Path) -> dict[str, Feature]:
 
 def _walk(node: Any, path: str, found: dict[str, Feature]) -> None:
     if not isinstance(node, Mapping):
-        raise ValueError(f"{path or 'the file'} holds {type(node).__name__}, expected an object")
+        raise ValueError(f"{path or 'the file'} holds {json.dumps(node)[:40]}, expected an object")
     if "featuresDict" in node:
         for name, inner in node["featuresDict"]["features"].items():
             _walk(inner, f"{path}/{name}" if path else name, found)

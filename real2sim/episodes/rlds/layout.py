@@ -82,6 +82,8 @@ def choose_layout(
             dataset.folder,
             path,
         )
+    for option, chosen in (("--image", images), ("--action", features), ("--state", states)):
+        _check_once(dataset, option, chosen)
     return RLDSLayout(
         images=images,
         action=features,
@@ -92,6 +94,22 @@ def choose_layout(
         embedding=next((path for path in embedding if dataset.features[path].width == EMBEDDING_WIDTH), None),
         outcome=outcomes[0] if outcomes else None,
     )
+
+
+def _check_once(dataset: RLDSDataset, option: str, chosen: Sequence[Feature]) -> None:
+    """Raise a ValueError where an option means a feature twice, or two whose numbers or pictures have one name."""
+    known: dict[str, Feature] = {}
+    for feature in chosen:
+        names = _number_names((feature,)) if feature.kind == "number" else (feature.path.rsplit("/", 1)[1],)
+        other = next((known[name] for name in names if name in known), None)
+        if other is feature:
+            raise ValueError(f"{dataset.folder}: {option} means {_short(feature.path)} twice; name it once")
+        if other is not None:
+            raise ValueError(
+                f"{dataset.folder}: {option} means {_short(other.path)} and {_short(feature.path)}, which would have "
+                "one name; choose one of them"
+            )
+        known |= dict.fromkeys(names, feature)
 
 
 def _default_images(dataset: RLDSDataset) -> tuple[Feature, ...]:

@@ -144,7 +144,7 @@ def shaped(*sizes: Any) -> dict[str, Any]:
         ({"action": {"tensor": {"dtype": "float32", "encoding": "zlib"}}}, "action is numbers encoded as zlib"),
         ({"action": {"sequence": {"feature": tensor(7)}}}, "action is a list of varying length"),
         ({"action": image((24, 32, 3))}, "action is an image, expected a feature of numbers"),
-        ({"action": None}, r"features\.json is not the feature tree of a dataset \(steps/action holds NoneType"),
+        ({"action": None}, r"features\.json is not the feature tree of a dataset \(steps/action holds null"),
         ({"is_first": tensor(3, "bool")}, "steps/is_first has 4 numbers, which are no whole steps of 3"),
         ({"image": {"image": {"dtype": "uint16"}}}, "is an image of 8 bits; image are images of uint16"),
     ],
@@ -235,3 +235,29 @@ def test_a_suite_that_does_not_say_its_sources_keeps_nothing_out_and_says_so(
     config = ConvertRLDS(data, tmp_path / "out", processes=1, keep_out=(tmp_path / "suite",))
     assert convert_rlds(config, progress=False) == 3
     assert "does not say which episodes its starts come from; none is left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"image": ("image", "image")}, ": --image means image twice; name it once"),
+        ({"action": ("action", "action")}, ": --action means action twice; name it once"),
+    ],
+)
+def test_a_feature_that_is_named_twice_is_refused_by_option(
+    settings: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    refused(make_rlds(tmp_path / "data", "flat"), tmp_path / "out", sentence, **settings)
+
+
+def test_a_name_of_a_feature_that_is_no_text_is_said(tmp_path: Path) -> None:
+    from real2sim.episodes.rlds.example import Example
+
+    with pytest.raises(ValueError, match="here has a feature whose name is no text; its bytes have changed"):
+        Example(memoryview(b"\x0a\x07\x0a\x05\x0a\x01\xff\x12\x00"), "here")
+
+
+def test_a_feature_that_is_null_is_said_as_json_says_it(tmp_path: Path) -> None:
+    data = make_rlds(tmp_path / "data", "flat")
+    set_features(data, action=None)
+    refused(data, tmp_path / "out", "steps/action holds null, expected an object")
