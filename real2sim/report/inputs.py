@@ -13,6 +13,7 @@ import pandas as pd
 
 from real2sim.report.outcomes import DEFAULT_SET, Unclear, check_unclear, read_outcome, without_verdict
 from real2sim.report.several_runs import (
+    check_families,
     each_episode_once,
     effective_episodes,
     one_judge,
@@ -84,12 +85,12 @@ def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple
     if unscored:
         per_policy = frame.groupby(frame["policy"].astype(str))["success"].agg(["size", "count"])
         silent = per_policy[per_policy["count"] < per_policy["size"]]
-        named = [
+        counted = [
             f"{policy} {row['size'] - row['count']} of {row['size']}" for policy, row in silent.iterrows()
         ]
         remarks.append(
             f"{unscored} of {len(frame)} simulated episodes have no verdict, because they were not scored or their "
-            f"frames are unlike any that the judge was taught on; they are left out: {listing(named)}."
+            f"frames are unlike any that the judge was taught on; they are left out: {listing(counted)}."
         )
         frame = frame[frame["success"].notna()]
     for column in ("policy", "task"):
@@ -107,6 +108,7 @@ def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple
         if len(frame):
             remarks.append(NO_FAMILIES.format("episodes do"))
     frame["family"] = frame["family"].where(frame["family"].notna(), frame["policy"]).astype(str)
+    check_families(frame, named(frame, "simulated episodes"))
     for step in (one_set_per_world, one_judge, each_episode_once, same_weights):
         frame, more = step(frame)
         remarks += more
@@ -240,7 +242,8 @@ def read_simulated(
     if "family" not in rates and len(rates):
         remarks.append(NO_FAMILIES.format("table of simulated rates does"))
     for column, default in (("set", DEFAULT_SET), ("family", rates["policy"])):
-        rates[column] = rates[column].fillna(default) if column in rates else default
+        rates[column] = rates[column].fillna(default).astype(str) if column in rates else default
+    check_families(rates, named(simulated, "simulated rates"))
     remarks.append(
         "Only simulated rates were given, not episodes: nothing is ranked, paired or shown as film."
     )

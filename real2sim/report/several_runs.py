@@ -66,6 +66,19 @@ def each_episode_once(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return frame.assign(episode=ids), remarks
 
 
+def check_families(frame: pd.DataFrame, what: str) -> None:
+    """ValueError where a policy of one set belongs to several training runs (column ``family``)."""
+    pairs = frame[["set", "policy", "family"]].drop_duplicates()
+    twice = pairs[pairs.duplicated(["set", "policy"])]
+    if len(twice):
+        name, family = twice["policy"].iloc[0], twice["family"].iloc[0]
+        other = pairs["family"][(pairs["policy"] == name) & (pairs["set"] == twice["set"].iloc[0])].iloc[0]
+        raise ValueError(
+            f"{what}: policy {name!r} has the family {other!r} in one row and {family!r} in another; give it one, or "
+            "leave the column out"
+        )
+
+
 def same_weights(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Policies with identical weights (column ``weights``) are one training run, whatever they are called.
 

@@ -29,12 +29,16 @@ def read_frame(table: pd.DataFrame | Path | str, what: str) -> pd.DataFrame:
 
 
 def plain_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """A copy whose rows are numbered; names that stand in its index, as grouping puts them there, become columns."""
+    """A copy whose rows are numbered; names that stand in its index, as grouping puts them there, become
+    columns, and categories text."""
     names = [name for name in table.index.names if name is not None]
     inside = [name for name in names if name in table.columns]
     frame = table.reset_index(level=inside, drop=True) if inside else table
     frame = frame.reset_index() if len(inside) < len(names) else frame
-    return frame.reset_index(drop=True)
+    frame = frame.reset_index(drop=True)
+    # A category takes no value beside its own, such as the name of what is missing.
+    kinds = {column: object for column, kind in frame.dtypes.items() if isinstance(kind, pd.CategoricalDtype)}
+    return frame.astype(kinds)
 
 
 def read_file(path: Path, what: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -54,3 +55,20 @@ def test_a_table_of_another_make_gives_the_same_rates(form: str) -> None:
         assert made.loc[name, "real_rate"] == count / 10
     pd.testing.assert_frame_equal(simulated, kept[0])
     pd.testing.assert_frame_equal(real, kept[1])
+
+
+def test_categories_may_leave_places_empty() -> None:
+    families = pd.Categorical(["one"] * 10 + [None] * 20)
+    made = make_report(episodes().assign(family=families, set=pd.Categorical([None] * 30, ["x"])), rates())
+    assert list(made.rates["family"]) == ["one", "beta", "gamma"]
+    assert set(made.rates["set"]) == {"policies"}
+
+
+@pytest.mark.parametrize("simulated", [episodes(), pd.concat([rates(), rates().assign(task="open")])])
+def test_a_policy_of_two_training_runs_is_refused(simulated: pd.DataFrame, tmp_path: Path) -> None:
+    families = ["one" if row else "other" for row in range(len(simulated))]
+    with pytest.raises(
+        ValueError, match=r"policy 'alpha' has the family '[a-z]+' in one row and '[a-z]+' in"
+    ):
+        make_report(simulated.assign(family=families), rates(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
