@@ -219,7 +219,7 @@ def _check_headings(table: Table) -> None:
 
 def check_no_sum(name: str, where: str) -> None:
     """Raise a ValueError for the heading of a line that sums up the lines above, as spreadsheets have it."""
-    if name.strip().rstrip(":.*").casefold() in SUMS:
+    if re.split(r"\u00b1|\+/?-", name)[0].strip().rstrip(":.*").casefold() in SUMS:
         raise ValueError(
             f"{where} is {name[:60]!r}, which reads like a line that sums up the others; remove the line, or write "
             "another name if it is one"

@@ -22,7 +22,7 @@ from real2sim.report.several_runs import (
 )
 from real2sim.report.tables import FILE, check_columns, named, plain_rows, read_frame, read_numbers, require
 from real2sim.report.wording import listing
-from real2sim.spreadsheets import check_no_sum, rate_fits
+from real2sim.spreadsheets import MOST, check_no_sum, rate_fits
 
 EPISODE_COLUMNS = ("policy", "task", "success")
 NO_FAMILIES = (
@@ -132,6 +132,13 @@ def _check_whole(frame: pd.DataFrame, column: str, what: str) -> None:
         raise ValueError(
             f"{named(frame, what)}: {column} of {row['policy']} on {row['task']} is {row[column]:g}, "
             "expected a whole number"
+        )
+    many = frame[frame[column] > MOST]
+    if len(many):
+        row = many.iloc[0]
+        raise ValueError(
+            f"{named(frame, what)}: {column} of {row['policy']} on {row['task']} is {row[column]:g}, "
+            f"expected at most {MOST} episodes"
         )
 
 

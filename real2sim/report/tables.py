@@ -57,6 +57,10 @@ NAMES = ("policy", "task", "start", "episode", "family", "set")
 """Columns that name something."""
 
 
+NO_NUMBERS = ("complex", "boolean", "datetime", "datetime64", "date", "timedelta", "timedelta64", "period")
+"""Kinds of values, as pandas calls them, that stand for no number."""
+
+
 def check_columns(frame: pd.DataFrame, what: str) -> None:
     """ValueError for columns that are there twice."""
     names = list(frame.columns)
@@ -91,7 +95,8 @@ def read_numbers(frame: pd.DataFrame, column: str, what: str) -> pd.Series:
     """A column of numbers; ValueError names the row of one that is something else."""
     what = named(frame, what)
     numbers = pd.Series(np.nan, index=frame.index)
-    if not pd.api.types.is_complex_dtype(frame[column]):
+    # Times and truth values become numbers too, and mean something else.
+    if pd.api.types.infer_dtype(frame[column], skipna=True) not in NO_NUMBERS:
         with contextlib.suppress(TypeError):
             # A TypeError is raised for lists and the like.
             numbers = pd.to_numeric(frame[column], errors="coerce").astype(float)

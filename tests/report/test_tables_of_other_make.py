@@ -72,3 +72,19 @@ def test_a_policy_of_two_training_runs_is_refused(simulated: pd.DataFrame, tmp_p
     ):
         make_report(simulated.assign(family=families), rates(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("successes", True, "successes of alpha on close is 'True', expected a number"),
+        ("episodes", pd.Timedelta(10), "episodes of alpha on close is '0 days .*', expected a number"),
+        ("episodes", 10**30, r"episodes of alpha on close is 1e\+30, expected at most 1000000000 episodes"),
+        ("policy", "Mean ± std", "'Mean ± std', which reads like a line that sums up the others"),
+    ],
+)
+def test_what_is_no_count_and_no_policy_is_refused(column: str, value: object, said: str) -> None:
+    real = rates()
+    real[column] = [value, *real[column][1:]] if column == "policy" else value
+    with pytest.raises(ValueError, match=said):
+        make_report(episodes(), real)
