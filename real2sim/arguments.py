@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import logging
 import re
 import typing
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from real2sim.checks import check_options
 from real2sim.wording import parsing_complaint
 
 Config = TypeVar("Config")
+LOG = logging.getLogger(__name__)
 
 
 def parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
@@ -22,6 +24,7 @@ def parse(config: type[Config], name: str, arguments: Sequence[str]) -> Config:
 
     complaint = io.StringIO()
     _refuse_empty_paths(config, name, arguments)
+    _warn_of_second_lists(config, arguments)
     try:
         with contextlib.redirect_stderr(complaint):
             found = tyro.cli(config, prog=f"real2sim {name}", args=list(arguments))
@@ -70,6 +73,17 @@ def _refuse_empty_paths(config: type, name: str, arguments: Sequence[str]) -> No
         if not value and path:
             said = "a path" if option is None else f"--{option}"
             raise ValueError(f"{said} is empty (is a shell variable unset?); see real2sim {name} --help")
+
+
+def _warn_of_second_lists(config: type, arguments: Sequence[str]) -> None:
+    """Of an option that takes several values a second one replaces the first; that is said."""
+    lists = {field.replace("_", "-") for field, kind in _fields(config) if "..." in str(kind)}
+    given = [word[2:].partition("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
+    for option in dict.fromkeys(given):
+        if option.rpartition(".")[2] in lists and given.count(option) > 1:
+            LOG.warning(
+                "--%s is given more than once and the last one counts; write all values behind one", option
+            )
 
 
 def _fields(config: type) -> Iterator[tuple[str, Any]]:

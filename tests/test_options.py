@@ -140,3 +140,17 @@ def test_a_word_that_is_missing_is_called_by_its_name(
     with pytest.raises(SystemExit):
         main(command.split())
     assert f"error: {missing} missing; see real2sim {command} --help" in capsys.readouterr().err
+
+
+def test_of_a_list_that_is_given_twice_it_is_said_which_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["rollout", "--policies", "random", "--policies", "nobody"],
+        ["rank", "--tasks=a", "--tasks", "b"],
+    ):
+        caplog.clear()
+        with pytest.raises(SystemExit):
+            main([*words, "--out", "o"])
+        assert "is given more than once and the last one counts; write all values behind one" in caplog.text

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from real2sim.built_in import PHYSICS
 from real2sim.episodes.arrays import write_arrays
-from real2sim.episodes.keep_out import note_in_dataset, write_keep_out
+from real2sim.episodes.failed_start import undone_where_it_fails
+from real2sim.episodes.keep_out import KEEP_OUT_FILE, note_in_dataset, write_keep_out
 from real2sim.episodes.run_folder import file_name
 from real2sim.episodes.selection import instruction_pattern
 from real2sim.evaluation.contact_sheet import write_contact_sheet
@@ -38,13 +39,26 @@ from real2sim.evaluation.suite_tables import (
     replay_arrays,
 )
 from real2sim.files import write_text
-from real2sim.robot import Robot, read_robot
+from real2sim.robot import ROBOT_FILE, Robot, read_robot
 from real2sim.robot_match import check_same_robot
-from real2sim.simulation.suite import REPLAYS_FILE, SUITE_FILE, Start, SuiteConfig, Task, write_suite
+from real2sim.simulation.suite import (
+    REPLAYS_FILE,
+    STARTS_FILE,
+    SUITE_FILE,
+    Start,
+    SuiteConfig,
+    Task,
+    write_suite,
+)
 
 LOG = logging.getLogger(__name__)
 EMBEDDINGS_FILE = "embeddings.npz"
 SHEET_FILE = "contact_sheet.png"
+WRITTEN = (
+    SUITE_FILE, STARTS_FILE, ROBOT_FILE, REPLAYS_FILE, EMBEDDINGS_FILE,
+    RATES_FILE, EPISODES_FILE, KEEP_OUT_FILE, SHEET_FILE,
+)  # fmt: skip
+"""What is removed again where not all of it can be written."""
 ENOUGH_FOR_BOUNDS = 500
 """Episodes whose actions are looked at for the bounds of a dataset that was not converted."""
 
@@ -116,6 +130,19 @@ def make_suite(config: MakeSuite, progress: bool = True) -> dict[str, int]:
         real_source=config.real or "recorded episodes",
         physics=config.physics,
     )
+    with undone_where_it_fails(config.out, WRITTEN, ()):
+        _write(config, settings, chosen, robot, rates, source)
+    return {name: len(items) for name, items in chosen.items()}
+
+
+def _write(
+    config: MakeSuite,
+    settings: SuiteConfig,
+    chosen: dict[str, list[Chosen]],
+    robot: Robot,
+    rates: list[dict[str, Any]],
+    source: Source,
+) -> None:
     write_suite(
         config.out, settings, {name: [item.start for item in items] for name, items in chosen.items()}, robot
     )
@@ -132,12 +159,11 @@ def make_suite(config: MakeSuite, progress: bool = True) -> dict[str, int]:
         LOG.info("the dataset does not say which episodes succeeded, so replays have no real outcome")
     used = [item.number for items in chosen.values() for item in items]
     write_keep_out(config.out, (source.label(number) for number in used))
-    if isinstance(source, FolderSource):
-        note_in_dataset(source.folder, settings.name, (source.files[number].name for number in used))
     write_contact_sheet(
         config.out / SHEET_FILE, {name: [i.start for i in items] for name, items in chosen.items()}
     )
-    return {name: len(items) for name, items in chosen.items()}
+    if isinstance(source, FolderSource):
+        note_in_dataset(source.folder, settings.name, (source.files[number].name for number in used))
 
 
 def episodes_of_tasks(config: MakeSuite, source: Source, progress: bool = True) -> dict[str, list[int]]:

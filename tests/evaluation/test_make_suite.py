@@ -321,3 +321,24 @@ def test_names_that_do_not_fit_a_state_are_refused(tmp_path: Path) -> None:
     ):
         make(data, tmp_path / "suite", starts=3)
     assert not (tmp_path / "suite").exists()
+
+
+@pytest.mark.parametrize("step", ["write_arrays", "write_contact_sheet"])
+def test_a_suite_that_cannot_be_written_to_its_end_leaves_nothing(
+    fractal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    wanted: dict[str, Any] = {
+        "task": ("close=close",),
+        "starts": 2,
+        "horizon": 3,
+        "reading": Reading(size=(16, 16)),
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(f"real2sim.evaluation.make_suite.{step}", full)
+        with pytest.raises(OSError, match="No space"):
+            make(fractal, tmp_path / "suites" / "mine", **wanted)
+    assert not (tmp_path / "suites").exists()
+    assert make(fractal, tmp_path / "suites" / "mine", **wanted) == {"close": 2}
