@@ -171,6 +171,15 @@ class Suite:
         for key, array in self._replay_arrays.items():
             if key.startswith(prefix) and key.endswith(suffix):
                 controller = key[len(prefix) : -len(suffix)]
+                if array.dtype.kind not in "fiu" or array.ndim not in (3, 4) or not all(array.shape[1:]):
+                    raise ValueError(
+                        f"{self.folder / REPLAYS_FILE}: {key} is {array.dtype} of shape {array.shape}, expected "
+                        "numbers (starts, steps, n) or (starts, steps, K, n) with at least one step; make the file again"
+                    )
+                if not np.isfinite(array).all():
+                    raise ValueError(
+                        f"{self.folder / REPLAYS_FILE}: {key} holds values that are not finite; make the file again"
+                    )
                 if len(array) > count:
                     raise ValueError(
                         f"{self.folder / REPLAYS_FILE}: {key} has {len(array)} episodes for {count} starts"
