@@ -36,7 +36,7 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
     target = _scores_file(folder.path, judge)
     rows = {str(row["episode"]): row for row in folder.rows()}
     digest = judge.digest
-    scores = _earlier(target, digest, set(rows))
+    scores = _earlier(target, judge.name, digest, set(rows))
     waiting = sorted(set(rows) - set(scores))
     bar = tqdm(
         total=len(rows),
@@ -98,12 +98,13 @@ def _scores_file(run_folder: Path, judge: Judge) -> Path:
     return run_folder / f"scores-{file_name(judge.name)}.jsonl"
 
 
-def _earlier(target: Path, digest: str, episodes: set[str]) -> dict[str, dict[str, Any]]:
+def _earlier(target: Path, judge: str, digest: str, episodes: set[str]) -> dict[str, dict[str, Any]]:
     """Scores that still hold: of this version of the judge and of an episode that is still there."""
     if not target.is_file():
         return {}
     return {
-        str(row["episode"]): row
+        # A row may leave out the judge, whose file it is in.
+        str(row["episode"]): {**row, "judge": judge}
         for row in read_scores(target)
         if row.get("judge_digest") == digest and row["episode"] in episodes
     }

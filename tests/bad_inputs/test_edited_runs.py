@@ -267,3 +267,11 @@ def test_a_run_of_an_older_version_has_no_checksums_and_is_scored(run: Path) -> 
     other_frames(run)
     main(["score", str(run)])
     assert list(run.glob("scores-*"))
+
+
+def test_a_score_may_leave_out_its_judge(run: Path) -> None:
+    path = run / "scores-classifier.jsonl"
+    before = path.read_text()
+    path.write_text(before.replace('"judge": "classifier", ', "", 1))
+    main(["score", str(run)])
+    assert path.read_text() == before
