@@ -174,7 +174,7 @@ class Suite:
                 if array.dtype.kind not in "fiu" or array.ndim not in (3, 4) or not all(array.shape[1:]):
                     raise ValueError(
                         f"{self.folder / REPLAYS_FILE}: {key} is {array.dtype} of shape {array.shape}, expected "
-                        "numbers (starts, steps, n) or (starts, steps, K, n) with at least one step; make the file again"
+                        "numbers (starts, steps, n) or (starts, steps, K, n) with at least one step; make it again"
                     )
                 if not np.isfinite(array).all():
                     raise ValueError(
