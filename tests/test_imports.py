@@ -20,6 +20,7 @@ GROUND = (
     "host_copies",
     "cuda_graphs",
     "offscreen",
+    "thread_priority",
     "model_folder",
     "model_building",
     "robot_parts",

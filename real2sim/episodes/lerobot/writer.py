@@ -16,6 +16,7 @@ from real2sim.episodes.lerobot.recording import CODECS, Recording
 from real2sim.episodes.lerobot.rows import ENVIRONMENT, OUTCOME
 from real2sim.episodes.lerobot.statistics import episode_statistics, merged_statistics
 from real2sim.files import atomic_write, write_text
+from real2sim.thread_priority import ordinary_priority
 
 
 class VideoFile:
@@ -33,6 +34,8 @@ class VideoFile:
         stream: Any = self._container.add_stream(codec, rate=Fraction(fps), options=dict(CODECS[codec]))
         stream.height, stream.width = size
         stream.pix_fmt = "yuv420p"
+        with ordinary_priority():
+            stream.codec_context.open(strict=False)
         self._stream = stream
 
     def append(self, frames: np.ndarray) -> None:
