@@ -129,7 +129,7 @@ def test_a_policy_that_cannot_be_asked_for_its_methods_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("code", [0, 2, 7])
+@pytest.mark.parametrize("code", [0, *(pytest.param(code, marks=pytest.mark.slow) for code in (2, 7))])
 def test_a_policy_that_ends_its_worker_process_is_one_sentence(
     tiny_suite: Path, refused: Refused, tmp_path: Path, code: int
 ) -> None:

@@ -102,6 +102,7 @@ def test_the_checker_of_gymnasium_has_no_complaint(game: Path) -> None:
         check_env(make(game).unwrapped)
 
 
+@pytest.mark.slow
 def test_the_game_plays_to_its_horizon_and_hears_every_part_of_an_action(game: Path) -> None:
     env = make(game)
     screens = []

@@ -216,6 +216,7 @@ def test_a_gripper_that_is_constant_and_opposite_is_told() -> None:
     assert find_warnings(commands, commands, signed) == []
 
 
+@pytest.mark.slow
 def test_a_good_policy_is_hardly_ever_warned_of() -> None:
     rng = np.random.default_rng(0)
     alarms = 0

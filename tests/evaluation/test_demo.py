@@ -50,6 +50,7 @@ def test_the_demo_continues_and_changes_nothing_when_it_is_complete(suite: Path,
     assert agreement_lines(first) == agreement_lines(second)
 
 
+@pytest.mark.slow
 def test_a_report_on_two_seeds_counts_the_episodes_of_both(suite: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy-of-early"
     shutil.copytree(suite / "policies" / "early", copy)
@@ -67,6 +68,7 @@ def test_a_report_on_two_seeds_counts_the_episodes_of_both(suite: Path, tmp_path
     assert "copy-of-early" in twins
 
 
+@pytest.mark.slow
 def test_a_report_without_real_rates_says_that_agreement_was_not_measured(
     suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

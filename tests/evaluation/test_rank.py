@@ -237,6 +237,7 @@ def test_outcomes_that_a_world_knows_need_no_judge(tiny_suite: Path, tmp_path: P
     np.testing.assert_array_equal(found, np.broadcast_to([0, 1, 0], (2, 2, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unsure", ["never", "two", "always"])
 def test_a_vision_language_model_judges_a_race_and_pairs_skip_starts_without_a_verdict(
     tiny_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], unsure: str

@@ -215,6 +215,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_keeps_what_is_finished(tiny_suite: Path, tmp_path: Path) -> None:
     # With many denoising steps it does not end before the signal comes.
     started = command(tiny_suite, tmp_path / "run", "--processes", "2", "--steps", "50")

@@ -66,6 +66,7 @@ def test_throughput_of_a_robot_with_several_commands_per_frame_is_printed(
     assert capsys.readouterr().out.splitlines()[2].startswith("| 1 | ")
 
 
+@pytest.mark.slow
 def test_error_of_every_way_to_draw_becomes_a_table_and_a_figure(
     tiny_suite: Path, recorded: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_expected_cost_of_a_frame_is_what_its_passes_cost() -> None:
     assert slow.seconds >= 2 * weights / 1e9, "reading the weights alone takes as long"
 
 
+@pytest.mark.slow
 def test_expected_costs_are_printed_without_weights(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_part_of_the_gpu_check_that_fails_is_told_and_the_others_go_on(
     assert "it wrote nothing" in lines[3]
 
 
+@pytest.mark.slow
 def test_parity_drives_with_commands_under_which_rounding_stays_rounding() -> None:
     """What a GPU rounds otherwise must not be magnified; under random commands it is."""
     model, world = gpu_rollouts.shipped("so101", "cpu")

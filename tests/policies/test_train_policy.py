@@ -154,6 +154,7 @@ def test_a_folder_begun_with_other_settings_is_not_continued(dataset: Path, tmp_
         train_policy(settings(dataset, tmp_path, seed=1))
 
 
+@pytest.mark.slow
 def test_a_toy_task_is_learned_from_what_the_frames_show(dataset: Path, tmp_path: Path) -> None:
     demonstrations = Demonstrations(dataset, labels="expert", tasks=("close_drawer",))
     changes = {"data": demonstrations, "steps": 100, "batch": 16, "save_at": (1.0,), "learning_rate": 1e-2}

@@ -222,6 +222,7 @@ def repeated(outcomes: dict[str, list[int]], times: int) -> pd.DataFrame:
     return pd.concat([one.assign(seed=one["seed"] + 1000 * i) for i in range(times)], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_repeating_every_start_proves_nothing_more():
     # The same outcome again and again: ten times the episodes, no new start frame.
     outcomes = {"a": [1, 1, 1, 1, 0, 1], "b": [0, 0, 1, 0, 0, 0]}

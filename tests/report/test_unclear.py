@@ -95,6 +95,7 @@ def test_commands_score_and_report_by_the_rule(
     assert table["sim_successes"].sum() == words.count("success")
 
 
+@pytest.mark.slow
 def test_runs_stand_side_by_side_where_that_is_asked_for(tiny_suite: Path, tmp_path: Path) -> None:
     runs = [str(tmp_path / name) for name in ("first", "second")]
     for seed, run in enumerate(runs):

@@ -112,6 +112,7 @@ def test_the_page_shows_accepted_shares_and_all_three_treatments(tmp_path: Path)
     assert report.metrics["validity"]["policies"]["policies"][0]["checked"] == 80
 
 
+@pytest.mark.slow
 def test_invalid_episodes_can_be_taken_out_of_every_number() -> None:
     suite = make_suite()
     episodes = suite.episodes.assign(valid=suite.episodes["seed"] % 4 != 0)

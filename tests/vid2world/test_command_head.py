@@ -65,6 +65,7 @@ def write_pushes(folder: Path, count: int, *, between: bool = True, seed: int = 
     return folder
 
 
+@pytest.mark.slow
 def test_a_taught_head_follows_targets_and_moves_only_what_is_pushed(tmp_path: Path) -> None:
     data = write_pushes(tmp_path / "data", 60)
     optimisation = Optimisation(steps=500, learning_rate=3e-3, warmup=10, ema=0, checkpoint_every=250)

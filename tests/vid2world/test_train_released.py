@@ -255,6 +255,7 @@ def test_only_the_unet_changes_and_the_result_draws_frames(start: Path, whole: P
     assert frame.shape == (1, 24, 32, 3)
 
 
+@pytest.mark.slow
 def test_the_published_training_changes_the_resampler_too(start: Path, data: Path, tmp_path: Path) -> None:
     how = {
         "train_resampler": True,
@@ -371,6 +372,7 @@ def test_two_processes_equal_one_that_accumulates(start: Path, data: Path, tmp_p
     assert np.mean([row["loss"] for row in lines(two)]) == pytest.approx(line["loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_without_an_average_the_weights_themselves_are_kept(start: Path, data: Path, tmp_path: Path) -> None:
     """Also: half-precision starts give half-precision results, and checkpointing changes nothing."""
     half = write_start(tmp_path / "half", dtype=torch.float16)

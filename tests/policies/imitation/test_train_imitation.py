@@ -65,8 +65,8 @@ def test_policies_are_saved_at_the_stated_shares(demonstrations: Path, tmp_path:
     ("network", "steps"),
     [
         pytest.param(TINY, 160, id="regression"),
-        pytest.param(replace(TINY, head="diffusion", chunk=2), 160, id="diffusion"),
-        pytest.param(replace(TINY, state=2), 160, id="state"),
+        pytest.param(replace(TINY, head="diffusion", chunk=2), 160, id="diffusion", marks=pytest.mark.slow),
+        pytest.param(replace(TINY, state=2), 160, id="state", marks=pytest.mark.slow),
     ],
 )
 def test_a_toy_task_is_learned_from_what_is_seen(
