@@ -40,6 +40,7 @@ def test_the_demo_ends_with_rates_agreement_and_a_page(
     assert "real = made up" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_demo_continues_and_changes_nothing_when_it_is_complete(suite: Path, tmp_path: Path) -> None:
     config = DemoConfig(out=tmp_path / "demo", suite=str(suite), starts=2, replays=False, processes=1)
     first = demo(config)

@@ -109,7 +109,7 @@ def test_accelerate_launch_makes_the_same_run(tiny_suite: Path, whole: Path, tmp
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_killed_at_random_moments_ends_like_one_that_was_not(
     tiny_suite: Path, whole: Path, tmp_path: Path, seed: int, processes: int
 ) -> None:
@@ -196,6 +196,7 @@ def test_a_disk_that_fills_while_frames_are_drawn_ends_the_run_with_its_sentence
     assert len(_lines(tmp_path / "run" / "rows-0.jsonl")) == 20, "nothing is doubled"
 
 
+@pytest.mark.slow
 def test_workers_die_with_the_process_that_started_them(tiny_suite: Path, tmp_path: Path) -> None:
     started = command(tiny_suite, tmp_path / "run", "--processes", "2")
     running = subprocess.Popen([sys.executable, *started], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -256,6 +257,7 @@ def test_another_seed_does_not_continue_a_run(tiny_suite: Path, whole: Path) -> 
         rollout(config(tiny_suite, whole, seed=1), progress=False)
 
 
+@pytest.mark.slow
 def test_an_own_policy_object_is_rolled_out(tiny_suite: Path, tmp_path: Path) -> None:
     still = CallablePolicy(lambda observation: np.zeros((len(observation), 13)))
     table = rollout(
@@ -291,6 +293,7 @@ def test_numbers_below_one_are_refused(tiny_suite: Path, tmp_path: Path, field: 
         config(tiny_suite, tmp_path, **{field: 0})
 
 
+@pytest.mark.slow
 def test_a_policy_that_fails_in_a_worker_is_named(tiny_suite: Path, tmp_path: Path) -> None:
     """The controller's recording asks for a step of 0.2 m, which the robot does not have."""
     import shutil

@@ -104,6 +104,7 @@ def test_the_speed_of_a_conversion_is_printed_for_each_rate_and_size(
     assert len([line for line in lines if line.startswith("| libx264 | ")]) == 5
 
 
+@pytest.mark.slow
 def test_expected_cost_of_a_frame_is_what_its_passes_cost() -> None:
     config = Vid2WorldConfig.tiny()
     parts = expected_cost.counted_parts(config)

@@ -73,6 +73,7 @@ def test_trainings_write_the_robot_beside_their_models(six: Trained) -> None:
         assert read_robot(folder) == SIX_JOINTS
 
 
+@pytest.mark.slow
 def test_policies_of_every_kind_run_are_scored_and_reported(six: Trained) -> None:
     trained = six.folder / "policy/at-100"
     with policy_server(lambda: PolicyLane(RandomPolicy(SIX_JOINTS), SIX_JOINTS), GREETING) as server:

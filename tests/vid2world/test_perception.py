@@ -95,6 +95,7 @@ def training(dataset: Path, out: Path, **changes: object) -> TrainWorldModel:
     return replace(config, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_with_the_same_networks(dataset: Path, tmp_path: Path) -> None:
     whole = train_world_model(training(dataset, tmp_path / "whole"))
     assert train_world_model(training(dataset, tmp_path / "parts", max_minutes=1e-9)) is None

@@ -260,6 +260,7 @@ def test_a_cached_history_saves_passes_and_changes_frames_a_little(
     assert passes == "frame_passes: 144 exact, 72 cached, 2.00 times fewer"
 
 
+@pytest.mark.slow
 def test_weights_can_be_loaded_in_another_precision(folder: Path, model: Vid2World) -> None:
     half = Vid2World.from_pretrained(folder, dtype=torch.bfloat16, sampler=QUICK)
     assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.bfloat16}
@@ -267,6 +268,7 @@ def test_weights_can_be_loaded_in_another_precision(folder: Path, model: Vid2Wor
     assert np.abs(drawn - exact).mean() < 12
 
 
+@pytest.mark.slow
 def test_cs_go_model_hears_every_key_that_is_held(tmp_path: Path) -> None:
     tiny = Vid2WorldConfig.tiny()
     game = replace(tiny, unet=replace(tiny.unet, action_dim=51, discrete_actions=True))
@@ -284,6 +286,7 @@ def test_cs_go_model_hears_every_key_that_is_held(tmp_path: Path) -> None:
         model.step(state, held)
 
 
+@pytest.mark.slow
 def test_several_first_frames_begin_the_window_that_drawing_them_would_have_begun(model: Vid2World) -> None:
     past_actions = actions(2, HISTORY - 1)
     state = model.reset(frames(2), [7, 8])

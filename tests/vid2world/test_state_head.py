@@ -64,6 +64,7 @@ def test_a_rollout_is_many_single_steps() -> None:
     torch.testing.assert_close(head.rollout(states[:, 0], actions[:, :4])[:, -1], state)
 
 
+@pytest.mark.slow
 def test_training_learns_to_follow_and_can_be_stopped(tmp_path: Path) -> None:
     data = write_episodes(tmp_path / "data", 30)
     optimisation = Optimisation(steps=400, learning_rate=3e-3, warmup=10, ema=0, checkpoint_every=100)
