@@ -23,8 +23,8 @@ WRITTEN = re.compile(r"(?P<path>.+\.py)(:(?P<name>.*))?")
 METHODS = ("reset", "act")
 OFFERED = ("robot", "device")
 """Arguments that a constructor is given if it asks for them by name."""
-_settings: dict[Path, dict[str, Any]] = {}
-"""What each file changed in its process when it was imported."""
+_settings: dict[Path, tuple[ModuleType, dict[str, Any]]] = {}
+"""The module of each file, and what it changed in its process when it was imported."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class PythonSource:
         offered = {"robot": robot, "device": device}
         with _looked_at(self.name, self.path):
             wanted = {name: value for name, value in offered.items() if name in _parameters(self.target)}
-        settings = dict(_settings.get(self.path, {}))
+        settings = dict(_settings[self.path.resolve()][1])
         with _guarded(f"policy {policy!r} cannot be made", sources), settings_kept(settings):
             made = self.target(**wanted)
         with _looked_at(self.name, self.path):
@@ -129,8 +129,13 @@ def find_python(place: str) -> PythonSource:
     path = Path(written["path"]).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; expected a Python file, as in module.py:Class")
-    with settings_kept(_settings.setdefault(path, {})):
+    changed: dict[str, Any] = {}
+    with settings_kept(changed):
         module = import_source(path)
+    known = _settings.get(path.resolve())
+    if known is None or known[0] is not module:
+        # It was imported now, and not before.
+        _settings[path.resolve()] = module, changed
     name = written["name"]
     with _looked_at(name, path):
         target = _policy_of(module, name, place, path)

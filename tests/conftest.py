@@ -18,6 +18,7 @@ __all__ = ["browser", "chromium"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Before a test file imports MuJoCo itself.
+os.environ.setdefault("MUJOCO_GL", "osmesa")
 import_triton_first()
 
 # Makers of small recordings that several tests read.

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from real2sim.actions import rt1_robot
 from real2sim.cli import main
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.policies.python_policy import find_python
 
 Refused = Callable[..., str]
 HEAD = """
@@ -263,3 +265,17 @@ def test_what_a_policy_leaves_running_does_not_keep_the_command_from_ending(
     what = "threads" if "Thread" in kind else "processes"
     assert f"{what} that a policy or library started still run; the command ends" in done.stderr
     assert len(load_run(tmp_path / "run")) == 2
+
+
+def test_what_a_file_changed_when_it_was_imported_is_neither_anothers_nor_its_next_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, code in (("one", "import os; os.chdir('/')"), ("two", "pass"), ("one", "pass  # mended")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        Path("policy.py").write_text(f"{HEAD}    pass\n{code}\n")
+        for _ in range(2):
+            # Asked for again, the file is not imported again.
+            made = find_python("policy.py:Bad").make(rt1_robot(), "cpu", "p")
+            assert made._settings.get("folder") == ("/" if "chdir" in code else None)
+        assert Path.cwd() == tmp_path / name
