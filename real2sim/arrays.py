@@ -115,3 +115,9 @@ def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
             raise ValueError(
                 f"its shape {shape} claims {claimed} bytes, there are {member.file_size - file.tell()}"
             )
+
+
+def beyond_float32(values: np.ndarray) -> tuple[int, int] | None:
+    """Row and column of the first of ``values`` (n m) that float32 does not hold as a finite number, or None."""
+    odd = np.argwhere(~(np.abs(values) <= np.finfo(np.float32).max))
+    return (int(odd[0, 0]), int(odd[0, 1])) if len(odd) else None

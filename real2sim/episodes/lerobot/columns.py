@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-LARGEST = float(np.finfo(np.float32).max)
-"""Vectors are kept as float32."""
+from real2sim.arrays import beyond_float32
 
 
 def unpacked(values: np.ndarray, where: str) -> np.ndarray:
@@ -88,9 +87,9 @@ def vectors(column: Any, names: Sequence[str], key: str, place: str) -> np.ndarr
         if width != 1:
             raise ValueError(f"{place}: {key} holds one number a frame, the features say {width}")
     values = values.reshape(-1, width)
-    odd = np.argwhere(~(np.abs(values) <= LARGEST))
-    if len(odd):
-        frame, number = odd[0].tolist()
+    odd = beyond_float32(values)
+    if odd is not None:
+        frame, number = odd
         raise ValueError(
             f"{place}, frame {frame}: {key}[{number}] ({names[number]}) is {values[frame, number]:g}, expected "
             "a number that float32 holds; leave the episode out with --episodes or mend the dataset"

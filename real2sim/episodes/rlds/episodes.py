@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from real2sim.arrays import beyond_float32
 from real2sim.episodes.images import decoded, picture_size
 from real2sim.episodes.rlds.dataset import RLDSDataset
 from real2sim.episodes.rlds.example import Example
@@ -151,9 +152,9 @@ class RLDSEpisodes:
             self._check_count(example, feature.path, len(values), "rows")
             parts.append(values.astype(np.float64))
         joined = np.concatenate(parts, axis=1)
-        wrong = np.argwhere(~np.isfinite(joined))
-        if len(wrong):
-            step, place = wrong[0].tolist()
+        wrong = beyond_float32(joined)
+        if wrong is not None:
+            step, place = wrong
             raise ValueError(
                 f"{self.where(number)}, step {step}: {names[place]} is {joined[step, place]}; leave the episode out "
                 "with --episodes or mend the dataset"
