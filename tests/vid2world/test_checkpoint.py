@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,12 @@ from torch import Tensor
 from real2sim.model_folder import CARD_FILE, read_config
 from real2sim.vid2world.released.checkpoint import KIND
 from real2sim.vid2world.released.config import Vid2WorldConfig
-from real2sim.vid2world.released.convert import ConvertDynamiCrafter, ConvertVid2World, HeadChannels
+from real2sim.vid2world.released.convert import (
+    ConvertDynamiCrafter,
+    ConvertVid2World,
+    HeadChannels,
+    StoredType,
+)
 from real2sim.vid2world.released.layout import SCHEDULE_BUFFERS, published_layout
 from real2sim.vid2world.released.weight_transfer import causal_kernel, causal_name
 
@@ -128,6 +134,15 @@ def changed(name: str, tensor: Tensor) -> Callable[[Tensors], Tensors]:
         (changed("model.diffusion_model.extra", torch.zeros(1)), "'model.diffusion_model.extra' is unknown"),
         (changed(ACTIONS, torch.zeros(32, 7)), "takes 7 numbers per action, expected 13 or 3"),
         (changed("model.diffusion_model.out.2.weight", torch.zeros(1)), "use real2sim convert dynamicrafter"),
+        (
+            changed("model.diffusion_model.input_blocks.999999999.0.weight", torch.zeros(1)),
+            "has a number beyond the",
+        ),
+        (
+            changed(f"model.diffusion_model.input_blocks.{'9' * 5000}.0.weight", torch.zeros(1)),
+            "has a number beyond the",
+        ),
+        (changed(ACTIONS, torch.zeros(1).expand(10**8, 13)), "has shape (100000000, 13), expected (32, 13)"),
     ],
 )
 def test_a_damaged_checkpoint_is_one_sentence_and_no_folder(
@@ -138,6 +153,25 @@ def test_a_damaged_checkpoint_is_one_sentence_and_no_folder(
         ConvertVid2World(checkpoint, tmp_path / "model", heads=HEADS).run()
     assert "\n" not in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["damaged.ckpt"]
+
+
+@pytest.mark.parametrize(("dtype", "weight"), [("float16", 1e6), ("keep", torch.inf)])
+def test_numbers_that_the_stored_type_cannot_hold_are_refused(
+    dtype: StoredType, weight: float, tensors: Tensors, tmp_path: Path
+) -> None:
+    checkpoint = save_lightning(changed(ACTIONS, torch.full((32, 13), weight))(tensors), tmp_path / "c.ckpt")
+    with pytest.raises(ValueError, match=rf"{ACTIONS}.*(more than float16 can hold|not finite)"):
+        ConvertVid2World(checkpoint, tmp_path / "model", dtype=dtype, heads=HEADS).run()
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("options", [{"action_width": 0}, {"image_size": (0, 0)}, {"image_size": (10**9, 4)}])
+def test_sizes_that_no_model_has_are_the_options_mistake(options: dict[str, Any]) -> None:
+    for command in (ConvertVid2World, ConvertDynamiCrafter):
+        with pytest.raises(ValueError, match=f"^{next(iter(options))} must be at"):
+            command(Path("c.ckpt"), Path("out"), **options)
+    with pytest.raises(ValueError, match=r"^image must be at least 1"):
+        HeadChannels(image=0)
 
 
 def test_another_action_width_can_be_asked_for(tensors: Tensors, tmp_path: Path) -> None:

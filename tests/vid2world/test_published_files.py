@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,15 @@ def test_damaged_bytes_are_found_by_their_checksum(place: float, tmp_path: Path)
         (torch.tensor([1, 2]), "tensor 'w' is int64, expected floating-point weights"),
         (torch.zeros(3, device="meta"), "tensor 'w' is stored without its numbers, expected a dense tensor"),
         (torch.eye(3).to_sparse(), "tensor 'w' is stored as torch.sparse_coo, expected a dense tensor"),
+        (
+            torch.ones(3).to(torch.float8_e4m3fn),
+            "tensor 'w' is float8_e4m3fn, expected floating-point weights",
+        ),
+        (torch.ones(3).to(torch.float8_e5m2), "tensor 'w' is float8_e5m2, expected floating-point weights"),
+        (
+            torch.tensor([1e300], dtype=torch.float64),
+            "1 of 1 numbers that are not finite, or are beyond float32",
+        ),
     ],
 )
 def test_weights_must_be_finite_floating_point_numbers(
@@ -117,6 +128,16 @@ def test_weights_must_be_finite_floating_point_numbers(
     torch.save({"state_dict": {"w": weight}}, tmp_path / "c.ckpt")
     with pytest.raises(ValueError, match=re.escape(sentence)):
         read_checkpoint(tmp_path / "c.ckpt")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_and_nested_weights_are_called_so(tmp_path: Path) -> None:
+    quantized = torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8)
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    for kind, weight in (("quantized", quantized), ("nested", nested)):
+        torch.save({"state_dict": {"w": weight}}, tmp_path / "c.ckpt")
+        with pytest.raises(ValueError, match=f"tensor 'w' is stored as {kind}, expected a dense tensor"):
+            read_checkpoint(tmp_path / "c.ckpt")
 
 
 def test_a_file_that_is_no_checkpoint_is_called_so(tmp_path: Path) -> None:
@@ -129,3 +150,103 @@ def test_what_would_run_code_is_named(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "path": Path("x")}, tmp_path / "c.ckpt")
     with pytest.raises(ValueError, match=r"\(pathlib\S*\), and reading it could run foreign code"):
         read_checkpoint(tmp_path / "c.ckpt")
+
+
+Records = list[tuple[str, bytes]]
+
+
+def rewritten(path: Path, change: Callable[[Records], Records], how: int = zipfile.ZIP_STORED) -> Path:
+    """The archive with other records, each with the checksum of what it holds now."""
+    with zipfile.ZipFile(path) as archive:
+        records = [(record.filename, archive.read(record)) for record in archive.infolist()]
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, content in change(records):
+            archive.writestr(name, content)
+    return path
+
+
+def of_record(end: str, change: Callable[[bytes], bytes]) -> Callable[[Records], Records]:
+    return lambda records: [
+        (name, change(content) if name.endswith(end) else content) for name, content in records
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            of_record("data/1", lambda content: content[:-8]),
+            "record 'c/data/1' has 4792 bytes, its numbers need 4800",
+        ),
+        (of_record("data/1", lambda content: b""), "record 'c/data/1' has 0 bytes, its numbers need 4800"),
+        (of_record("data.pkl", lambda content: content[:40]), "cannot be read as a checkpoint ("),
+        (
+            of_record("data.pkl", lambda content: b"garbage"),
+            "cannot be read as a checkpoint (its pickle is damaged",
+        ),
+        (lambda records: records[1:], "is an archive without data.pkl"),
+        (lambda records: [], "is an archive without data.pkl"),
+        (lambda records: [*records, ("c/constants.pkl", b"")], "is a compiled program (TorchScript)"),
+    ],
+)
+def test_archives_hold_what_their_pickle_says(
+    change: Callable[[Records], Records], sentence: str, tensors: Tensors, tmp_path: Path
+) -> None:
+    torch.save({"state_dict": tensors}, tmp_path / "c.ckpt")
+    rewritten(tmp_path / "c.ckpt", change)
+    with pytest.raises(ValueError, match=re.escape(f"{tmp_path / 'c.ckpt'}")) as raised:
+        read_checkpoint(tmp_path / "c.ckpt")
+    assert sentence in str(raised.value)
+
+
+def test_compressed_archives_are_read_as_numbers(tensors: Tensors, tmp_path: Path) -> None:
+    torch.save({"state_dict": tensors}, tmp_path / "c.ckpt")
+    rewritten(tmp_path / "c.ckpt", lambda records: records, zipfile.ZIP_DEFLATED)
+    assert same(read_checkpoint(tmp_path / "c.ckpt"), tensors)
+
+
+def test_a_record_that_occurs_twice_is_refused(tensors: Tensors, tmp_path: Path) -> None:
+    torch.save({"state_dict": tensors}, tmp_path / "c.ckpt")
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        rewritten(tmp_path / "c.ckpt", lambda records: records + records[:1])
+    with pytest.raises(ValueError, match=r"record 'c/data\.pkl' occurs twice"):
+        read_checkpoint(tmp_path / "c.ckpt")
+
+
+def test_a_damaged_directory_names_the_file(tensors: Tensors, tmp_path: Path) -> None:
+    path = tmp_path / "c.ckpt"
+    torch.save({"state_dict": tensors}, path)
+    content = path.read_bytes()
+    end = content.rindex(b"c/data.pkl")
+    path.write_bytes(content[:end] + b"\xaf\xaf" + content[end + 2 :])
+    with pytest.raises(ValueError, match=r"c\.ckpt .*copy (it|the file) again"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("index", "sentence"),
+    [
+        ('{"weight_map": {"a": 1}}', "no weight_map with a file for each tensor"),
+        ('{"weight_map": {}}', "no weight_map with a file for each tensor"),
+        ("[1]", "no weight_map with a file for each tensor"),
+        ('{"weight_map": ' + "[" * 100_000, "nested too deeply"),
+        ('{"weight_map": {"a": "s.safetensors"}, "weight_map": {}}', "occurs twice"),
+        ('{"weight_map": {"a": ".."}}', "shards must lie beside their index"),
+        ('{"weight_map": {"a": ""}}', "shards must lie beside their index"),
+        ('{"weight_map": {"a": "folder"}}', "folder is no file, but"),
+        ('{"weight_map": {"a": "s.safetensors", "b": "t.safetensors"}}', "tensor 'a' lies in two shards"),
+    ],
+)
+def test_an_index_of_shards_is_checked(index: str, sentence: str, tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "s.safetensors")
+    save_file({"a": torch.ones(2), "b": torch.ones(2)}, tmp_path / "t.safetensors")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "m.safetensors.index.json").write_text(index)
+    with pytest.raises((ValueError, OSError), match=re.escape(str(tmp_path))) as raised:
+        read_checkpoint(tmp_path)
+    assert sentence in str(raised.value)
+
+
+def test_what_is_no_file_is_not_said_to_be_missing() -> None:
+    with pytest.raises(ValueError, match="/dev/null is neither a file nor a folder"):
+        read_checkpoint(Path("/dev/null"))

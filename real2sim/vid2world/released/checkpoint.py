@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -220,7 +221,7 @@ def _write(
         save_file({CAPTION: caption}, fresh / CAPTION_FILE)
         for component, prefix in COMPONENTS.items():
             part = {
-                name.removeprefix(prefix): _stored(tensor, dtype)
+                name.removeprefix(prefix): _stored(name, tensor, dtype)
                 for name, tensor in tensors.items()
                 if name.startswith(prefix)
             }
@@ -228,11 +229,17 @@ def _write(
     return out
 
 
-def _stored(tensor: Tensor, dtype: StoredType) -> Tensor:
-    if dtype != "keep" and tensor.is_floating_point():
-        tensor = tensor.to(getattr(torch, dtype))
+def _stored(name: str, tensor: Tensor, dtype: StoredType) -> Tensor:
+    stored = tensor if dtype == "keep" else tensor.to(getattr(torch, dtype))
+    if not bool(torch.isfinite(stored).all()):
+        kind = str(stored.dtype).removeprefix("torch.")
+        largest = float(tensor.abs().max())
+        raise ValueError(
+            f"tensor {name!r} reaches {largest:.4g}, more than {kind} can hold; "
+            + ("convert with --dtype float32" if isfinite(largest) else "choose another checkpoint")
+        )
     # A copy: two names may share one storage, which safetensors refuses.
-    return tensor.detach().contiguous().clone()
+    return stored.detach().contiguous().clone()
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from real2sim.checks import check_sizes
+
 StoredType = Literal["keep", "float32", "float16", "bfloat16"]
 
 
@@ -18,6 +20,9 @@ class HeadChannels:
     resampler: int = 64
     text: int = 64
     image: int = 80
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "resampler", "text", "image")
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,11 @@ class ConvertVid2World:
     licence: str = ""
     """Licence of the checkpoint, for the model card."""
     heads: HeadChannels = field(default_factory=HeadChannels)
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            self, *(name for name in ("action_width", "image_size") if getattr(self, name) is not None)
+        )
 
     def run(self) -> Path:
         """Convert and give the folder; see :func:`real2sim.vid2world.released.checkpoint.convert_vid2world`."""
@@ -73,6 +83,9 @@ class ConvertDynamiCrafter:
     licence: str = ""
     """Licence of the checkpoint, for the model card."""
     heads: HeadChannels = field(default_factory=HeadChannels)
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "action_width", "image_size")
 
     def run(self) -> Path:
         """Convert and give the folder; see :func:`real2sim.vid2world.released.checkpoint.convert_dynamicrafter`."""

@@ -80,7 +80,14 @@ def config_of(shapes: Shapes, where: str, heads: HeadChannels) -> Vid2WorldConfi
         return _config(_Sizes(shapes, where), heads)
     except ValueError as error:
         sentence = str(error)
-        raise ValueError(sentence if sentence.startswith(where) else f"{where}: {sentence}") from error
+        if sentence.startswith(where):
+            raise
+        if sentence.endswith("?"):
+            raise ValueError(f"{where}: {sentence}") from error
+        raise ValueError(
+            f"{where}: the shapes of its tensors ask for a model that cannot be: {sentence}; is this another "
+            "architecture, or a damaged checkpoint?"
+        ) from error
 
 
 def _config(sizes: _Sizes, heads: HeadChannels) -> Vid2WorldConfig:
@@ -114,9 +121,16 @@ class _Sizes:
         return shape[axis]
 
     def count(self, pattern: str) -> int:
-        """One more than the largest number that the pattern's group finds."""
-        numbers = [int(match[1]) for name in self.shapes if (match := re.match(pattern, name))]
-        return max(numbers, default=-1) + 1
+        """One more than the largest number that the pattern's group finds; each needs a tensor of its own."""
+        found = {match[1]: name for name in self.shapes if (match := re.match(pattern, name))}
+        for number, name in found.items():
+            if len(number) > 9 or int(number) >= len(self.shapes):
+                shown = name if len(name) <= 200 else f"{name[:197]}..."
+                raise ValueError(
+                    f"{self.where}: tensor {shown!r} has a number beyond the {len(self.shapes)} tensors that there "
+                    "are; is this another architecture?"
+                )
+        return max(map(int, found), default=-1) + 1
 
     def heads(self, name: str, width: int, channels: int, option: str) -> int:
         if width % channels:
