@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from real2sim.checks import check_seed, check_whole
+from real2sim.checks import check_flag, check_seed, check_whole
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
 from real2sim.envs.time_limit import SpecWithLimit
 from real2sim.envs.verdicts import Reward, Verdicts
@@ -70,6 +71,8 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is not supported; use None or 'rgb_array'")
         check_whole("num_envs", num_envs, 1, 100_000)
+        normalized_actions = check_flag("normalized_actions", normalized_actions)
+        terminate = check_flag("terminate", terminate)
         self._suite = suite
         self._task = None if task is None else suite.task(task).name
         self._horizon = None if horizon is None else check_whole("horizon", horizon, 1, MOST_STEPS)
@@ -106,8 +109,12 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
                 f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], OPTIONS)}; known are {', '.join(OPTIONS)}"
             )
         lanes = self._masked(options.get("reset_mask"))
-        self._seed_lanes(lanes, seed)
-        begun = [(lane, *self._choose(lane, options)) for lane in lanes]
+        generators = self._seeded(lanes, seed)
+        begun = [(lane, *self._choose(lane, generators[lane], options)) for lane in lanes]
+        # What is refused above has changed nothing.
+        self._generators[:] = [
+            generators.get(lane, generator) for lane, generator in enumerate(self._generators)
+        ]
         for lane, start, episode_seed in begun:
             self._starts[lane], self._seeds[lane] = start, episode_seed
             self._terminated[lane] = self._truncated[lane] = False
@@ -196,8 +203,12 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
             raise ResetNeeded("the first reset must start every lane; leave out reset_mask")
         return [int(lane) for lane in np.flatnonzero(mask)]
 
-    def _seed_lanes(self, lanes: Sequence[int], seed: int | Sequence[int | None] | None) -> None:
-        if seed is not None and not isinstance(seed, list | tuple | np.ndarray):
+    def _seeded(
+        self, lanes: Sequence[int], seed: int | Sequence[int | None] | None
+    ) -> dict[int, np.random.Generator]:
+        """The generator of each lane: a new one where a seed is given, else a copy of the one that it has."""
+        several = isinstance(seed, list | tuple) or (isinstance(seed, np.ndarray) and seed.ndim > 0)
+        if seed is not None and not several:
             first = check_seed("seed", seed)
             seed = [first + lane for lane in range(self.num_envs)]
         seeds: Any = seed
@@ -205,16 +216,19 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
             raise ValueError(
                 f"{len(seeds)} seeds for {self.num_envs} lanes; give one seed, or one for each lane"
             )
+        found: dict[int, np.random.Generator] = {}
         for lane in lanes:
             given = None if seeds is None else seeds[lane]
-            if given is not None or self._generators[lane] is None:
-                self._generators[lane] = seeding.np_random(
-                    None if given is None else check_seed("seed", given)
-                )[0]
+            before = self._generators[lane]
+            if given is not None or before is None:
+                found[lane] = seeding.np_random(None if given is None else check_seed("seed", given))[0]
+            else:
+                found[lane] = copy.deepcopy(before)
+        return found
 
-    def _choose(self, lane: int, options: Mapping[str, Any]) -> tuple[Start, int]:
-        generator = self._generators[lane]
-        assert generator is not None
+    def _choose(
+        self, lane: int, generator: np.random.Generator, options: Mapping[str, Any]
+    ) -> tuple[Start, int]:
         # Both numbers are drawn even where an option replaces them, so that options do not shift later
         # episodes.
         place, noise = generator.random(), int(generator.integers(2**63))

@@ -33,9 +33,14 @@ class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """First observation, and the episode that begins."""
-        super().reset(seed=None if seed is None else check_seed("seed", seed))
-        self._lanes._generators[0] = self.np_random
-        seen, infos = self._lanes.reset(options=options)
+        seed = None if seed is None else check_seed("seed", seed)
+        # The caller may have given a generator of his own.
+        self._lanes._generators[0] = self._np_random
+        seen, infos = self._lanes.reset(seed=seed, options=options)
+        self._np_random = self._lanes._generators[0]
+        if seed is not None or self._np_random_seed is None:
+            # Gymnasium's number for a seed that nobody knows.
+            self._np_random_seed = -1 if seed is None else seed
         return _first_lane(seen), _first(infos)
 
     def limit_steps(self, steps: int | None) -> None:

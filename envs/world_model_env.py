@@ -41,6 +41,11 @@ class WorldModelVectorEnv(LaneVectorEnv):
         terminate: bool = True,
     ) -> None:
         check_device(device)
+        if not isinstance(sampling, SamplingOverrides | None):
+            raise ValueError(
+                f"sampling is {sampling!r}, expected a real2sim.SamplingOverrides, such as SamplingOverrides(steps=2), "
+                "or None"
+            )
         if reward == "progress" and judge is None:
             raise ValueError("reward='progress' is the judge's; give a judge, or leave reward out")
         found = load_suite(suite)

@@ -47,6 +47,11 @@ def _by_name(said: str, config: type, name: str) -> str:
         ("could not convert string to float: ", "number"),
     ):
         said = re.sub(f"{python}('[^']*')", rf"\1 is no {plain}", said)
+    said = re.sub(
+        r"Could not find valid parse for arguments: \[(.*?)\]\.?",
+        r"\1 is not what it takes",
+        said,
+    )
     start = f"Missing from real2sim {name}: "
     if not said.startswith(start):
         return said

@@ -28,6 +28,13 @@ def check_whole(name: str, value: Any, low: int | None = 1, high: int | None = N
     return int(value)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """The truth value ``value``; ValueError unless it is one, as text and None are true or false too."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise ValueError(f"{name} must be True or False, got {_shown(value)}")
+    return bool(value)
+
+
 def check_finite(name: str, value: Any, low: float | None = None, high: float | None = None) -> float:
     """The finite number ``value``; ValueError unless it is one between ``low`` and ``high``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):

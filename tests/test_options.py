@@ -142,6 +142,17 @@ def test_a_word_that_is_missing_is_called_by_its_name(
     assert f"error: {missing} missing; see real2sim {command} --help" in capsys.readouterr().err
 
 
+def test_a_list_of_numbers_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "imitation", "--data.folder", "d", "--out", "o", "--network.channels", "1.5"])
+    assert "error: --network.channels: '1.5' is not what it takes; see" in capsys.readouterr().err
+
+
+def test_derived_numbers_need_the_states_of_objects() -> None:
+    with pytest.raises(ValueError, match="derived names 'hand' and counts only with --object-state"):
+        TrainWorldModel(data=Path("d"), out=Path("o"), derived=("hand",))
+
+
 def test_of_a_list_that_is_given_twice_it_is_said_which_one_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
+from real2sim.checks import check_finite
 from real2sim.host_copies import to_device
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
@@ -74,10 +75,8 @@ class PolicyTraining:
             raise ValueError("steps, batch and keep_every must be at least 1")
         if not self.save_at or not all(0 < share <= 1 for share in self.save_at):
             raise ValueError(f"save_at holds shares of the training above 0 and up to 1, got {self.save_at}")
-        if min(self.smoothing, self.shift, self.blur, self.noise) < 0 or not 0 <= self.brightness < 1:
-            raise ValueError(
-                "smoothing, shift, blur and noise must not be negative, brightness lies between 0 and 1"
-            )
+        check_finite("smoothing", self.smoothing, 0, 65_536)
+        Augmentation(self.shift, self.brightness, self.blur, self.noise)
 
     @property
     def saved_shares(self) -> tuple[float, ...]:

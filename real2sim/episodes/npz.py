@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import WIDTH, rt1_robot
+from real2sim.checks import check_text
 from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.bounds import LARGEST
 from real2sim.episodes.keep_out import for_training
@@ -107,14 +108,16 @@ def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | 
         raise ValueError(
             f"{path}: success is {arrays['success'].dtype} {arrays['success'].shape}, expected one bool"
         )
+    for name in TEXTS & set(arrays):
+        check_text(f"{path}: {name}", str(arrays[name]))
     for name, array in arrays.items():
         if array.dtype.kind in "fc" and not np.isfinite(array).all():
             step = int(np.argwhere(~np.isfinite(np.atleast_1d(array)))[0][0])
             raise ValueError(
                 f"{path}: {name} holds NaN or infinity at step {step}; leave the episode out or record it again"
             )
-        if name in ("action", "state") and array.size and not np.abs(array).max() < LARGEST:
-            step = int(np.argwhere(~(np.abs(array) < LARGEST))[0][0])
+        if name in ("action", "state") and array.size and not float(np.abs(array).max()) < LARGEST:
+            step = int(np.argwhere(~(np.abs(array.astype(np.float64)) < LARGEST))[0][0])
             raise ValueError(
                 f"{path}: {name} holds {np.abs(array).max():g} at step {step}, expected numbers of less than "
                 f"{LARGEST:g}; leave the episode out or record it again"

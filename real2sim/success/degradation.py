@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from real2sim.checks import check_finite, check_whole
+from real2sim.training.augmentation import MOST_PIXELS
+
 Defect = Callable[..., Tensor]
 """Frames (b t c h w), perhaps a strength, and a generator -> a damaged copy."""
 
@@ -33,10 +36,16 @@ class DegradationConfig:
     """Largest side in pixels of a box in which all detail is washed out."""
 
     def __post_init__(self) -> None:
-        if not (0 <= self.probability <= 1 and 0 <= self.clean <= 1):
-            raise ValueError(f"expected chances in [0, 1], got {self.probability} and {self.clean}")
-        if min(self.shift, self.colour, self.noise, self.blur, self.smear) < 0:
-            raise ValueError("shift, colour, noise, blur and smear must not be negative")
+        for name, most in {
+            "probability": 1,
+            "clean": 1,
+            "colour": 2,
+            "noise": 2,
+            "blur": MOST_PIXELS,
+        }.items():
+            check_finite(name, getattr(self, name), 0, most)
+        for name in ("shift", "smear"):
+            check_whole(name, getattr(self, name), 0, MOST_PIXELS)
 
 
 def degrade(frames: Tensor, config: DegradationConfig, generator: torch.Generator) -> Tensor:

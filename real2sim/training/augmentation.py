@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from real2sim.checks import check_finite, check_whole
+
+MOST_PIXELS = 1000
+"""Pixels by which frames may be moved or blurred; memory and time grow with them."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -28,11 +33,12 @@ class Augmentation:
     """Colours turn by up to this share of the colour circle."""
 
     def __post_init__(self) -> None:
-        if min(self.shift, self.blur, self.noise) < 0 or not 0 <= self.brightness < 1:
-            raise ValueError("shift, blur and noise must not be negative, brightness lies between 0 and 1")
-        for name, most in (("contrast", 1.0), ("saturation", 1.0), ("hue", 0.5)):
-            if not 0 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} lies between 0 and {most:g}, got {getattr(self, name)}")
+        check_whole("shift", self.shift, 0, MOST_PIXELS)
+        bounds = {"blur": MOST_PIXELS, "noise": 1, "contrast": 1, "saturation": 1, "hue": 0.5}
+        for name, most in bounds.items():
+            check_finite(name, getattr(self, name), 0, most)
+        if not 0 <= self.brightness < 1:
+            raise ValueError(f"brightness lies between 0 and 1, got {self.brightness}")
 
 
 def augment(frames: np.ndarray, rng: np.random.Generator, how: Augmentation) -> np.ndarray:

@@ -84,6 +84,9 @@ def run_training(
         task.trained.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay
     )
     progress = restore(task, optimiser, out, average=config.ema > 0)
+    for group in optimiser.param_groups:
+        # A checkpoint holds those that it was written with; what is asked for now counts, as its learning rate does.
+        group["betas"], group["weight_decay"] = config.betas, config.weight_decay
     if main:
         write_settings(task, out)
         cut_log(out, progress.step)
@@ -106,6 +109,8 @@ def run_training(
             progress.unlogged.setdefault(name, []).append(value)
         bar.update()
         last = progress.step == config.steps
+        if last or progress.step % config.checkpoint_every == 0:
+            _check_weights(task.trained, progress.step, out)
         if progress.step % config.log_every == 0 or last:
             row = _row(progress, config)
             bar.set_postfix(loss=f"{row['loss']:.4f}")
@@ -169,12 +174,25 @@ def _check_finite(loss: float, norm: float, step: int, out: Path) -> None:
     if math.isfinite(loss) and math.isfinite(norm):
         return
     what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient has the norm {norm}"
-    path = out / CHECKPOINT_FILE
-    kept = f"the last checkpoint, {path}, is kept" if path.exists() else "there is no checkpoint yet"
     raise ValueError(
-        f"the {what} at step {step + 1} of the training in {out}, so it stops ({kept}); check the data "
+        f"the {what} at step {step + 1} of the training in {out}, so it stops ({_kept(out)}); check the data "
         "for values that are not finite, or choose a smaller learning rate"
     )
+
+
+def _check_weights(trained: nn.Module, step: int, out: Path) -> None:
+    """Stop before weights that no training can continue from replace those of the last checkpoint."""
+    for name, values in trained.state_dict().items():
+        if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+            raise ValueError(
+                f"the weights ({name}) are not finite after step {step} of the training in {out}, so it stops "
+                f"({_kept(out)}); choose a smaller learning rate or weight decay"
+            )
+
+
+def _kept(out: Path) -> str:
+    path = out / CHECKPOINT_FILE
+    return f"the last checkpoint, {path}, is kept" if path.exists() else "there is no checkpoint yet"
 
 
 def _row(progress: Progress, config: Optimisation) -> dict[str, float]:

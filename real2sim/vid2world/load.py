@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 
-from real2sim.checks import check_finite, check_whole
+from real2sim.checks import check_finite, check_kinds, check_whole
 from real2sim.model_folder import CONFIG_FILE, read_kind
 
 MODEL = "world_model"
@@ -38,6 +38,7 @@ class SamplingOverrides:
     (docs/speed.md)."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.steps is not None:
             check_whole("steps", self.steps, 1, 50)
         if self.eta is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,54 @@ def test_options_of_an_environment_that_are_no_mapping_of_known_names(tiny_suite
     env = WorldModelVectorEnv(1, suite=str(tiny_suite), task="close_drawer")
     with pytest.raises(ValueError, match=r"expected a mapping with task, start|unknown option '1'"):
         env.reset(seed=0, options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"normalized_actions": "no"}, "normalized_actions must be True or False, got 'no'"),
+        ({"normalized_actions": None}, "normalized_actions must be True or False"),
+        ({"terminate": 0}, "terminate must be True or False, got 0"),
+        ({"sampling": {"steps": 2}}, "sampling is {'steps': 2}, expected a real2sim.SamplingOverrides"),
+    ],
+)
+def test_arguments_of_an_environment_of_another_kind(
+    tiny_suite: Path, options: dict[str, Any], complaint: str
+) -> None:
+    from real2sim.envs.world_model_env import WorldModelEnv
+
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        WorldModelEnv(suite=str(tiny_suite), **options)
+
+
+@pytest.mark.parametrize("options", [{"history": "x"}, {"precision": "float16"}, {"compile": "yes"}])
+def test_sampling_overrides_are_of_the_kinds_that_they_name(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{next(iter(options))} is "):
+        real2sim.SamplingOverrides(**options)
+
+
+def test_a_refused_reset_leaves_the_environment_as_it_was(tiny_suite: Path) -> None:
+    from real2sim.envs.world_model_env import WorldModelEnv, WorldModelVectorEnv
+
+    refusals: tuple[dict[str, Any], ...] = (
+        {"seed": 5, "options": {"start": "x"}},
+        {"options": {"episode_seed": -1}},
+    )
+    for lanes in (WorldModelEnv, WorldModelVectorEnv):
+        begun = []
+        for disturbed in (False, True):
+            env: Any = lanes(suite=str(tiny_suite), judge=None)
+            env.reset(seed=1)
+            for refusal in refusals if disturbed else ():
+                with pytest.raises(ValueError, match=r"has no start|episode_seed must be"):
+                    env.reset(**refusal)
+            if disturbed and lanes is WorldModelVectorEnv:
+                with pytest.raises(ValueError, match="seed must be"):
+                    env.reset(seed=[-1])
+                with pytest.raises(ValueError, match="seed must be a whole number"):
+                    env.reset(seed=np.array(3))
+            begun.append(str(env.reset()[1]))
+        assert begun[0] == begun[1]
 
 
 def test_a_suite_that_is_a_number() -> None:

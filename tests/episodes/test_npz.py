@@ -46,6 +46,22 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
         read_npz(path)
 
 
+def test_a_text_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_arrays(
+        tmp_path / "a.npz",
+        {"image": np.zeros((2, 4, 4, 3), np.uint8), "instruction": np.array("a\udcff")},
+    )
+    with pytest.raises(ValueError, match=r"a\.npz: instruction is 'a\\udcff', which is no UTF-8 text"):
+        read_npz(tmp_path / "a.npz", ["image", "instruction"])
+
+
+@pytest.mark.filterwarnings("error")
+def test_actions_of_half_precision_are_read_without_a_warning(tmp_path: Path) -> None:
+    actions = np.full((2, 13), 0.5, np.float16)
+    write_arrays(tmp_path / "a.npz", {"image": np.zeros((2, 4, 4, 3), np.uint8), "action": actions})
+    np.testing.assert_array_equal(read_npz(tmp_path / "a.npz")["action"], actions)
+
+
 def test_episodes_of_different_length_cannot_be_stacked(tmp_path: Path) -> None:
     write_arrays(tmp_path / "a.npz", episode(4))
     write_arrays(tmp_path / "b.npz", episode(5))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from real2sim.success.degradation import DegradationConfig
 from real2sim.training.augmentation import LUMA, Augmentation, augment
 
 
@@ -54,7 +55,17 @@ def test_half_a_turn_of_the_hue_makes_an_orange_pixel_bluish() -> None:
     np.testing.assert_allclose(turned, 2 * grey - np.array([170, 120, 70]), atol=1)
 
 
-@pytest.mark.parametrize("values", [{"hue": 0.6}, {"contrast": -0.1}, {"saturation": 1.5}])
-def test_shares_out_of_range_are_refused(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=f"{next(iter(values))} lies between 0 and"):
+@pytest.mark.parametrize(
+    "values",
+    [
+        *({"hue": 0.6}, {"contrast": -0.1}, {"saturation": 1.5}, {"brightness": 1.0}, {"noise": np.nan}),
+        *({"shift": 2**30}, {"shift": 1.5}, {"blur": 1e20}),
+    ],
+)
+def test_strengths_out_of_range_are_refused(values: dict[str, float]) -> None:
+    name = next(iter(values))
+    with pytest.raises(ValueError, match=rf"^{name} (must be|lies between 0 and)"):
         Augmentation(**values)  # type: ignore[arg-type]
+    if name in ("shift", "blur"):
+        with pytest.raises(ValueError, match=rf"^{name} must be"):
+            DegradationConfig(**values)  # type: ignore[arg-type]

@@ -127,6 +127,20 @@ def test_a_changed_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
     assert "another checksum" in refused(tmp_path)
 
 
+def test_a_damaged_pickle_is_named_whatever_it_raises(tmp_path: Path) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    path = tmp_path / CHECKPOINT_FILE
+    whole = path.read_bytes()
+    place = whole.index(b"trained")
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        changed_bytes = bytearray(whole)
+        for at in rng.integers(place - 40, place + 400, 3):
+            changed_bytes[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bytes(changed_bytes))
+        assert refused(tmp_path)
+
+
 @pytest.mark.parametrize(
     "line", ['{"step": true}', '{"step": -1}', '{"step": NaN}', "[]", "{}", "[" * 100_000, '{"step": 1, "lo']
 )

@@ -105,6 +105,14 @@ def test_numbers_that_are_not_finite_stop_the_training_and_the_last_checkpoint_i
     assert run_training(Line(), config, tmp_path)
 
 
+def test_weights_that_a_step_has_ruined_are_not_kept(tmp_path: Path) -> None:
+    config = replace(QUICK, checkpoint_every=2)
+    run_training(Line(), replace(config, steps=4), tmp_path)
+    with pytest.raises(ValueError, match=r"the weights \(weight\) are not finite after step .*is kept"):
+        run_training(Line(), replace(config, steps=5, weight_decay=1e45), tmp_path)
+    assert trained_weights(tmp_path)[1]["step"] == 4
+
+
 def test_a_first_step_that_fails_says_that_there_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no checkpoint yet"):
         run_training(Line(bad_step=0), QUICK, tmp_path)

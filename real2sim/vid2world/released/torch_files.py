@@ -123,7 +123,7 @@ class _Storages(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         kind = getattr(torch, name, None) if module == "torch" else None
-        return type(name, (_Named,), {"itemsize": kind.dtype.itemsize if hasattr(kind, "dtype") else 1})
+        return type(name, (_Named,), {"itemsize": getattr(getattr(kind, "dtype", None), "itemsize", 1)})
 
     def persistent_load(self, pid: Any) -> Any:
         _, kind, key, _, count = pid

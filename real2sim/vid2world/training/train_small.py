@@ -72,6 +72,12 @@ class TrainWorldModel:
     max_minutes: float = math.inf
     """Stop after this time; run the same command again to resume."""
 
+    def __post_init__(self) -> None:
+        if self.derived and not self.object_state:
+            raise ValueError(
+                f"derived names {self.derived[0]!r} and counts only with --object-state; give both, or leave it out"
+            )
+
     def run(self) -> Path | None:
         """Train; see `train_world_model`."""
         return train_world_model(self)
