@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds
 from real2sim.checks import check_finite
 from real2sim.episodes.npz import read_npz
+from real2sim.failures import one_line
+from real2sim.model_folder import CONFIG_FILE, load_tensors, read_kind
 from real2sim.policies.policy import observe_frames
 from real2sim.policies.rt1.action_tokens import bin_width
 from real2sim.policies.rt1.config import Block, RT1Config, efficientnet_blocks
 from real2sim.policies.rt1.instructions import InstructionTable
-from real2sim.policies.rt1.policy import RT1, RT1Policy, save_rt1
+from real2sim.policies.rt1.policy import KIND, RT1, RT1Policy, save_rt1
 from real2sim.policies.rt1.saved_model import GRIPPER_DEAD_ZONE, SavedModelRT1, import_tensorflow
 from real2sim.policies.rt1.tf_variables import COUNT, NET, ROOT, saved_model_keys, tensors_from_variables
 
@@ -53,11 +57,13 @@ class ConvertRT1:
 
 
 def convert_rt1(convert: ConvertRT1) -> Path:
-    """Write the folder; every variable of the source is accounted for."""
-    variables = read_variables(convert.source)
-    config = config_from_variables(variables, convert.bounds)
-    network = RT1(config)
-    network.load_state_dict(tensors_from_variables(variables, config), strict=True)
+    """Write the folder; every variable of the source is accounted for.
+
+    Raises FileExistsError, FileNotFoundError or ValueError with one sentence, and writes nothing then.
+    """
+    _check_place(convert.out)
+    network = _network(convert)
+    config = network.config
     table = InstructionTable({}, config.embedding)
     if convert.embeddings is not None:
         table = InstructionTable.from_npz(convert.embeddings, config.embedding)
@@ -74,8 +80,31 @@ def convert_rt1(convert: ConvertRT1) -> Path:
     return convert.out
 
 
+def _check_place(out: Path) -> None:
+    """A policy may be converted again; whatever else is there is the user's."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / CONFIG_FILE).is_file() or read_kind(out) != KIND:
+        raise FileExistsError(
+            f"{out} exists already and is no RT-1 policy; name a folder that does not exist"
+        )
+
+
+def _network(convert: ConvertRT1) -> RT1:
+    """The network with the variables of the source; a ValueError names the source."""
+    variables = read_variables(convert.source)
+    try:
+        config = config_from_variables(variables, convert.bounds)
+        tensors = tensors_from_variables(variables, config)
+    except ValueError as error:
+        raise ValueError(f"{convert.source}: {error}") from error
+    network = RT1(config)
+    load_tensors(network, tensors, str(convert.source))
+    return network
+
+
 def read_variables(source: Path) -> dict[str, np.ndarray]:
-    """Variables by the names they have in checkpoints."""
+    """Variables by the names they have in checkpoints, numbers as float32."""
     tf = import_tensorflow()
     prefix = source / "variables" / "variables" if (source / "saved_model.pb").exists() else source
     if source.is_dir() and prefix == source:
@@ -84,8 +113,9 @@ def read_variables(source: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(
             f"{prefix}.index does not exist; expected a TensorFlow checkpoint or SavedModel"
         )
-    reader = tf.train.load_checkpoint(str(prefix))
-    shapes = reader.get_variable_to_shape_map()
+    with _reading(prefix):
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes = reader.get_variable_to_shape_map()
     names = {key: key.removesuffix(SUFFIX) for key in shapes}
     # What lies beside the network (optimiser, counters, the object graph) is training state.
     kept = {
@@ -96,11 +126,53 @@ def read_variables(source: Path) -> dict[str, np.ndarray]:
     if not kept:
         raise ValueError(f"{prefix} has no variable under {ROOT} or {NUMBERED}; is this an RT-1 checkpoint?")
     if all(name.startswith(NUMBERED) for name in kept):
+        odd = next((name for name in kept if not re.fullmatch(rf"{NUMBERED}[0-9]{{1,9}}", name)), None)
+        if odd is not None:
+            raise ValueError(f"{prefix}: variable {odd} is unknown; is this an RT-1 checkpoint?")
         numbered = sorted(kept, key=lambda name: int(name.rpartition("/")[2]))
-        config = _config([tuple(shapes[kept[name]]) for name in numbered], ActionBounds())
+        try:
+            config = _config([tuple(shapes[kept[name]]) for name in numbered], ActionBounds())
+        except ValueError as error:
+            raise ValueError(f"{prefix}: {error}") from error
         translated = saved_model_keys(config)
         kept = {translated.get(name, name): key for name, key in kept.items()}
-    return {name: np.asarray(reader.get_tensor(key)) for name, key in kept.items()}
+    variables: dict[str, np.ndarray] = {}
+    for name, key in kept.items():
+        with _reading(prefix):
+            value = np.asarray(reader.get_tensor(key))
+        variables[name] = value if name == COUNT else _weights(tf, value, f"{prefix}: variable {name}")
+    return variables
+
+
+@contextmanager
+def _reading(prefix: Path) -> Iterator[None]:
+    """What TensorFlow says of a damaged checkpoint, as one sentence."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # TensorFlow's errors have no common class with Python's.
+        said = one_line(error).partition("; ")[0][:200]
+        raise ValueError(
+            f"{prefix} cannot be read as a TensorFlow checkpoint ({said}); copy its .index and .data files again"
+        ) from error
+
+
+def _weights(tf: Any, value: np.ndarray, where: str) -> np.ndarray:
+    kind = tf.as_dtype(value.dtype) if value.dtype != object else tf.string
+    if not kind.is_floating:
+        raise ValueError(
+            f"{where} is {kind.name}, expected floating-point weights; is this an RT-1 checkpoint?"
+        )
+    with np.errstate(over="ignore"):
+        weights = value.astype(np.float32)
+    bad = weights.size - int(np.isfinite(weights).sum())
+    if bad:
+        raise ValueError(
+            f"{where} has {bad} of {weights.size} numbers that are not finite, or are beyond float32; the file is "
+            "damaged or its training failed, choose another checkpoint"
+        )
+    return weights
 
 
 def config_from_variables(variables: Mapping[str, np.ndarray], bounds: ActionBounds) -> RT1Config:
@@ -142,8 +214,13 @@ def _config(shapes: Sequence[tuple[int, ...]], bounds: ActionBounds) -> RT1Confi
     """Sizes from the shapes of all variables in the order of SavedModels."""
     try:
         return _read_config(iter(shapes), list(shapes), bounds)
-    except (StopIteration, IndexError, ValueError) as error:
-        raise ValueError(f"the variables do not have the shapes of an RT-1 network ({error})") from error
+    except (StopIteration, IndexError, TypeError, ZeroDivisionError, ValueError) as error:
+        own = isinstance(error, ValueError) and "unpack" not in str(error)
+        reason = error if own else "one has too few or too many dimensions"
+        raise ValueError(
+            f"the variables do not have the shapes of an RT-1 network ({reason}); is this an RT-1 checkpoint of the "
+            "published kind?"
+        ) from error
 
 
 def _read_config(

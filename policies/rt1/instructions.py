@@ -42,11 +42,19 @@ class InstructionTable(Mapping[str, np.ndarray]):
 
     def __init__(self, vectors: Mapping[str, np.ndarray], width: int) -> None:
         self.width = width
-        self._vectors = {name: np.asarray(vector, dtype=np.float32) for name, vector in vectors.items()}
-        for name, vector in self._vectors.items():
-            if vector.shape != (width,) or not np.isfinite(vector).all():
+        self._vectors: dict[str, np.ndarray] = {}
+        for name, given in vectors.items():
+            vector = np.asarray(given)
+            if vector.shape != (width,) or vector.dtype.kind not in "fiu":
                 raise ValueError(
-                    f"the vector of {name!r} has shape {vector.shape}; expected {width} finite numbers"
+                    f"the vector of {name!r} is {vector.dtype} {vector.shape}; expected {width} finite numbers"
+                )
+            with np.errstate(over="ignore"):
+                self._vectors[name] = vector.astype(np.float32)
+            if not np.isfinite(self._vectors[name]).all():
+                raise ValueError(
+                    f"the vector of {name!r} holds numbers that are not finite, or are beyond float32; expected "
+                    f"{width} finite numbers"
                 )
 
     @classmethod
@@ -60,7 +68,15 @@ class InstructionTable(Mapping[str, np.ndarray]):
     @classmethod
     def from_npz(cls, path: Path, width: int) -> InstructionTable:
         """The vectors of an npz file that holds one array per instruction."""
-        return cls(read_arrays(path), width)
+        try:
+            return cls(read_arrays(path), width)
+        except ValueError as error:
+            said = str(error)
+            if said.startswith(str(path)):
+                raise
+            raise ValueError(
+                f"{path}: {said}, as `real2sim convert embeddings` writes them for each instruction"
+            ) from error
 
     @classmethod
     def from_tensors(cls, tensors: MutableMapping[str, Tensor], where: str) -> InstructionTable:

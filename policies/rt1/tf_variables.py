@@ -87,7 +87,17 @@ def tensors_from_variables(variables: Mapping[str, np.ndarray], config: RT1Confi
             f"variable {name} is {state} ({len(missing)} missing, {len(unknown)} unknown); "
             "is this an RT-1 checkpoint of the published kind?"
         )
-    return {row.tensor: to_torch(variables[row.name], row.layout) for row in table}
+    tensors: dict[str, Tensor] = {}
+    for row in table:
+        value = variables[row.name]
+        try:
+            tensors[row.tensor] = to_torch(value, row.layout)
+        except (ValueError, IndexError) as error:
+            raise ValueError(
+                f"variable {row.name} has shape {value.shape}, which is none of a {row.layout!r} layer; is this "
+                "an RT-1 checkpoint of the published kind?"
+            ) from error
+    return tensors
 
 
 def to_torch(value: np.ndarray, layout: str) -> Tensor:

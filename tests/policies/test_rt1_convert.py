@@ -16,6 +16,7 @@ from real2sim.actions import FIELDS, ActionBounds
 from real2sim.episodes.arrays import write_arrays
 from real2sim.policies.rt1.config import RT1Config, efficientnet_blocks
 from real2sim.policies.rt1.convert import ConvertRT1, config_from_variables, convert_rt1
+from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.policies.rt1.tf_variables import saved_model_keys
 from real2sim.simulation.observation import observe_frames
@@ -104,6 +105,63 @@ def test_the_numbered_variables_of_a_saved_model_are_recognised(tmp_path: Path) 
 def test_a_source_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="expected a TensorFlow checkpoint or SavedModel"):
         convert_rt1(ConvertRT1(tmp_path / "nothing", tmp_path / "out"))
+
+
+KERNEL = "agent/_actor_network/_transformer/_output_tokens/kernel"
+CONV = "agent/_actor_network/_image_tokenizer/_tokenizer/conv1x1/kernel"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        (KERNEL, np.zeros((128, 256), np.int32), "is int32, expected floating-point weights"),
+        (KERNEL, np.full((128, 256), np.nan, np.float32), "has 32768 of 32768 numbers that are not finite"),
+        (KERNEL, np.full((128, 256), 1e300), "or are beyond float32"),
+        (KERNEL, np.zeros(7, np.float32), "has shape (128,), the configuration asks for (7,)"),
+        (CONV, np.zeros((1, 1), np.float32), "do not have the shapes of an RT-1 network (one has too few"),
+        (
+            "agent/_actor_network/_action_token_emb/kernel",
+            np.float32(1),
+            "(one has too few or too many dimensions)",
+        ),
+        ("agent/_actor_network/_action_token_emb/bias", np.zeros(3, np.float32), "has shape (3,)"),
+    ],
+)
+def test_a_variable_that_no_rt1_has_is_named_with_its_file(
+    name: str, value: np.ndarray, sentence: str, tmp_path: Path
+) -> None:
+    write_tree(tmp_path / "ckpt-1", {**variables(), name: value})
+    with pytest.raises(ValueError, match=str(tmp_path / "ckpt-1")) as raised:
+        convert_rt1(ConvertRT1(tmp_path / "ckpt-1", tmp_path / "out"))
+    assert sentence in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("end", [".index", ".data-00000-of-00001"])
+@pytest.mark.parametrize("kept", [0, 300])
+def test_a_checkpoint_that_is_cut_off_is_named(end: str, kept: int, tmp_path: Path) -> None:
+    write_tree(tmp_path / "ckpt-1", variables())
+    file = tmp_path / f"ckpt-1{end}"
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(
+        ValueError, match=r"ckpt-1 cannot be read as a TensorFlow checkpoint \(.*copy its \.index"
+    ):
+        convert_rt1(ConvertRT1(tmp_path / "ckpt-1", tmp_path / "out"))
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists already and is no RT-1 policy"):
+        convert_rt1(ConvertRT1(tmp_path / "ckpt-1", tmp_path / "out"))
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("vector", [np.zeros(3), np.full(512, np.nan), np.full(512, 1e300), np.array("a")])
+def test_embeddings_that_are_none_are_named_with_their_file(vector: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", a=vector)
+    with pytest.raises(ValueError, match=r"e\.npz: the vector of 'a' .*expected 512 finite numbers, as"):
+        InstructionTable.from_npz(tmp_path / "e.npz", 512)
 
 
 def test_sizes_are_read_from_the_weights() -> None:
