@@ -21,6 +21,7 @@ EXIT_ERROR, EXIT_BUG, EXIT_STOPPED = 2, 70, 130
 """70 is EX_SOFTWARE of BSD's sysexits.h: an internal error."""
 _NAMES = {
     errno.ENAMETOOLONG: "has a name that is too long for a file; choose a shorter one",
+    errno.EACCES: "may not be used by this user; change its permissions or those of its folder (chmod u+rwX)",
     errno.ELOOP: "is a link that leads back to itself; remove it or make it again",
 }
 _MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "CUDA out of memory", "Unable to allocate")

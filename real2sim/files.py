@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from real2sim.special_files import refuse_special, special_kind
+
 SUFFIX = ".part"
 """End of the names of files that are being written; they begin with a dot."""
 LARGEST_JSON = 64 << 20
@@ -33,8 +35,15 @@ class DiskError(OSError):
 
 @contextmanager
 def reading(path: Path, expected: str = "a file") -> Iterator[None]:
-    """What the system says while ``path`` is read, as one sentence that names it."""
+    """What the system says while ``path`` is read, as one sentence that names it.
+
+    Pipes, sockets and devices are refused: whoever opened one could wait for ever.
+    """
     try:
+        refuse_special(path, expected)
+        # Libraries call what may not be read missing.
+        if os.path.exists(path) and not os.access(path, os.R_OK):
+            raise PermissionError
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} does not exist; expected {expected} there") from error
@@ -110,6 +119,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     with writing(path):
+        _check_place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
         try:
@@ -151,6 +161,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
 
 
+def _check_place(path: Path) -> None:
+    """Raise a ValueError where a pipe or device has the name, whose place nothing may take."""
+    if kind := special_kind(path):
+        raise ValueError(f"{path} cannot be written: it is {kind}; choose the name of a file")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace the file at once: a reader sees the old content or the new, never a part."""
     with atomic_write(path) as file:
@@ -169,6 +185,7 @@ def write_json(path: Path, values: Any) -> None:
 
 def append_text(path: Path, text: str) -> None:
     """Add text to the end of a file; where the disk fills up, nothing of it stays."""
+    _check_place(path)
     with writing(path), Path(path).open("ab", buffering=0) as file:
         content, position = text.encode("utf-8"), file.seek(0, os.SEEK_END)
         try:

@@ -181,7 +181,7 @@ def folder_fingerprint(folder: Path) -> str:
     weights = sorted(path.name for path in folder.glob("*.safetensors")) or [WEIGHTS_FILE]
     for name in (CONFIG_FILE, *weights):
         path = folder / name
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(
                 f"{path} does not exist; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
             )

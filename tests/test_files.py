@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from real2sim import files
 from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.failures import one_line
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,34 @@ def test_what_is_not_a_file_is_said(tmp_path: Path) -> None:
         files.read_json(tmp_path / "file" / "a.json")
     with pytest.raises(ValueError, match="holds a NUL character"):
         files.read_json(Path("a\0b"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_or_device_is_neither_waited_for_nor_replaced(tmp_path: Path) -> None:
+    pipe, device = tmp_path / "rows-0.jsonl", tmp_path / "device"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path, kind in ((pipe, "a pipe"), (device, "a device")):
+        with pytest.raises(ValueError, match=f"{path} is {kind}; expected a JSON file"):
+            files.read_json(path)
+        with pytest.raises(ValueError, match=f"{path} is {kind}"):
+            read_arrays(path)
+        for write in (files.write_text, files.append_text):
+            with pytest.raises(ValueError, match=f"{path} cannot be written: it is {kind}"):
+                write(path, "x")
+    assert pipe.is_fifo() and device.is_symlink()
+
+
+def test_what_this_user_may_not_read_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match=f"{path} may not be read by this user; change"):
+        files.read_bytes(path)
+    refused = PermissionError(errno.EACCES, "Permission denied", str(path))
+    assert one_line(refused).startswith(f"{path} may not be used by this user; change its permissions")
 
 
 def test_a_write_that_fails_changes_nothing_and_leaves_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ GROUND = (
     "wording",
     "checks",
     "arguments",
+    "special_files",
     "files",
     "arrays",
     "spreadsheets",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,39 +80,79 @@ def check_named_once(runs: Sequence[Path]) -> None:
 
 
 def _check_labels(config: ScoreConfig) -> None:
-    """ValueError if people's labels name no episode of the runs; those of other episodes are counted aloud."""
-    from real2sim.success.labels import HumanLabels
+    """ValueError if people's labels name no episode of the runs, or one that several of them have, before anything is
+    judged; those of other episodes are counted aloud."""
+    from real2sim.success.labels import UNCLEAR, HumanLabels
 
-    if config.judge is None or not config.judge.endswith(".csv"):
-        return
-    judges = [open_judge_of(run, config.judge) for run in config.runs]
-    labelled = {episode for judge in judges if isinstance(judge, HumanLabels) for episode in judge.labels}
-    drawn = {str(row["episode"]) for run in config.runs for row in RunFolder(run).rows()}
-    foreign = sorted(labelled - drawn)
+    if config.judge is not None and config.judge.endswith(".csv"):
+        judges = [_open(run, config) for run in config.runs]
+        given = [judge.labels for judge in judges if isinstance(judge, HumanLabels)]
+        _check_named(config.runs, [Path(config.judge)], given)
+    if config.labels:
+        given = [_labels(run, config) for run in config.runs]
+        _check_named(config.runs, config.labels, given)
+        if set().union(*(labels.values() for labels in given)) == {UNCLEAR}:
+            raise ValueError(
+                f"{', '.join(map(str, config.labels))}: every episode is unclear or raters differ on it, so there is "
+                "nothing to compare the judge with; leave out --labels, or label more episodes"
+            )
+
+
+def _check_named(runs: Sequence[Path], files: Sequence[Path], given: Sequence[Mapping[str, str]]) -> None:
+    """The same for the labels that ``files`` gave to each run."""
+    from real2sim.success.labels import is_blind, read_labels
+
+    owners: dict[str, Path] = {}
+    shared: dict[str, tuple[Path, Path]] = {}
+    for run in runs:
+        for row in RunFolder(run).rows():
+            first = owners.setdefault(str(row["episode"]), run)
+            if first is not run:
+                shared[str(row["episode"])] = (first, run)
+    for path in files if shared else ():
+        named = [] if is_blind(path) else [row["episode"] for row in read_labels(path, runs) if row["label"]]
+        both = next((episode for episode in named if episode in shared), None)
+        if both is not None:
+            raise ValueError(
+                f"{path} labels {both!r}, which is an episode of {shared[both][0]} and of {shared[both][1]}; score one "
+                "run at a time, with its own labels"
+            )
+    called = ", ".join(map(str, files))
+    labelled = {episode for labels in given for episode in labels}
+    foreign = sorted(labelled - owners.keys())
     if foreign and len(foreign) == len(labelled):
         raise ValueError(
-            f"{config.judge} labels {foreign[0]!r} and no episode of {', '.join(map(str, config.runs))}; name the run "
+            f"{called} labels {foreign[0]!r} and no episode of {', '.join(map(str, runs))}; name the run "
             "whose episodes were labelled"
         )
     if foreign:
         logger.warning(
-            "%s labels %d episodes that are not in the runs, among them %s",
-            config.judge,
-            len(foreign),
-            foreign[0],
+            "%s labels %d episodes that are not in the runs, among them %s", called, len(foreign), foreign[0]
         )
+
+
+def _others(run: Path, config: ScoreConfig) -> list[Path]:
+    return [other for other in config.runs if other != run]
+
+
+def _labels(run: Path, config: ScoreConfig) -> dict[str, str]:
+    """What people say of a run's episodes, to compare its judge with."""
+    from real2sim.success.labels import episode_labels
+
+    return episode_labels(config.labels, [run], _others(run, config)) if config.labels else {}
 
 
 def _score(run: Path, config: ScoreConfig) -> Path:
     from real2sim.success import compared
-    from real2sim.success.labels import episode_labels
     from real2sim.success.score import score
     from real2sim.success.vlm_judge import VLMJudge
 
     folder = RunFolder(run)
-    check_rows(folder, folder.rows())
-    labels = episode_labels(config.labels, [run]) if config.labels else {}
-    judge = open_judge_of(run, config.judge, config.device)
+    rows = folder.rows()
+    check_rows(folder, rows)
+    episodes = {str(row["episode"]) for row in rows}
+    labels = {episode: label for episode, label in _labels(run, config).items() if episode in episodes}
+    judge = _open(run, config)
     judge = _strict(judge) if config.unclear == "failure" else judge
     asks = isinstance(judge, VLMJudge)
     scores = score(run, judge, batch=16 if asks else 64)
@@ -129,12 +169,21 @@ def _score(run: Path, config: ScoreConfig) -> Path:
     return scores
 
 
-def open_judge_of(run: Path, judge: Path | str | None, device: str = "cpu") -> Judge:
-    """The judge that is named for a run, by default that of its suite; answers of a model are kept in the run."""
+def _open(run: Path, config: ScoreConfig) -> Judge:
+    return open_judge_of(run, config.judge, config.device, _others(run, config))
+
+
+def open_judge_of(
+    run: Path, judge: Path | str | None, device: str = "cpu", others: Sequence[Path] = ()
+) -> Judge:
+    """The judge that is named for a run, by default that of its suite; answers of a model are kept in the run.
+
+    ``others`` are runs whose blind labels may stand in the same file.
+    """
     from real2sim.success.judge import open_judge
     from real2sim.success.vlm_judge import VLMJudge
 
-    found = open_judge(judge or suite_judge(run), device, folders=[run])
+    found = open_judge(judge or suite_judge(run), device, folders=[run], others=others)
     if isinstance(found, VLMJudge):
         found.keep_answers(answers_file(run, found.name))
     return found

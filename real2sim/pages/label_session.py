@@ -15,7 +15,7 @@ from real2sim.checks import check_seed, check_whole
 from real2sim.failures import one_line
 from real2sim.pages.episode_files import NotHereError, find_episodes, frames_per_second
 from real2sim.pages.frame_sheets import FrameSheets
-from real2sim.success.label_key import make_key
+from real2sim.success.label_key import KEY_FILE, make_key
 from real2sim.success.labels import LABELS
 from real2sim.success.rater_agreement import compare_raters
 from real2sim.success.rater_file import RaterFile, Rating, check_rater
@@ -53,6 +53,10 @@ class LabelConfig:
         check_whole("port", self.port, 0, 65_535)
         if self.episodes is not None:
             check_whole("episodes", self.episodes)
+        if self.labels.name == KEY_FILE:
+            raise ValueError(
+                f"out is {self.labels}, the name of the file that says which clip is which episode; choose another"
+            )
 
     @property
     def labels(self) -> Path:
@@ -66,7 +70,7 @@ class LabelSession:
     def __init__(self, config: LabelConfig) -> None:
         self._episodes = find_episodes(config.folder)
         self._file, self._rater = RaterFile(config.labels), config.rater
-        self._file.ratings()
+        self._file.check_place(config.rater)
         key = make_key(config.folder, self._episodes.names)
         self._order = shuffled(key, self._episodes.names, config.seed, config.episodes)
         self._sheets = FrameSheets(lambda clip: self._episodes.frames(self._order[clip]))

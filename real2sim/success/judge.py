@@ -23,11 +23,14 @@ JUDGES: Mapping[str, Callable[[Path, str], Judge]] = {"success_classifier": _cla
 """Kind of a model folder -> what opens it on a device."""
 
 
-def open_judge(path: Path | str, device: str = "cpu", folders: Sequence[Path] = ()) -> Judge:
+def open_judge(
+    path: Path | str, device: str = "cpu", folders: Sequence[Path] = (), others: Sequence[Path] = ()
+) -> Judge:
     """The judge at a path: a model folder with a trained classifier, or a ``.csv`` with people's labels.
 
     A text ``openai:URL#model=NAME`` is a vision-language model behind a server (`real2sim.success.vlm_judge`).
-    ``folders`` are the runs that it is opened for; they hold the keys of blind labels.
+    ``folders`` are the runs that it is opened for; they hold the keys of blind labels; clips of ``others`` are left
+    out.
     """
     if isinstance(path, str) and path.startswith(VLM):
         from real2sim.success.vlm_judge import VLMJudge
@@ -37,7 +40,7 @@ def open_judge(path: Path | str, device: str = "cpu", folders: Sequence[Path] = 
     if path.suffix == LABELS:
         from real2sim.success.labels import HumanLabels
 
-        return HumanLabels.from_csv(path, folders=folders)
+        return HumanLabels.from_csv(path, folders=folders, others=others)
     return JUDGES[_judge_kind(path)](path, device)
 
 

@@ -19,16 +19,20 @@ KEY_FILE = "label_key.csv"
 def read_key(folder: Path) -> dict[str, str]:
     """Clip -> episode; empty where nothing in ``folder`` has been labelled blindly."""
     path = folder / KEY_FILE
-    if not path.is_file():
+    if not path.exists():
         return {}
     table = read_table(path, "the key of blind labels", ("clip", "episode"))
     key: dict[str, str] = {}
+    known: dict[str, set[str]] = {"clip": set(), "episode": set()}
     for index, row in enumerate(table.rows):
         for column in ("clip", "episode"):
             if not row[column]:
                 raise ValueError(f"{table.where(index, column)} is empty; the key was edited, restore it")
-        if row["clip"] in key:
-            raise ValueError(f"{table.where(index, 'clip')} {row['clip']!r} is there twice; restore the key")
+            if row[column] in known[column]:
+                raise ValueError(
+                    f"{table.where(index, column)} {row[column]!r} is there twice; restore the key"
+                )
+            known[column].add(row[column])
         key[row["clip"]] = row["episode"]
     return key
 
@@ -44,7 +48,8 @@ def make_key(folder: Path, episodes: Iterable[str]) -> dict[str, str]:
         missing = set(episodes) - set(key.values())
         if missing:
             for episode in sorted(missing):
-                while (clip := secrets.token_hex(6)) in key:
+                # Begins with a letter: a spreadsheet would make a number of 012345678901 or 1e4567890123.
+                while (clip := f"c{secrets.token_hex(6)[1:]}") in key:
                     pass
                 key[clip] = episode
             write_key(folder, key)

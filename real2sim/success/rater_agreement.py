@@ -64,7 +64,9 @@ def cohens_kappa(counts: np.ndarray) -> tuple[float | None, tuple[float, float] 
     total = counts.sum()
     if not total or counts.sum(0) @ counts.sum(1) == total**2:
         return None, None
-    found = measured(counts)
+    # It divides by a variance that may be 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = measured(counts)
     kappa = float(found.kappa)
     if not found.std_kappa > 0 or np.trace(counts) == total:
         return kappa, None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from real2sim.episodes.folder_lock import file_lock
 from real2sim.spreadsheets import read_table
-from real2sim.success.labels import LABELS, write_labels
+from real2sim.success.labels import LABELS, check_raters, write_labels
 
 COLUMNS = ("clip", "rater", "label")
 
@@ -22,11 +22,11 @@ class Rating:
     label: str
 
 
-def check_rater(name: str) -> str:
+def check_rater(name: str, where: str = "the rater's name") -> str:
     """The name of a rater; ValueError unless it is a short word or two that any spreadsheet leaves alone."""
     if not re.fullmatch(r"\w(?:[\w .-]{0,38}[\w.])?", name):
         raise ValueError(
-            f"the rater's name is {name[:60]!r}, expected 1 to 40 letters, digits, spaces, dots, dashes or underscores"
+            f"{where} is {name[:60]!r}, expected 1 to 40 letters, digits, spaces, dots, dashes or underscores"
         )
     return name
 
@@ -42,9 +42,7 @@ class RaterFile:
 
         ValueError for a file of another kind, which would otherwise be overwritten.
         """
-        if not self.path.is_file():
-            if self.path.exists():
-                raise IsADirectoryError(f"{self.path} is a folder; expected a CSV file for the labels")
+        if not self.path.exists():
             return []
         table = read_table(self.path, "blind labels")
         if set(table.headings) != set(COLUMNS):
@@ -52,12 +50,26 @@ class RaterFile:
                 f"{self.path} has the columns {', '.join(table.headings)}, expected {', '.join(COLUMNS)}; "
                 "it is no file of this page, choose another one with --out"
             )
+        check_raters(table, "clip")
         for index, row in enumerate(table.rows):
+            check_rater(row["rater"], f"{table.where(index, 'rater')}")
             if row["label"] not in LABELS:
                 raise ValueError(
                     f"{table.where(index, 'label')} is {row['label'][:60]!r}, expected {', '.join(LABELS)}"
                 )
         return [Rating(row["clip"], row["rater"], row["label"]) for row in table.rows]
+
+    def check_place(self, rater: str) -> None:
+        """Raise what is wrong before anybody labels: a place that cannot be written, a file of another kind, or labels
+        of a rater whose name differs from ``rater`` in capitals alone."""
+        with file_lock(self.path):
+            known = {rating.rater for rating in self.ratings()}
+        other = next((name for name in known - {rater} if name.casefold() == rater.casefold()), None)
+        if other is not None:
+            raise ValueError(
+                f"the rater's name is {rater!r}, and {self.path} has labels of {other!r}; go on under that name, or "
+                "choose another"
+            )
 
     def add(self, rating: Rating) -> None:
         """Write down a label; an earlier one of the same rater for the same clip is replaced."""

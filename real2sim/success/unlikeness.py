@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.files import atomic_write
+from real2sim.files import atomic_write, reading
 
 UNLIKENESS_FILE = "unlikeness.safetensors"
 CELLS = 16
@@ -101,7 +101,8 @@ def read_unlikeness(folder: Path) -> Unlikeness | None:
     from safetensors.numpy import load_file
 
     try:
-        tensors = load_file(path)
+        with reading(path, "what a judge knows of ordinary frames"):
+            tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(
             f"{path} cannot be read as safetensors ({error}); copy the judge's folder again"

@@ -213,6 +213,17 @@ def test_raters_do_not_see_each_other_until_the_end(
     assert capsys.readouterr().out.startswith(expected)
 
 
+def test_a_place_for_labels_that_cannot_be_is_refused_before_anybody_labels(tiny_run: Path) -> None:
+    before = sorted(tiny_run.rglob("*"))
+    with pytest.raises(
+        ValueError, match=r"label_key.csv, the name of the file that says which clip is which"
+    ):
+        LabelConfig(tiny_run, tiny_run / "label_key.csv")
+    with pytest.raises(OSError, match="cannot be written: a file has the name of one of its folders"):
+        LabelSession(LabelConfig(tiny_run, tiny_run / "run.json" / "labels.csv"))
+    assert sorted(tiny_run.rglob("*")) == before
+
+
 def test_the_end_says_what_is_left(tiny_run: Path) -> None:
     ann = Rater(tiny_run)
     ann.label("unclear")
@@ -260,7 +271,7 @@ def test_a_link_out_of_the_run_is_not_followed(tiny_run: Path, tmp_path: Path) -
         (["RUN", "--port", "70000"], "port must be at most 65535"),
         (["RUN", "--episodes", "0"], "episodes must be at least 1"),
         (["RUN", "--agreement"], "holds no labels"),
-        (["RUN", "--out", "RUN"], "is a folder; expected a CSV file"),
+        (["RUN", "--out", "RUN"], "is a folder; expected blind labels as CSV"),
         (["RUN", "--out", "old.csv"], "has the columns episode, label"),
         (["RUN", "--host", "no.such.host.invalid"], "is no address of this machine"),
     ],

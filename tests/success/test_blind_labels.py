@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -159,6 +160,140 @@ def test_an_edited_key_is_noticed(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_text("clip,episode\na,e0\na,e1\n")
     with pytest.raises(ValueError, match="row 3, column clip 'a' is there twice"):
         read_key(tmp_path)
+    (tmp_path / KEY_FILE).write_text("clip,episode\na,e0\nb,e0\n")
+    with pytest.raises(ValueError, match="row 3, column episode 'e0' is there twice"):
+        read_key(tmp_path)
+
+
+def test_no_clip_is_a_number_to_a_spreadsheet(tmp_path: Path) -> None:
+    assert all(clip.startswith("c") for clip in make_key(tmp_path, [f"e{number}" for number in range(50)]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ("a,ann,success\na,ann,failure", "row 3: clip 'a' is there twice"),
+        ("a,ann,success\nb,Ann,failure", "row 3, column rater is 'Ann', and a row above says 'ann'"),
+        ("a,ann,success\n,ann,failure", "row 3, column clip is empty"),
+        ("a,,success", "row 2, column rater is ''"),
+        ("a,=1+1,success", "row 2, column rater is '=1\\+1'"),
+        ("a,ann\x1b[31m,success", "row 2, column rater is 'ann"),
+    ],
+)
+def test_an_edited_file_of_raters_is_noticed(tmp_path: Path, rows: str, complaint: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"clip,rater,label\n{rows}\n")
+    with pytest.raises(ValueError, match=complaint):
+        RaterFile(path).ratings()
+
+
+def test_a_rater_is_not_two_by_capitals(tmp_path: Path) -> None:
+    file = RaterFile(tmp_path / "labels.csv")
+    file.add(Rating("a", "Ann", "success"))
+    file.check_place("Ann")
+    file.check_place("ben")
+    with pytest.raises(ValueError, match=r"the rater's name is 'ann', and .*labels.csv has labels of 'Ann'"):
+        file.check_place("ann")
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_labels_that_would_count_twice_are_refused(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.csv", "episode,rater,label\ne0,ann,success\n")
+    two = written(tmp_path / "two.csv", "episode,rater,label\ne0,ann,failure\n")
+    with pytest.raises(ValueError, match=r"one.csv is named twice"):
+        episode_labels([one, tmp_path / "." / "one.csv"])
+    with pytest.raises(
+        ValueError, match=r"one.csv and .*two.csv both hold a label of ann for episode 'e0'; keep one"
+    ):
+        episode_labels([one, two])
+    with pytest.raises(ValueError, match=r"row 2, column label is 'TRUE', expected success"):
+        read_labels(written(tmp_path / "true.csv", "episode,label\ne0,TRUE\n"))
+
+
+def test_a_file_without_a_label_is_no_file_of_labels(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"labels.csv labels no episode; write success"):
+        episode_labels([written(tmp_path / "labels.csv", "episode,label\ne0,\ne1,\n")])
+
+
+def test_a_key_that_contradicts_is_noticed(tmp_path: Path) -> None:
+    for name, episode in (("a", "e0"), ("b", "e1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / KEY_FILE).write_text(f"clip,episode\nc1,{episode}\n")
+    blind = written(tmp_path / "blind.csv", "clip,label\nc1,success\n")
+    with pytest.raises(ValueError, match=r"says that clip 'c1' is 'e1', another key says 'e0'"):
+        read_labels(blind, [tmp_path / "a", tmp_path / "b"])
+    joined = written(tmp_path / "joined.csv", "clip,episode,label\nc1,e1,success\n")
+    with pytest.raises(ValueError, match=r"column episode is 'e1', but the key says that clip 'c1' is 'e0'"):
+        read_labels(joined, [tmp_path / "a"])
+    assert read_labels(joined, [tmp_path / "b"])[0]["episode"] == "e1"
+
+
+@pytest.fixture
+def two_runs(tiny_run: Path, tmp_path: Path) -> tuple[Path, Path, list[str]]:
+    """Two runs of other seeds, whose episodes have the same names, each labelled blindly."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_run, other)
+    names = [f"begin-{number}" for number in range(4)]
+    for run, label in ((tiny_run, "success"), (other, "failure")):
+        clips = make_key(run, names)
+        for clip in clips:
+            RaterFile(run / "labels.csv").add(Rating(clip, "ann", label))
+    return tiny_run, other, names
+
+
+def verdicts(path: Path) -> set[bool | None]:
+    return {json.loads(line)["success"] for line in path.read_text().splitlines()}
+
+
+def test_blind_labels_of_one_run_are_no_labels_of_another(two_runs: tuple[Path, Path, list[str]]) -> None:
+    first, second, _ = two_runs
+    for options in ({"judge": str(first / "labels.csv")}, {"labels": (first / "labels.csv",)}):
+        with pytest.raises(
+            ValueError, match=r"row 2, column clip is .*, which is not in .*other/label_key.csv;"
+        ):
+            score_runs(ScoreConfig((second,), **options))
+    assert not list(second.glob("scores*"))
+
+
+def test_one_file_may_hold_the_labels_of_several_runs(
+    two_runs: tuple[Path, Path, list[str]], tmp_path: Path
+) -> None:
+    first, second, _ = two_runs
+    lines = (second / "labels.csv").read_text().splitlines()[1:]
+    both = written(tmp_path / "both.csv", (first / "labels.csv").read_text() + "\n".join(lines) + "\n")
+    files = score_runs(ScoreConfig((first, second), str(both)))
+    assert [verdicts(path) for path in files] == [{True}, {False}]
+
+
+def test_names_that_two_runs_share_are_not_enough(
+    two_runs: tuple[Path, Path, list[str]], tmp_path: Path
+) -> None:
+    first, second, names = two_runs
+    path = written(tmp_path / "old.csv", f"episode,label\n{names[0]},success\n")
+    with pytest.raises(ValueError, match=r"old.csv labels 'begin-0', which is an episode of .*; score one"):
+        score_runs(ScoreConfig((first, second), str(path)))
+    assert not list(first.glob("scores*"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ("elsewhere,success", "labels.csv labels 'elsewhere' and no episode of"),
+        ("begin-0,unclear", "labels.csv: every episode is unclear or raters differ on it"),
+    ],
+)
+def test_labels_to_compare_with_are_looked_at_before_anything_is_judged(
+    tiny_run: Path, tmp_path: Path, rows: str, complaint: str
+) -> None:
+    path = written(tmp_path / "labels.csv", f"episode,label\n{rows}\n")
+    judge = written(tmp_path / "judge.csv", "episode,label\nbegin-0,success\n")
+    with pytest.raises(ValueError, match=complaint):
+        score_runs(ScoreConfig((tiny_run,), str(judge), (path,)))
+    assert not list(tiny_run.glob("scores*"))
 
 
 def test_blind_labels_score_a_run(tiny_run: Path, tmp_path: Path) -> None:

@@ -66,3 +66,8 @@ def test_raters_are_compared_on_what_both_have_labelled() -> None:
         pairs[0].line().startswith("ann and ben: 3 of 4 labelled alike, Cohen's kappa 0.50 (95 % interval -")
     )
     assert compare_raters([Rating("c", "ann", "success")]) == []
+
+
+def test_a_variance_of_zero_makes_no_noise(recwarn: pytest.WarningsRecorder) -> None:
+    assert cohens_kappa(np.array([[0, 4], [0, 4]])) == (0.0, None)
+    assert not recwarn.list

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from real2sim.files import parse_json, read_text
+from real2sim.special_files import refuse_special
 
 LFS_BEGINNING = b"version https://git-lfs"
 """How the text begins that Git leaves in the place of a large file that was not fetched."""
@@ -15,6 +16,7 @@ LFS_BEGINNING = b"version https://git-lfs"
 
 def check_present(path: Path) -> None:
     """Raises FileNotFoundError for a missing file, ValueError for one that Git LFS has not fetched yet."""
+    refuse_special(path, "a file of the dataset")
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} does not exist, and the dataset's metadata refers to it; download it again"

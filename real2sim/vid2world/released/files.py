@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from real2sim.files import reading
 from real2sim.model_folder import CONFIG_FILE
 from real2sim.vid2world.released.checkpoint import CAPTION_FILE, COMPONENTS
 
@@ -18,7 +19,8 @@ def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; was the folder copied completely?")
     try:
-        return load_file(path, device=str(device))
+        with reading(path, "tensors of a model"):
+            return load_file(path, device=str(device))
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
 

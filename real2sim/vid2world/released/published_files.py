@@ -63,7 +63,8 @@ def _is_safetensors(path: Path) -> bool:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        with reading(path, "tensors of a model"):
+            return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
 
