@@ -72,7 +72,7 @@ def write_folder(
         .clone()
         for name, tensor in tensors.items()
     }
-    _check_finite_weights(stored, f"the weights for {folder}", "train the model again")
+    check_weights(stored, f"the weights for {folder}", "train the model again")
     with atomic_folder(folder) as fresh:
         write_json(fresh / CONFIG_FILE, {"kind": kind, "config": config_to_dict(config)})
         write_text(fresh / CARD_FILE, card.rstrip() + "\n")
@@ -117,20 +117,29 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
         ) from error
-    _check_finite_weights(tensors, str(path), "copy the file again, or train the model again")
+    check_weights(tensors, str(path), "copy the file again, or train the model again")
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
         for name, tensor in tensors.items()
     }
 
 
-def _check_finite_weights(tensors: Mapping[str, Tensor], where: str, remedy: str) -> None:
+def check_weights(tensors: Mapping[str, Tensor], where: str, remedy: str) -> None:
+    """ValueError unless all numbers are real and finite, and weights are of a type that keeps them as they are."""
     for name, tensor in tensors.items():
         if tensor.is_complex():
             raise ValueError(f"{where}: tensor {name!r} holds complex numbers, expected real ones; {remedy}")
-        if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
+        if not tensor.is_floating_point():
+            continue
+        if tensor.element_size() < 2:
             raise ValueError(
-                f"{where}: tensor {name!r} holds NaN or infinity, expected finite numbers; {remedy}"
+                f"{where}: tensor {name!r} holds {_kind(tensor)}, expected float16, bfloat16, float32 or "
+                f"float64; {remedy}"
+            )
+        if not bool(tensor.float().isfinite().all()):
+            beyond = " or numbers beyond float32" if tensor.element_size() > 4 else ""
+            raise ValueError(
+                f"{where}: tensor {name!r} holds NaN or infinity{beyond}, expected finite numbers; {remedy}"
             )
 
 

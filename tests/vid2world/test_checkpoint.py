@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from real2sim.model_folder import CARD_FILE, read_config
+from real2sim.vid2world import Vid2World
 from real2sim.vid2world.released.checkpoint import KIND
 from real2sim.vid2world.released.config import Vid2WorldConfig
 from real2sim.vid2world.released.convert import (
@@ -172,6 +173,39 @@ def test_sizes_that_no_model_has_are_the_options_mistake(options: dict[str, Any]
             command(Path("c.ckpt"), Path("out"), **options)
     with pytest.raises(ValueError, match=r"^image must be at least 1"):
         HeadChannels(image=0)
+
+
+def test_parts_of_several_number_formats_become_one(tensors: Tensors, tmp_path: Path) -> None:
+    mixed = {**tensors, ACTIONS: tensors[ACTIONS].double(), CONV: tensors[CONV].half()}
+    folder = ConvertVid2World(save_lightning(mixed, tmp_path / "c.ckpt"), tmp_path / "m", heads=HEADS).run()
+    model = Vid2World.from_pretrained(folder)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    half = {name: tensor.half() if name.startswith("model.") else tensor for name, tensor in tensors.items()}
+    folder = ConvertVid2World(save_lightning(half, tmp_path / "c.ckpt"), tmp_path / "h", heads=HEADS).run()
+    assert {parameter.dtype for parameter in Vid2World.from_pretrained(folder).parameters()} == {
+        torch.float32
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda weight: weight.int(), "is int32, expected floating-point weights"),
+        (lambda weight: weight.to(torch.complex64), "holds complex numbers"),
+        (lambda weight: weight.to(torch.float8_e5m2), "holds float8_e5m2 numbers, expected float16"),
+        (lambda weight: weight * torch.nan, "holds NaN or infinity, expected"),
+        (lambda weight: weight.double() * 1e300, "holds NaN or infinity or numbers beyond float32"),
+    ],
+)
+def test_a_converted_folder_that_was_edited_is_named(
+    change: Callable[[Tensor], Tensor], sentence: str, tensors: Tensors, tmp_path: Path
+) -> None:
+    folder = ConvertVid2World(save_lightning(tensors, tmp_path / "c.ckpt"), tmp_path / "m", heads=HEADS).run()
+    weights = load_file(folder / "unet.safetensors")
+    name = ACTIONS.removeprefix("model.diffusion_model.")
+    save_file({**weights, name: change(weights[name])}, folder / "unet.safetensors")
+    with pytest.raises(ValueError, match=rf"unet\.safetensors: tensor '{name}' {sentence}"):
+        Vid2World.from_pretrained(folder)
 
 
 def test_another_action_width_can_be_asked_for(tensors: Tensors, tmp_path: Path) -> None:

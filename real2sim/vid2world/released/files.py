@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -10,19 +12,36 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from real2sim.files import reading
-from real2sim.model_folder import CONFIG_FILE
+from real2sim.model_folder import CONFIG_FILE, check_weights
 from real2sim.vid2world.released.checkpoint import CAPTION_FILE, COMPONENTS
 
 
 def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
     """All tensors of a safetensors file; FileNotFoundError or ValueError if it is missing or broken."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; was the folder copied completely?")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; was the folder of the model copied completely?")
     try:
         with reading(path, "tensors of a model"):
-            return load_file(path, device=str(device))
+            tensors = load_file(path, device=str(device))
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+    check_weights(tensors, str(path), "convert the checkpoint again")
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{path}: tensor {name!r} is {kind}, expected floating-point weights; convert the checkpoint again"
+            )
+    return tensors
+
+
+def common_type(parts: Mapping[str, Mapping[str, Tensor]]) -> torch.dtype:
+    """The number format that holds those of all tensors; float64 only where all are."""
+    kinds = {tensor.dtype for part in parts.values() for tensor in part.values()}
+    widest = reduce(torch.promote_types, kinds)
+    return torch.float32 if widest == torch.float64 and len(kinds) > 1 else widest
 
 
 def downloaded(hub_id: str) -> Path:

@@ -21,7 +21,7 @@ from real2sim.vid2world.released.checkpoint import CAPTION, CAPTION_FILE, COMPON
 from real2sim.vid2world.released.clip import ImageTower
 from real2sim.vid2world.released.conditioning_image import prepare_image
 from real2sim.vid2world.released.config import Vid2WorldConfig
-from real2sim.vid2world.released.files import downloaded, read_tensors
+from real2sim.vid2world.released.files import common_type, downloaded, read_tensors
 from real2sim.vid2world.released.layout import published_layout
 from real2sim.vid2world.released.letterbox import frames_to_pixels, pixels_to_frames
 from real2sim.vid2world.released.resampler import Resampler
@@ -87,7 +87,8 @@ class Vid2World(nn.Module):
     ) -> Vid2World:
         """The model of a folder written by ``real2sim convert``, or of such a folder on the Hugging Face Hub.
 
-        ``dtype`` is by default that of the stored weights; ``sampler`` that of the folder, the published one.
+        ``dtype`` is by default that of the stored weights, of several the one that holds them; ``sampler`` that of the
+        folder, the published one.
 
         Raises FileNotFoundError or ValueError with one sentence if the folder is not complete.
         """
@@ -100,12 +101,15 @@ class Vid2World(nn.Module):
         with torch.device("meta"):
             model = cls(config)
         layout = published_layout(config)
+        stored = {}
         for component, prefix in COMPONENTS.items():
             path = folder / f"{component}.safetensors"
-            tensors = read_tensors(path, device)
+            tensors = stored[component] = read_tensors(path, device)
             expected = {name.removeprefix(prefix): s for name, s in layout.items() if name.startswith(prefix)}
             check_layout({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected, str(path))
-            tensors = {name: tensor.to(dtype or tensor.dtype) for name, tensor in tensors.items()}
+        kind = dtype or common_type(stored)
+        for component in COMPONENTS:
+            tensors = {name: tensor.to(kind) for name, tensor in stored.pop(component).items()}
             if component == "autoencoder":
                 model.autoencoder.load_published(tensors)
             else:
