@@ -58,7 +58,7 @@ def reading(path: Path, expected: str = "a file") -> Iterator[None]:
     except OSError as error:
         raise OSError(f"{path} cannot be read ({error.strerror or error}); copy or make it again") from error
     except ValueError as error:
-        if "null" not in str(error):
+        if "embedded null" not in str(error):
             raise
         raise ValueError(f"the path {str(path)!r} holds a NUL character; expected {expected}") from error
 

@@ -248,5 +248,5 @@ def test_an_index_of_shards_is_checked(index: str, sentence: str, tmp_path: Path
 
 
 def test_what_is_no_file_is_not_said_to_be_missing() -> None:
-    with pytest.raises(ValueError, match="/dev/null is neither a file nor a folder"):
+    with pytest.raises(ValueError, match="/dev/null is a device; expected a published checkpoint"):
         read_checkpoint(Path("/dev/null"))

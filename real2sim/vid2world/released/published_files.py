@@ -42,9 +42,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if path.is_dir():
         tensors = _read_shards(_index_of(path))
     elif not path.is_file():
+        # Pipes and devices are refused, whatever else is no file is not there.
         with reading(path, "a published checkpoint"):
-            path.stat()
-        raise ValueError(f"{path} is neither a file nor a folder; expected a published checkpoint")
+            raise FileNotFoundError(path)
     elif path.name.endswith(INDEX_ENDING):
         tensors = _read_shards(path)
     elif _is_safetensors(path):
