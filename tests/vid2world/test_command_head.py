@@ -18,6 +18,7 @@ from real2sim.vid2world.state_config import StateConfig, Target
 from real2sim.vid2world.state_head import StateHead
 from real2sim.vid2world.training.robot_fit import with_object_state
 from real2sim.vid2world.training.train_states import (
+    StateTraining,
     StateTrainingConfig,
     read_commands,
     read_transitions,
@@ -70,7 +71,7 @@ def test_a_taught_head_follows_targets_and_moves_only_what_is_pushed(tmp_path: P
     data = write_pushes(tmp_path / "data", 60)
     optimisation = Optimisation(steps=500, learning_rate=3e-3, warmup=10, ema=0, checkpoint_every=250)
     config = StateTrainingConfig(optimisation=optimisation, batch=128, unroll=6)
-    weights = taught_states(config, CONFIG, SCALE, data, tmp_path / "out", 10.0)
+    weights = taught_states(StateTraining(config, CONFIG, SCALE, data), tmp_path / "out", 10.0)
     assert weights is not None
     head = CommandHead(CONFIG, SCALE)
     head.load_state_dict(weights)

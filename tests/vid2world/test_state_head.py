@@ -16,6 +16,7 @@ from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.state_config import Command, StateConfig
 from real2sim.vid2world.state_head import StateHead
 from real2sim.vid2world.training.train_states import (
+    StateTraining,
     StateTrainingConfig,
     read_transitions,
     state_errors,
@@ -69,8 +70,8 @@ def test_training_learns_to_follow_and_can_be_stopped(tmp_path: Path) -> None:
     data = write_episodes(tmp_path / "data", 30)
     optimisation = Optimisation(steps=400, learning_rate=3e-3, warmup=10, ema=0, checkpoint_every=100)
     config = StateTrainingConfig(optimisation=optimisation, batch=64, unroll=4)
-    assert taught_states(config, state_config(), SCALE, data, tmp_path / "out", 0.0) is None
-    weights = taught_states(config, state_config(), SCALE, data, tmp_path / "out", 10.0)
+    assert taught_states(StateTraining(config, state_config(), SCALE, data), tmp_path / "out", 0.0) is None
+    weights = taught_states(StateTraining(config, state_config(), SCALE, data), tmp_path / "out", 10.0)
     assert weights is not None
     head = StateHead(state_config(), SCALE)
     head.load_state_dict(weights)

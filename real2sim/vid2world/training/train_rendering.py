@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.host_copies import to_device
+from real2sim.vid2world.training.pretrained import Pretrained
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
@@ -41,7 +42,7 @@ class RenderingConfig:
 class RenderingTraining:
     """A world model that draws from states, and the dataset it learns from, for the training loop."""
 
-    fixed_settings = ("model",)
+    fixed_settings = ("model", "pretrained")
 
     def __init__(
         self,
@@ -50,14 +51,19 @@ class RenderingTraining:
         optimisation: WindowOptimisation,
         data: Path,
         head: Mapping[str, Tensor],
+        start: Pretrained | None = None,
     ) -> None:
         if model.state is None or model.draws_from != "state":
             raise ValueError('drawing from states is trained for draws_from="state" only')
         self.rendering, self.optimisation = rendering, optimisation
+        self.pretrained = None if start is None else start.folder
         self.source = WindowSource(data, 2, model.state.names, more=rendering.data)
         torch.manual_seed(optimisation.seed)
         self.model = WorldModel(model)
-        self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
+        if start is None:
+            self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
+        else:
+            self.model.load_state_dict(start.model.state_dict())
         assert self.model.state_head is not None
         self.model.state_head.load_state_dict(dict(head))
         self.model.state_head.requires_grad_(False)
@@ -71,7 +77,12 @@ class RenderingTraining:
         return self.model.other_modules
 
     def settings(self) -> Mapping[str, Any]:
-        return {"model": self.model.config, "rendering": self.rendering, "optimisation": self.optimisation}
+        return {
+            "model": self.model.config,
+            "pretrained": self.pretrained,
+            "rendering": self.rendering,
+            "optimisation": self.optimisation,
+        }
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         count = self.optimisation.windows * self.optimisation.frames

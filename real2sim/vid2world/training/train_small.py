@@ -29,12 +29,20 @@ from real2sim.vid2world.training.diffusion_forcing import (
     forcing_loss,
 )
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
+from real2sim.vid2world.training.pretrained import Learned, Pretrained, check_options, read_pretrained
 from real2sim.vid2world.training.robot_fit import fit_to_dataset, with_object_state, with_robot_state
 from real2sim.vid2world.training.train_rendering import RenderingConfig, RenderingTraining
-from real2sim.vid2world.training.train_states import STATES_FOLDER, StateTrainingConfig, taught_states
+from real2sim.vid2world.training.train_states import (
+    STATES_FOLDER,
+    StateTraining,
+    StateTrainingConfig,
+    taught_states,
+)
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
 from real2sim.vid2world.world_model import KIND, WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
+
+CARD = "# World model\n\nWritten by `real2sim train world-model`.\n"
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,12 @@ class TrainWorldModel:
     like: Path | None = None
     """Folder of a world model (or its config.json) whose configuration the new one has, in the place of ``model``:
     a pose map, and the way to a model that draws from states, come so."""
+    pretrained: Path | None = None
+    """Folder of a world model with whose weights and configuration the training begins (fine-tuning), in the place of
+    random ones. What it was fitted to, such as the sizes of states and the background, stays as it is."""
+    learn: Learned = "all"
+    """With `--pretrained`, for models with a robot's state: learn only to predict states, or only to draw frames, and
+    keep the other part."""
     robot_state: bool = False
     """Tell the model the state of the dataset's robot at each frame, and let it predict the next one."""
     object_state: bool = False
@@ -85,6 +99,11 @@ class TrainWorldModel:
 
 def train_world_model(config: TrainWorldModel) -> Path | None:
     """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before."""
+    check_options(config.pretrained, config.learn, config.like, config.robot_state, config.object_state)
+    start = None
+    if config.pretrained is not None:
+        start = read_pretrained(config.pretrained, config.data, config.learn)
+        config = replace(config, model=start.model.config)
     if config.like is not None:
         config = replace(config, model=_configuration_of(config.like), like=None)
     if config.object_state:
@@ -92,25 +111,33 @@ def train_world_model(config: TrainWorldModel) -> Path | None:
     elif config.robot_state:
         config = replace(config, model=with_robot_state(config.model, config.data))
     config = replace(config, model=fit_to_dataset(config.model, config.data))
-    head = None
-    if config.model.state is not None:
-        state, scale = config.model.state, config.model.action_scale
-        head = taught_states(
-            config.states, state, scale, config.data, config.out / STATES_FOLDER, config.max_minutes
+    folder, robot = config.out / "model", read_robot(config.data)
+    head = None if start is None or start.model.state_head is None else start.model.state_head.state_dict()
+    if config.model.state is not None and config.learn != "frames":
+        states = StateTraining(
+            config.states, config.model.state, config.model.action_scale, config.data, start
         )
+        head = taught_states(states, config.out / STATES_FOLDER, config.max_minutes)
         if head is None:
             return None
+        if start is not None and config.learn == "states":
+            assert start.model.state_head is not None
+            start.model.state_head.load_state_dict(head)
+            if PartialState().is_main_process:
+                start.model.save(folder, CARD, robot)
+            return folder
     training: TrainingTask
     if config.model.draws_from == "state":
         assert head is not None
-        training = RenderingTraining(config.model, config.rendering, config.optimisation, config.data, head)
+        training = RenderingTraining(
+            config.model, config.rendering, config.optimisation, config.data, head, start
+        )
     else:
-        training = PixelTraining(config, head)
+        training = PixelTraining(config, head, start)
     if not run_training(training, config.optimisation, config.out, config.max_minutes):
         return None
-    folder = config.out / "model"
     if PartialState().is_main_process:
-        export(config.out, folder, robot=read_robot(config.data))
+        export(config.out, folder, robot=robot)
     return folder
 
 
@@ -123,17 +150,25 @@ def _configuration_of(path: Path) -> WorldModelConfig:
 class PixelTraining:
     """A new small model and the dataset it learns from, for the training loop."""
 
-    fixed_settings = ("model",)
+    fixed_settings = ("model", "pretrained")
 
-    def __init__(self, config: TrainWorldModel, head: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainWorldModel,
+        head: Mapping[str, Tensor] | None = None,
+        start: Pretrained | None = None,
+    ) -> None:
         self.config = config
         optimisation, state = config.optimisation, config.model.state
         self.source = WindowSource(config.data, optimisation.frames, () if state is None else state.names)
         torch.manual_seed(optimisation.seed)
         self.model = WorldModel(config.model)
+        if start is None:
+            self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
+        else:
+            self.model.load_state_dict(start.model.state_dict())
         if self.model.state_head is not None and head is not None:
             self.model.state_head.load_state_dict(dict(head))
-        self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
         seen = config.perception
         self.perceptions = perceptions(seen, config.data, config.out) if seen.weight else None
 
@@ -149,6 +184,7 @@ class PixelTraining:
         config = self.config
         return {
             "model": config.model,
+            "pretrained": config.pretrained,
             "forcing": config.forcing,
             "optimisation": config.optimisation,
             "perception": config.perception,
@@ -232,7 +268,7 @@ class PixelTraining:
 def export(
     out: Path,
     folder: Path,
-    card: str = "# World model\n\nWritten by `real2sim train world-model`.\n",
+    card: str = CARD,
     robot: Robot | None = None,
 ) -> None:
     """Write the model folder of a training from its last checkpoint, with the averaged weights."""

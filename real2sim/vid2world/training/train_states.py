@@ -22,6 +22,7 @@ from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.command_head import state_head
 from real2sim.vid2world.state_config import YAW, StateConfig
 from real2sim.vid2world.state_head import StatePrediction
+from real2sim.vid2world.training.pretrained import Pretrained
 
 STATES_FOLDER = "states"
 """Folder of this training inside that of the world model's."""
@@ -143,7 +144,7 @@ def _at_commands(file: Path, robot: Robot, names: tuple[str, ...]) -> tuple[np.n
 class StateTraining:
     """The prediction of states as a task of the training loop."""
 
-    fixed_settings = ("model",)
+    fixed_settings = ("model", "pretrained")
     extra_modules: Mapping[str, nn.Module] = {}
 
     def __init__(
@@ -152,8 +153,10 @@ class StateTraining:
         state: StateConfig,
         action_scale: tuple[float, ...],
         data: Path,
+        start: Pretrained | None = None,
     ) -> None:
         self.config, self.state = config, state
+        self.pretrained = None if start is None else start.folder
         recorded = read_transitions([data], state.names)
         if state.commands_per_frame > 1:
             found = read_commands([data, *config.data], state.names, state.commands_per_frame)
@@ -172,15 +175,19 @@ class StateTraining:
         self.first_action = np.cumsum(counts) - counts
         torch.manual_seed(config.optimisation.seed)
         head = state_head(state, action_scale)
+        known = None if start is None else start.model.state_head
         # The sizes of numbers come from the episodes with images: the network that draws is told them so.
         steps = [episode.states for episode in (found if state.commands_per_frame > 1 else recorded)]
-        head.fit([episode.states for episode in recorded], steps)
+        if known is None:
+            head.fit([episode.states for episode in recorded], steps)
+        else:
+            head.load_state_dict(known.state_dict())
         self.model = self.trained = head
         emphasis = torch.tensor([4.0 if name in config.important else 1.0 for name in state.names])
         self.weight = emphasis / emphasis.mean()
 
     def settings(self) -> Mapping[str, Any]:
-        return {"model": self.state, "training": self.config}
+        return {"model": self.state, "pretrained": self.pretrained, "training": self.config}
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation = self.config.optimisation
@@ -227,17 +234,9 @@ def _rows(values: Tensor, first: np.ndarray, count: int) -> Tensor:
     return values.index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
-def taught_states(
-    config: StateTrainingConfig,
-    state: StateConfig,
-    action_scale: tuple[float, ...],
-    data: Path,
-    out: Path,
-    minutes: float,
-) -> dict[str, Tensor] | None:
+def taught_states(training: StateTraining, out: Path, minutes: float) -> dict[str, Tensor] | None:
     """Weights of the network after its training in ``out``; None if ``minutes`` were over before its end."""
-    training = StateTraining(config, state, action_scale, data)
-    if not run_training(training, config.optimisation, out, minutes):
+    if not run_training(training, training.config.optimisation, out, minutes):
         return None
     return trained_weights(out)[0]
 

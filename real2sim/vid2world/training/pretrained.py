@@ -1,0 +1,62 @@
+"""Trainings that begin with the weights of a world model instead of random ones (fine-tuning)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from real2sim.vid2world.training.robot_fit import fit_to_dataset
+from real2sim.vid2world.world_model import WorldModel
+
+Learned = Literal["all", "states", "frames"]
+"""Parts of a world model that a training changes: the prediction of states, what draws frames, or both."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Where a training begins."""
+
+    folder: Path
+    model: WorldModel
+
+
+def read_pretrained(folder: Path, data: Path, learned: Learned) -> Pretrained:
+    """The world model in ``folder``, where a training on the dataset folder ``data`` begins.
+
+    Raises ValueError if the dataset's robot is not the model's, or if the model lacks the part that is to be learned.
+    """
+    model = WorldModel.from_folder(folder)
+    if learned != "all" and model.state_head is None:
+        raise ValueError(
+            f"--learn {learned}: the world model in {folder} predicts no states, so it has one part only; leave the "
+            "option out"
+        )
+    try:
+        fitted = fit_to_dataset(model.config, data)
+    except ValueError as error:
+        raise ValueError(f"--pretrained {folder} does not fit {data}: {error}") from error
+    if fitted != model.config:
+        raise ValueError(
+            f"--pretrained {folder} was trained for another robot than that of {data} (frames of "
+            f"{model.config.image_size} and {model.action_width} action numbers against {fitted.image_size} and "
+            f"{len(fitted.action_scale)}, or other scales of the actions); choose a model of the same robot"
+        )
+    return Pretrained(folder, model)
+
+
+def check_options(
+    pretrained: Path | None, learned: Learned, like: Path | None, robot_state: bool, object_state: bool
+) -> None:
+    """Raise ValueError for options that contradict each other: a pretrained model brings its configuration along."""
+    if pretrained is None:
+        if learned != "all":
+            raise ValueError(
+                f"--learn {learned} keeps the other part of a trained model, and none was given; name its folder with "
+                "--pretrained, or leave --learn out"
+            )
+        return
+    given = {"--like": like is not None, "--robot-state": robot_state, "--object-state": object_state}
+    for option, present in given.items():
+        if present:
+            raise ValueError(f"--pretrained brings the configuration of its model along; leave {option} out")
