@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,14 @@ import_triton_first()
 
 # Makers of small recordings that several tests read.
 sys.path[:0] = [str(Path(__file__).parent / "episodes" / name) for name in ("lerobot", "rlds")]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what imports and the collection have made out of garbage collections, of which statsmodels asks for one in
+    each correction for many tests."""
+    gc.collect()
+    gc.freeze()
+
 
 TASKS = (("close_drawer", "close drawer"), ("open_drawer", "open drawer"))
 STARTS, HORIZON = 6, 5

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special
 
 LEAST_RELIABLE = 0.1
 """Least share of the variance of measured rates that must be true differences for r to be corrected."""
@@ -75,13 +75,16 @@ def true_correlation(
     return value, low, high
 
 
+LARGEST = 2.0
+"""Root mean square of true gaps beyond which none is looked for."""
+
+
 def folded_mean(mean: np.ndarray | float, variance: np.ndarray | float) -> np.ndarray:
     """Mean of |x| for normal x (Leone, Nelson & Nottingham 1961)."""
     deviation = np.sqrt(np.maximum(variance, 1e-18))
     ratio = np.abs(mean) / deviation
-    return deviation * math.sqrt(2 / math.pi) * np.exp(-(ratio**2) / 2) + np.abs(mean) * (
-        2 * stats.norm.cdf(ratio) - 1
-    )
+    flat = special.erf(ratio / math.sqrt(2))
+    return deviation * math.sqrt(2 / math.pi) * np.exp(-(ratio**2) / 2) + np.abs(mean) * flat
 
 
 def true_gap(gaps: np.ndarray, noise: Noise, plain: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -89,7 +92,7 @@ def true_gap(gaps: np.ndarray, noise: Noise, plain: tuple[float, float, float]) 
 
     True gaps are taken as normal with the mean and variance that the measured ones leave after the noise is taken
     out; each end of the interval is the size of true gap that noise would stretch to the measured end, 0 where
-    noise alone would reach it.  ``gaps`` and all results are rates, not points.
+    noise alone would reach it, nan for an end that is nan.  ``gaps`` and all results are rates, not points.
     """
     variance = np.maximum(noise.sim + noise.real - 2 * noise.shared, 0.0)
     square = float(np.mean(gaps**2 - variance))
@@ -102,13 +105,14 @@ def true_gap(gaps: np.ndarray, noise: Noise, plain: tuple[float, float, float]) 
         return float(np.mean(folded_mean(size * centre, size**2 * spread + variance)))
 
     def clean(end: float) -> float:
-        low, high = 0.0, 2.0
+        if math.isnan(end):
+            return math.nan
         if end <= blurred(0.0):
             return 0.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if blurred(middle) < end else (low, middle)
-        return min(float(folded_mean(low * centre, low**2 * spread)), 1.0)
+        if end >= blurred(LARGEST):
+            return 1.0
+        size = float(optimize.brentq(lambda size: blurred(size) - end, 0.0, LARGEST, xtol=1e-14))
+        return min(float(folded_mean(size * centre, size**2 * spread)), 1.0)
 
     value, low, high = (clean(end) for end in plain)
     return value, low, high

@@ -97,6 +97,12 @@ def test_gaps_that_noise_alone_would_make_are_0():
     assert high > 0
 
 
+def test_an_interval_that_is_not_known_stays_unknown():
+    gaps, noise = np.array([0.3, -0.2, 0.25]), Noise(*[np.full(3, 0.001)] * 2, np.zeros(3))
+    value, low, high = true_gap(gaps, noise, (0.25, math.nan, math.nan))
+    assert value > 0 and math.isnan(low) and math.isnan(high)
+
+
 def test_shared_starts_give_the_covariance_of_two_means():
     import pandas as pd
 
