@@ -63,18 +63,18 @@ ANSWERS: list[tuple[Callable[[np.ndarray], Any], str]] = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "complaint"), ANSWERS)
 def test_answers_of_a_policy_that_are_no_actions(
     tiny_suite: Path, tmp_path: Path, answer: Callable[[np.ndarray], Any], complaint: str
 ) -> None:
     policy = CallablePolicy(lambda seen: answer(np.zeros((len(seen.frames), 13), np.float32)))
-    config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=2)
+    config = real2sim.RolloutConfig(
+        tmp_path, policies=("mine",), suite=str(tiny_suite), starts=2, processes=1
+    )
     with pytest.raises(ValueError, match=complaint):
         real2sim.rollout(config, {"mine": policy}, progress=False)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grad", "bfloat16", "list"])
 def test_answers_that_are_actions_in_another_form_are_taken(
     tiny_suite: Path, tmp_path: Path, kind: str
@@ -83,14 +83,18 @@ def test_answers_that_are_actions_in_another_form_are_taken(
         zeros = torch.zeros(len(seen.frames), 13)
         return {"grad": zeros.requires_grad_(), "bfloat16": zeros.bfloat16(), "list": zeros.tolist()}[kind]
 
-    config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1)
+    config = real2sim.RolloutConfig(
+        tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1, processes=1
+    )
     assert len(real2sim.rollout(config, {"mine": CallablePolicy(answer)}, progress=False)) == 2
 
 
 @pytest.mark.slow
 def test_an_error_of_a_policy_is_not_blamed_on_the_run_folder(tiny_suite: Path, tmp_path: Path) -> None:
     policy = CallablePolicy(lambda seen: broken_disk(seen.frames))
-    config = real2sim.RolloutConfig(tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1)
+    config = real2sim.RolloutConfig(
+        tmp_path, policies=("mine",), suite=str(tiny_suite), starts=1, processes=2
+    )
     with pytest.raises(ValueError, match=r"policy 'mine' failed in act: .*/elsewhere") as raised:
         real2sim.rollout(config, {"mine": policy}, progress=False)
     assert str(tmp_path) not in str(raised.value)

@@ -75,7 +75,22 @@ def test_a_report_without_real_rates_says_that_agreement_was_not_measured(
 ) -> None:
     (suite / "real_rates.csv").unlink()
     run = str(tmp_path / "run")
-    main(["rollout", "--out", run, "--policies", "early", "late", "--starts", "2", "--suite", str(suite)])
+    main(
+        [
+            "rollout",
+            "--out",
+            run,
+            "--policies",
+            "early",
+            "late",
+            "--starts",
+            "2",
+            "--suite",
+            str(suite),
+            "--processes",
+            "1",
+        ]
+    )
     main(["score", run])
     capsys.readouterr()
     main(["report", run, "--out", str(tmp_path / "report")])

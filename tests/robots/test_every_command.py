@@ -103,7 +103,9 @@ def test_a_policy_is_given_cameras_commanded_targets_and_instructions(six: Train
         targets = np.arange(30, dtype=np.float32).reshape(1, 5, 6) + len(seen)
         return np.repeat(targets, len(observation), axis=0)
 
-    config = RolloutConfig(six.folder / "own", ("mine",), str(six.suite), tasks=("lift",), starts=2)
+    config = RolloutConfig(
+        six.folder / "own", ("mine",), str(six.suite), tasks=("lift",), starts=2, processes=1
+    )
     rollout(config, {"mine": CallablePolicy(act)}, progress=False)
     first, second = seen[:2]
     assert {name: frames.shape for name, frames in first.images.items()} == {
@@ -205,7 +207,7 @@ def test_a_policy_for_another_robot_of_the_same_width_is_refused(six: Trained, t
     folder = tmp_path / "policy"
     shutil.copytree(six.folder / "policy/at-100", folder)
     replace(SIX_JOINTS, action=SIX_JOINTS.action[::-1]).save(folder)
-    config = RolloutConfig(tmp_path / "run", (str(folder),), str(six.suite), starts=1)
+    config = RolloutConfig(tmp_path / "run", (str(folder),), str(six.suite), starts=1, processes=1)
     with pytest.raises(
         ValueError, match="policy 'policy' and suite 'six joints' do not fit: action number 0"
     ):
@@ -227,7 +229,7 @@ def test_a_policy_that_wants_a_missing_camera_is_refused_before_the_world_is_loa
         (Requirements(action=SIX_JOINTS.action[:5]), r"answers with 5 action numbers .* has 6"),
     ):
         mine = CallablePolicy(lambda observation: np.zeros((1, 5, 6)), requires)
-        config = RolloutConfig(tmp_path / "run", ("mine",), str(suite), starts=1)
+        config = RolloutConfig(tmp_path / "run", ("mine",), str(suite), starts=1, processes=1)
         with pytest.raises(ValueError, match=complaint):
             rollout(config, {"mine": mine}, progress=False)
     assert not (tmp_path / "run").exists()
