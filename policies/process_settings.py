@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -28,12 +29,32 @@ def settings_kept(own: MutableMapping[str, Any] | None = None) -> Iterator[None]
         _apply(own)
     began = _read() if own is not None else ours
     try:
-        yield
+        with _no_silent_end():
+            yield
     finally:
         found = _read()
         if own is not None:
             own.update({name: value for name, value in found.items() if not _same(value, began.get(name))})
         _apply({name: ours[name] for name in ours if not _same(found.get(name), ours[name])})
+
+
+@contextmanager
+def _no_silent_end() -> Iterator[None]:
+    """Make ``os._exit``, which would end the command without a word and perhaps with exit code 0, raise what
+    ``sys.exit`` does; other threads and processes that the block starts end as they like."""
+    owner, real = (os.getpid(), threading.get_ident()), os._exit
+
+    def end(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) == owner:
+            raise SystemExit(status)
+        real(status)
+
+    os._exit = end
+    try:
+        yield
+    finally:
+        if os._exit is end:
+            os._exit = real
 
 
 def _read() -> dict[str, Any]:

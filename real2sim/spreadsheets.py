@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from real2sim.files import decode, read_bytes
 
@@ -140,6 +141,7 @@ def measurements(table: Table) -> dict[str, list[str | float]]:
     """The same of a table that has been read."""
     columns: dict[str, list[str | float]] = {name: [] for name in table.headings}
     _check_headings(table)
+    seen: dict[tuple[str, str], str] = {}
     for index, row in enumerate(table.rows):
         values: dict[str, float] = {}
         for name, cell in row.items():
@@ -150,6 +152,12 @@ def measurements(table: Table) -> dict[str, list[str | float]]:
                 _check_label(cell, where)
             if name in ("policy", "task"):
                 check_no_sum(cell, where)
+                alike = seen.setdefault((name, " ".join(normalize("NFC", cell).split())), cell)
+                if alike != cell:
+                    raise ValueError(
+                        f"{where} is {cell!a}, and a row above has {alike!a}, which looks the same; write "
+                        "the name in one way"
+                    )
             if name in ("success", "valid") and cell.lower() not in OUTCOMES:
                 raise ValueError(
                     f"{where} is {cell[:60]!r}, expected true, false or nothing where it is unclear"

@@ -71,6 +71,8 @@ def test_names_keep_their_spelling(tmp_path: Path, name: str) -> None:
         (COUNTS.replace("9,10", "-1,10"), "row 2, column successes is '-1'"),
         (COUNTS.replace("9,10", "11,10"), "row 2, column successes is 11, more than the 10 episodes"),
         (COUNTS.replace("9,10", ",10"), "row 2, column successes is empty"),
+        (COUNTS + "Zo\u00eb,t,1,2\nZoe\u0308,t,1,2\n", "row 5, column policy is 'Zoe\\u0308'"),
+        (COUNTS + "a b,t,1,2\na  b,t,1,2\n", "row 5, column policy is 'a  b', and a row above has 'a b', which looks"),
         (COUNTS + "Total,,14,20\n", "row 4, column policy is 'Total', which reads like a line that sums up"),
         (RATES.format("90", "50"), "row 2, column success_rate is '90', a rate must lie between 0 and 1"),
         (RATES.format("good", "0.5"), "row 2, column success_rate is 'good', expected a rate"),

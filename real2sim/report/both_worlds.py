@@ -67,6 +67,8 @@ def read_both_worlds(path: Path) -> BothWorlds | None:
         columns = _columns(table)
         if not all({"rate", "successes"} & set(held.values()) for held in columns.values()):
             return None
+        for world, held in columns.items():
+            _check_counted(table, world, held)
         parts = {world: _by_columns(table, held) for world, held in columns.items()}
         read = ", ".join(
             f"{name} is {world} {kind}" for world, held in columns.items() for name, kind in held.items()
@@ -102,6 +104,16 @@ def _columns(table: Table) -> dict[str, dict[str, str]]:
             )
         side[heading] = kind
     return found
+
+
+def _check_counted(table: Table, world: str, held: dict[str, str]) -> None:
+    """ValueError where successes are counted and episodes are not."""
+    counted = next((heading for heading, kind in held.items() if kind == "successes"), None)
+    if counted is not None and not {"rate", "episodes"} & set(held.values()):
+        raise ValueError(
+            f"{table.path} has the column {counted} and none with the number of {world} episodes; add a column "
+            f"{world}_episodes"
+        )
 
 
 def _words(heading: str) -> list[str]:
@@ -157,6 +169,7 @@ def _part(table: Table, names: dict[str, str], chosen: list[int]) -> Table:
         | _counted({usual: _cell(name, table.rows[i][name]) for name, usual in names.items()})
         for i in chosen
     ]
+    _check_one_form(table, names, chosen, rows)
     used = [
         name
         for name in dict.fromkeys(name for row in rows for name in row)
@@ -167,8 +180,30 @@ def _part(table: Table, names: dict[str, str], chosen: list[int]) -> Table:
         headings=tuple(used),
         rows=tuple({name: row.get(name, "") for name in used} for row in rows),
         numbers=tuple(table.numbers[i] for i in chosen),
-        called={usual: name for name, usual in names.items()},
+        called=_called(names),
     )
+
+
+def _called(names: dict[str, str]) -> dict[str, str]:
+    """Usual name -> heading; counts that were written as ``12/50`` stand in the column of rates."""
+    called = {usual: name for name, usual in names.items()}
+    return {"successes": called["rate"], "episodes": called["rate"], **called} if "rate" in called else called
+
+
+def _check_one_form(
+    table: Table, names: dict[str, str], chosen: list[int], rows: list[dict[str, str]]
+) -> None:
+    """ValueError where one column has counts such as ``12/50`` in some rows and rates in others."""
+    heading = next((name for name, usual in names.items() if usual == "rate"), None)
+    if heading is None or "successes" in names.values():
+        return
+    counts = [i for i, row in zip(chosen, rows, strict=True) if row.get("successes")]
+    rates = [i for i, row in zip(chosen, rows, strict=True) if row.get("rate") and row.get("episodes")]
+    if counts and rates:
+        raise ValueError(
+            f"{table.where(counts[0], heading)} is {table.rows[counts[0]][heading][:60]!r}, and row "
+            f"{table.numbers[rates[0]]} has {table.rows[rates[0]][heading][:60]!r}; write counts in all rows, or rates"
+        )
 
 
 def _cell(heading: str, cell: str) -> str:

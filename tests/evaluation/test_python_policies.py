@@ -203,6 +203,12 @@ MISTAKES = {
                  "needs the argument 'path'", ":P"),
     "syntax": ("\nclass P\n", r"policy.py, line 2: expected ':'", ":P"),
     "import": ("import numpy\nimport no_such_package\n", r"policy.py, line 2: ModuleNotFoundError: No module", ":P"),
+    "end at import": ("import os\n\nos._exit(0)\n", r"policy.py, line 3: SystemExit: 0", ":P"),
+    "end": (
+        "import os\n\n\nclass P:\n    def reset(self, i): ...\n\n    def act(self, o):\n        os._exit(0)\n",
+        r"policy 'P' failed in act: .*policy.py, line 8: SystemExit: 0",
+        ":P",
+    ),
     "exit": ("\n\nraise SystemExit(3)\n", r"policy.py, line 3: SystemExit: 3", ":P"),
     "made": ("class P:\n    def __init__(self): self.x = {}['w']\n" + METHODS + "...\n",
              r"policy 'P' cannot be made: .*policy.py, line 2: KeyError: 'w'", ":P"),

@@ -98,7 +98,15 @@ def test_a_table_of_simulated_success_alone_is_none(tmp_path: Path) -> None:
         ("policy,task,sim,real\nA,t,0.5,\n", "has no row of real success"),
         ("policy,task,sim,real\nA,t,50,0.5\n", "row 2, column sim is '50', a rate must lie between 0 and 1"),
         ("policy,task,sim,real\nA,t,12/50,4/0.5\n", "row 2, column real is '4/0.5'"),
-        ("policy,task,sim,real\nA,t,60/50,0.5\n", "more than the 50 episodes"),
+        ("policy,task,sim,real\nA,t,60/50,0.5\n", "row 2, column sim is 60, more than the 50 episodes"),
+        (
+            "policy,task,sim,sim_episodes,real\nA,t,0.5,50,0.5\nB,t,1/2,,0.5\n",
+            "row 3, column sim is '1/2', and row 2 has '0.5'; write counts in all rows, or rates",
+        ),
+        (
+            "policy,task,sim_successes,real\nA,t,5,0.5\n",
+            "has the column sim_successes and none with the number of simulated episodes",
+        ),
         ("policy,task,n_success,n_trials,world\nA,t,1,2,sim\nA,t,1,2,\n", "row 3, column world is empty"),
         ("task,sim,real\nt,0.5,0.5\n", "policy"),
         ("policy,task,sim_thing\nA,t,1\n", "Expected policy and task"),
