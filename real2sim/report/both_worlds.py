@@ -59,8 +59,8 @@ def read_both_worlds(path: Path) -> BothWorlds | None:
     Raises ValueError for a column that is there twice, and where `measurements` does.
     """
     table = read_table(path, "success in simulation and reality")
-    column = next((name for name in WORLD_COLUMNS if name in table.headings), None)
-    if column is not None and {row[column].lower() for row in table.rows} <= {*WORLDS, ""}:
+    column = _world_column(table)
+    if column is not None:
         parts = _by_rows(table, column)
         read = f"its column {column} tells the worlds apart"
     else:
@@ -104,6 +104,22 @@ def _columns(table: Table) -> dict[str, dict[str, str]]:
             )
         side[heading] = kind
     return found
+
+
+def _world_column(table: Table) -> str | None:
+    """The column that names each row's world, if there is one; ValueError where it names other worlds besides."""
+    for column in WORLD_COLUMNS:
+        told = [row.get(column, "").lower() for row in table.rows]
+        if not WORLDS.keys() & set(told):
+            continue
+        odd = next((i for i, word in enumerate(told) if word and word not in WORLDS), None)
+        if odd is not None:
+            raise ValueError(
+                f"{table.where(odd, column)} is {table.rows[odd][column][:60]!r}, and other rows have "
+                f"{next(word for word in told if word in WORLDS)!r}; expected simulated or real in all of them"
+            )
+        return column
+    return None
 
 
 def _check_counted(table: Table, world: str, held: dict[str, str]) -> None:

@@ -108,6 +108,14 @@ def test_a_table_of_simulated_success_alone_is_none(tmp_path: Path) -> None:
             "has the column sim_successes and none with the number of simulated episodes",
         ),
         ("policy,task,n_success,n_trials,world\nA,t,1,2,sim\nA,t,1,2,\n", "row 3, column world is empty"),
+        (
+            "policy,task,success,domain\nA,t,true,sim\nA,t,false,hardware\n",
+            "row 3, column domain is 'hardware', and other rows have 'sim'; expected simulated or real in all",
+        ),
+        (
+            "policy,task,success,world,domain\nA,t,true,drawer,sim\nA,t,false,drawer,robot\n",
+            "row 3, column domain is 'robot', and other rows have 'sim'",
+        ),
         ("task,sim,real\nt,0.5,0.5\n", "policy"),
         ("policy,task,sim_thing\nA,t,1\n", "Expected policy and task"),
     ],
