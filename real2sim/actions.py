@@ -107,14 +107,31 @@ class ActionBounds:
 
 def pack(fields: Mapping[str, Sequence[float] | np.ndarray]) -> np.ndarray:
     """Actions (... 13) float32 from named fields (... width); a field that is left out is zero."""
-    unknown = sorted(set(fields) - set(FIELDS))
+    if not isinstance(fields, Mapping):
+        raise ValueError(
+            f"fields are of type {type(fields).__name__}, expected a mapping such as {{'world_vector': [0, 0.03, 0]}}"
+        )
+    unknown = sorted(map(str, set(fields) - set(FIELDS)))
     if unknown:
         raise ValueError(f"unknown action field {unknown[0]!r}; the fields are {', '.join(FIELDS)}")
-    arrays = {name: np.asarray(value, dtype=np.float32) for name, value in fields.items()}
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in fields.items():
+        try:
+            arrays[name] = np.asarray(value, dtype=np.float32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{name} is no array of numbers ({error}); give {_width(name)} of them"
+            ) from error
     for name, array in arrays.items():
         if array.ndim == 0 or array.shape[-1] != _width(name):
             raise ValueError(f"{name} has shape {array.shape}; its last dimension must be {_width(name)}")
-    leading = np.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
+    try:
+        leading = np.broadcast_shapes(*(array.shape[:-1] for array in arrays.values()))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(
+            f"fields have shapes that do not go together: {shapes}; give each the same steps"
+        ) from error
     actions = np.zeros((*leading, WIDTH), dtype=np.float32)
     for name, array in arrays.items():
         actions[..., FIELDS[name]] = array

@@ -8,6 +8,7 @@ import numbers
 import re
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
         raise ValueError(f"{name} must be True or False, got {_shown(value)}")
     return bool(value)
+
+
+def check_once(**folders: Sequence[Path]) -> None:
+    """ValueError where a folder is named twice, in one option or in two: what was learned measures nothing."""
+    found: dict[Path, str] = {}
+    for option, folder in ((option, folder) for option, named in folders.items() for folder in named):
+        place = Path(folder).resolve()
+        if place in found:
+            raise ValueError(
+                f"{folder} is named twice, in --{found[place]} and in --{option}; name each folder once, as "
+                "episodes that were learned cannot measure what was learned"
+            )
+        found[place] = option
 
 
 def check_finite(name: str, value: Any, low: float | None = None, high: float | None = None) -> float:

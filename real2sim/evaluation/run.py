@@ -61,6 +61,12 @@ def rollout(
     set) this process makes its share only, and the table holds what the others have finished so far.  ``workers`` are
     worker processes that already run.  See `load_run` for the columns.
     """
+    if not isinstance(config, RolloutConfig):
+        raise ValueError(f"config is of type {type(config).__name__}, expected a real2sim.RolloutConfig")
+    if policies is not None and not isinstance(policies, Mapping):
+        raise ValueError(
+            f"policies are of type {type(policies).__name__}, expected a mapping of names to policies"
+        )
     own = own_policies(policies)
     try:
         return _rollout(config, own, progress, is_worker=False, workers=workers)

@@ -95,6 +95,8 @@ def make_report(
     """
     check_unclear(unclear)
     check_treatment(invalid)
+    if isinstance(notes, str) or not isinstance(notes, Sequence):
+        raise ValueError(f"notes are of type {type(notes).__name__}, expected a list of sentences")
     sim, sim_episodes, remarks = read_simulated(episodes, unclear)
     episodes = plain_rows(episodes)
     remarks = [*notes, *remarks]

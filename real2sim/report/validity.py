@@ -90,7 +90,7 @@ class Validity:
 
 def check_treatment(treatment: str) -> None:
     """Raise a ValueError for another word than `Treatment` knows."""
-    if treatment not in TREATMENTS:
+    if not isinstance(treatment, str) or treatment not in TREATMENTS:
         raise ValueError(f"invalid episodes can be {', '.join(TREATMENTS)}, got {treatment!r}")
 
 

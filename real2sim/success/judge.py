@@ -32,6 +32,8 @@ def open_judge(
     ``folders`` are the runs that it is opened for; they hold the keys of blind labels; clips of ``others`` are left
     out.
     """
+    if not isinstance(path, str | Path):
+        raise ValueError(f"a judge is named by text or a path, got {path!r}")
     if isinstance(path, str) and path.startswith(VLM):
         from real2sim.success.vlm_judge import VLMJudge
 

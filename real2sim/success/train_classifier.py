@@ -19,6 +19,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional
 
+from real2sim.checks import check_once
 from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
 from real2sim.success.card import classifier_card
@@ -103,6 +104,7 @@ class ClassifierTraining:
             raise ValueError(f"average must lie in [0, 1), got {self.average}")
         if not self.data:
             raise ValueError("no dataset was given; name at least one dataset or run folder with --data")
+        check_once(data=self.data, heldout=self.heldout)
         if not 0 < self.early < 1:
             raise ValueError(f"early must lie between 0 and 1, got {self.early}")
 

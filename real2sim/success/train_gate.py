@@ -18,6 +18,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from real2sim.checks import check_once
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.host_copies import to_device
@@ -88,6 +89,7 @@ class GateTraining:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.snapshot_every < 1:
             raise ValueError("steps, batch and snapshot_every must be at least 1")
+        check_once(data=self.data)
         check_share("refused", self.refused)
         check_share("kept_share", self.kept_share)
 

@@ -15,9 +15,16 @@ import pytest
 import torch
 
 import real2sim
+from real2sim.actions import pack
+from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.policies.callable_policy import CallablePolicy
 from real2sim.policies.random_policy import RandomPolicy
+from real2sim.report.report import make_report
 from real2sim.success.classifier import SuccessClassifier
+from real2sim.success.judge import open_judge
+from real2sim.success.train_classifier import ClassifierTraining
+from real2sim.success.train_gate import GateTraining
+from real2sim.vid2world import SamplerConfig, Vid2World
 
 OPTIONS = [
     {"starts": 2.5}, {"starts": None}, {"starts": True}, {"lanes": None}, {"lanes": "all"}, {"lanes": 1.5},
@@ -263,6 +270,41 @@ def test_a_refused_reset_leaves_the_environment_as_it_was(tiny_suite: Path) -> N
                     env.reset(seed=np.array(3))
             begun.append(str(env.reset()[1]))
         assert begun[0] == begun[1]
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda: real2sim.rollout({"out": "x"}), "config is of type dict, expected a real2sim.RolloutConfig"),
+        (
+            lambda: real2sim.rollout(RolloutConfig(out=Path("o")), ["a"]),
+            "expected a mapping of names to policies",
+        ),
+        (lambda: open_judge(5), "a judge is named by text or a path, got 5"),
+        (lambda: Vid2World.from_pretrained(None), "a model is named by text or a path, got None"),
+        (lambda: SamplerConfig(steps=2.5), "steps must be a whole number, got 2.5"),
+        (lambda: SamplerConfig(eta="x"), "eta must be a finite number, got 'x'"),
+        (lambda: pack(5), "fields are of type int, expected a mapping"),
+        (lambda: pack({"world_vector": "abc"}), "world_vector is no array of numbers"),
+        (
+            lambda: pack({"world_vector": np.zeros((2, 3)), "rotation_delta": np.zeros((3, 3))}),
+            "fields have shapes that do not go together: world_vector (2, 3), rotation_delta (3, 3)",
+        ),
+        (lambda: make_report(pd.DataFrame(), "x", notes=5), "notes are of type int"),
+        (lambda: make_report(pd.DataFrame(), "x", invalid=[]), "invalid episodes can be as-judged"),
+    ],
+)
+def test_calls_with_values_of_another_kind(call: Callable[[], Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        call()
+
+
+def test_what_was_learned_measures_nothing() -> None:
+    data = (Path("d"), Path("./d"))
+    with pytest.raises(ValueError, match="d is named twice, in --data and in --data; name each folder once"):
+        GateTraining(data=data, out=Path("o"))
+    with pytest.raises(ValueError, match="d is named twice, in --data and in --heldout"):
+        ClassifierTraining(data=data[:1], out=Path("o"), heldout=data[1:])
 
 
 def test_a_suite_that_is_a_number() -> None:

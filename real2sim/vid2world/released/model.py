@@ -92,6 +92,8 @@ class Vid2World(nn.Module):
 
         Raises FileNotFoundError or ValueError with one sentence if the folder is not complete.
         """
+        if not isinstance(folder_or_hub_id, str | Path):
+            raise ValueError(f"a model is named by text or a path, got {folder_or_hub_id!r}")
         folder = Path(folder_or_hub_id)
         if not folder.exists():
             folder = downloaded(str(folder_or_hub_id))

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from real2sim.checks import check_finite, check_whole
 from real2sim.vid2world.ddim import ddim_step, guide, restore_deviation, twice
 from real2sim.vid2world.network.frame_cache import FrameCache
 from real2sim.vid2world.network.unet import CausalUNet
@@ -62,6 +63,12 @@ class SamplerConfig:
     sixth for a full window (``docs/vid2world.md`` says what it changes)."""
 
     def __post_init__(self) -> None:
+        for name in ("eta", "guidance", "guidance_rescale", "keep_action"):
+            check_finite(name, getattr(self, name))
+        for name in ("steps", "whole_window_every"):
+            check_whole(name, getattr(self, name))
+        if self.context_level is not None:
+            check_whole("context_level", self.context_level, 0)
         ddim_timesteps(self.steps, self.spacing)
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must be between 0 and 1, got {self.eta}")
