@@ -30,6 +30,8 @@ LOG = logging.getLogger(__name__)
 
 NETWORKS = {"lpips": "lpips", "inception": "fid", "i3d": "fvd"}
 """Options with the file of a network, and the metric that looks through it."""
+PUBLISHED = ("psnr", "ssim", "lpips", "fid", "fvd")
+"""Metrics of ``--protocol vid2world``."""
 Metric = Literal["psnr", "ssim", "lpips", "fid", "fvd", "action_following", "static_error", "edge_sharpness"]
 Prediction = Literal["autoregressive", "single_step", "together", "still"]
 
@@ -103,9 +105,11 @@ class MetricsConfig:
             raise ValueError(
                 f"first_frames is {self.first_frames} and a window has {self.frames} frames; at least one must be drawn"
             )
-        if self.protocol == "vid2world" and "action_following" in self.metrics:
+        foreign = [name for name in self.metrics if name not in PUBLISHED]
+        if self.protocol == "vid2world" and foreign:
             raise ValueError(
-                "action following is not part of the published protocol; leave it out of --metrics"
+                f"{foreign[0].replace('_', ' ')} is not part of the published protocol, which has "
+                f"{', '.join(PUBLISHED)}; leave it out of --metrics"
             )
         if self.picture_size is not None:
             check_sizes(self, "picture_size", high=8192)

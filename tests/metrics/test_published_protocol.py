@@ -169,6 +169,10 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     options = {"data": tmp_path, "out": tmp_path, "predicted": tmp_path, "protocol": "vid2world"}
     with pytest.raises(ValueError, match="at least one must be drawn"):
         MetricsConfig(**options, metrics=("psnr",), frames=4, first_frames=4)
+    with pytest.raises(
+        ValueError, match="static error is not part of the published protocol, which has psnr, ssim"
+    ):
+        MetricsConfig(**options, metrics=("psnr", "static_error"))
     with pytest.raises(ValueError, match="not part of the published protocol"):
         MetricsConfig(**{**options, "predicted": None, "model": tmp_path}, metrics=("action_following",))
     data = write_folder(tmp_path / "short", [smooth(3, 16, 16, 0)])
