@@ -23,8 +23,9 @@ from real2sim.drawer.physics import HORIZON, STATE_NAMES, TASKS, DrawerPhysics, 
 from real2sim.drawer.presets import EXPERT_LABELS, drawer_robot
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import EXPERT_LABELS_FILE, read_npz
+from real2sim.episodes.own_folder import check_own_folder
 from real2sim.episodes.parallel import without_script
-from real2sim.episodes.recording_parts import open_recording
+from real2sim.episodes.recording_parts import RECORD_FILE, open_recording
 from real2sim.files import write_json
 from real2sim.policies.places import check_place, place_fingerprint, policy_at
 from real2sim.policies.policy import Policy, StochasticPolicy
@@ -171,6 +172,8 @@ def collect(config: Collect) -> int:
     out, mix = config.out, "policies" if config.policies else config.mix
     acting = {"mix": mix, "policies": [place_fingerprint(place) for place in config.policies]}
     recorded = 1 + max((_number(path) for path in out.glob("episode_*.npz")), default=-1)
+    if not recorded and not (out / RECORD_FILE).is_file():
+        check_own_folder(out, "a recording")
     settings = {"seed": config.seed, "images": config.images}
     who = open_recording(out, settings, acting, recorded, config.episodes)
     missing = [index for index in range(config.episodes) if not _is_there(config, index)]

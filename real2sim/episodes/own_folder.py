@@ -1,4 +1,4 @@
-"""A run has a folder of its own: it does not begin among the files of a dataset, a suite or a model."""
+"""A run or recording has a folder of its own: it does not begin among the files of a dataset, a suite or a model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ OTHERS = {
 """Files that say what else a folder is."""
 
 
-def check_own_folder(folder: Path) -> None:
+def check_own_folder(folder: Path, own: str = "a run") -> None:
     """Raise a ValueError that says what else is in a folder; further files of other programs may lie there."""
-    for files, what in OTHERS.items():
+    others = OTHERS if own == "a run" else {**OTHERS, "run.json": "a run"}
+    for files, what in others.items():
         if any(folder.glob(files)):
-            raise ValueError(f"{folder} holds {what}; a run needs a folder of its own, choose another one")
+            raise ValueError(f"{folder} holds {what}; {own} needs a folder of its own, choose another one")

@@ -312,3 +312,11 @@ def test_a_policy_records_the_actions_it_chose_from_the_recorded_frames(
     moved, hoped = written["action"][:-1, FIELDS["world_vector"]], wanted[:, FIELDS["world_vector"]]
     assert np.corrcoef(moved.ravel(), hoped.ravel())[0, 1] > 0.5
     assert not np.array_equal(moved, hoped)
+
+
+@pytest.mark.parametrize("name", ["suite.json", "config.json", "run.json", "start.npz"])
+def test_a_recording_has_a_folder_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ValueError, match="a recording needs a folder of its own, choose another one"):
+        collect(Collect(tmp_path, episodes=1, processes=1))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
