@@ -19,6 +19,10 @@ from real2sim.wording import without_password
 
 EXIT_ERROR, EXIT_BUG, EXIT_STOPPED = 2, 70, 130
 """70 is EX_SOFTWARE of BSD's sysexits.h: an internal error."""
+PATIENCE = 1.0
+"""Seconds for threads that end by themselves when a command is over."""
+LONGEST_PLACE = 400
+"""Letters of a path beyond which it is cut; a command line may hold any text where a path is expected."""
 _NAMES = {
     errno.ENAMETOOLONG: "has a name that is too long for a file; choose a shorter one",
     errno.EACCES: "may not be used by this user; change its permissions or those of its folder (chmod u+rwX)",
@@ -59,22 +63,29 @@ def end_progress_bars() -> None:
 def one_line(error: BaseException) -> str:
     """What an exception says, in one line, without the number of a system error and without passwords."""
     if isinstance(error, OSError) and error.errno in _NAMES and isinstance(error.filename, str):
-        shown = error.filename if len(error.filename) <= 80 else f"{error.filename[:77]}..."
+        place = error.filename
+        shown = place if len(place) <= LONGEST_PLACE else f"{place[: LONGEST_PLACE - 3]}..."
         return f"{shown} {_NAMES[error.errno]}"
     number = f"[Errno {error.errno}] " if isinstance(error, OSError) else ""
     said = " ".join(str(error).removeprefix(number).split()) or type(error).__name__
     return printable(without_password(said))
 
 
+def _other_threads() -> list[threading.Thread]:
+    """Threads for which Python would wait; it ends idle threads of executors itself."""
+    main = threading.main_thread()
+    return [t for t in threading.enumerate() if t is not main and not t.daemon and "Executor" not in t.name]
+
+
 def leave_behind(code: object) -> None:
     """End this process although threads or processes that others started run on, for which Python would wait without a
-    word; such processes are ended."""
-    threads = [
-        thread
-        for thread in threading.enumerate()
-        # Python ends idle threads of executors itself.
-        if thread is not threading.main_thread() and not thread.daemon and "Executor" not in thread.name
-    ]
+    word; such processes are ended. Threads that are about to end, as those of a server that was stopped, have a second
+    to do so."""
+    threads = _other_threads()
+    last = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, last - time.monotonic()))
+    threads = [thread for thread in threads if thread.is_alive()]
     starter: Any = sys.modules.get("multiprocessing")
     children = [] if starter is None else [child for child in starter.active_children() if not child.daemon]
     for child in children:
