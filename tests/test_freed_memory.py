@@ -44,6 +44,7 @@ def test_a_freed_block_is_used_again_without_a_page_fault() -> None:
 
 
 @GLIBC
+@pytest.mark.slow
 def test_settings_of_the_environment_have_the_last_word() -> None:
     kept, faults = run(MALLOC_TRIM_THRESHOLD_="131072")
     assert kept == "False"

@@ -167,6 +167,7 @@ def test_random_play_presses_keys_and_moves_the_mouse_one_step() -> None:
     assert (actions[:, 13:36].mean(axis=0) > 0).all()
 
 
+@pytest.mark.slow
 def test_what_lies_before_the_first_frame_is_seen(game: Path) -> None:
     suite = load_suite(game)
     world = open_world(str(game / "model"), suite)

@@ -301,6 +301,7 @@ def read_port(place: str) -> int:
     return int(place.rsplit(":", 1)[1])
 
 
+@pytest.mark.slow
 def test_a_message_without_end_is_not_taken() -> None:
     with gr00t_server(lambda data: bytes(MOST_BYTES + 1)) as (place, _):
         policy = Gr00tPolicy(f"{place}#answer_within=2", ARM)

@@ -20,7 +20,9 @@ def first_loss(task: TrainingTask) -> torch.Tensor:
     return task.loss(task.trained, 0, np.random.default_rng(0))["loss"]
 
 
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if "released" in name else ()) for name in TRAININGS]
+)
 def test_a_loss_meets_no_tensor_of_the_processor_on_another_device(name: str, tmp_path: Path) -> None:
     task = TRAININGS[name](tmp_path)
     here = first_loss(task)

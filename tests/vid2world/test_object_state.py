@@ -138,6 +138,7 @@ def test_an_episode_too_short_for_a_later_beginning_is_read_all_the_same(tmp_pat
     assert read_between([folder], ("pan", "grip")) == []
 
 
+@pytest.mark.slow
 def test_points_learn_where_the_state_says_that_something_is() -> None:
     """A spot at a place that two numbers tell, at other places than it was taught."""
     rows, columns = torch.meshgrid(torch.arange(16) + 0.5, torch.arange(32) + 0.5, indexing="ij")
