@@ -93,11 +93,16 @@ def test_a_training_does_not_go_on_with_other_pretrained_weights(tmp_path: Path)
     ("changes", "sentence"),
     [
         ({"like": Path("any")}, "--pretrained brings the configuration of its model along; leave --like out"),
+        ({"model": model_config("state")}, "--pretrained brings .* leave the options of --model out"),
+        (
+            {"model": model_config("state"), "pretrained": None, "like": Path("any")},
+            "--like brings .* --model out",
+        ),
         ({"robot_state": True}, "leave --robot-state out"),
         ({"object_state": True}, "leave --object-state out"),
         ({"pretrained": None, "learn": "states"}, "--learn states keeps the other part .*--pretrained"),
         (
-            {"model": "no state", "learn": "frames"},
+            {"stateless": True, "learn": "frames"},
             "--learn frames: the world model in .* predicts no states",
         ),
         ({"data": "larger"}, "--pretrained .* does not fit .*height and width"),
@@ -107,7 +112,7 @@ def test_a_training_does_not_go_on_with_other_pretrained_weights(tmp_path: Path)
 def test_what_does_not_fit_is_one_sentence_and_writes_nothing(
     changes: dict[str, object], sentence: str, tmp_path: Path
 ) -> None:
-    config = WorldModelConfig.tiny() if changes.pop("model", None) else model_config("state")
+    config = WorldModelConfig.tiny() if changes.pop("stateless", None) else model_config("state")
     task = training(tmp_path, saved(config, tmp_path / "old"))
     if changes.get("data"):
         changes["data"] = tmp_path / "larger"

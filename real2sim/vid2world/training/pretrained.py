@@ -8,6 +8,7 @@ from typing import Literal
 
 from real2sim.vid2world.training.robot_fit import fit_to_dataset
 from real2sim.vid2world.world_model import WorldModel
+from real2sim.vid2world.world_model_config import WorldModelConfig
 
 Learned = Literal["all", "states", "frames"]
 """Parts of a world model that a training changes: the prediction of states, what draws frames, or both."""
@@ -46,9 +47,19 @@ def read_pretrained(folder: Path, data: Path, learned: Learned) -> Pretrained:
 
 
 def check_options(
-    pretrained: Path | None, learned: Learned, like: Path | None, robot_state: bool, object_state: bool
+    pretrained: Path | None,
+    learned: Learned,
+    like: Path | None,
+    model: WorldModelConfig,
+    robot_state: bool,
+    object_state: bool,
 ) -> None:
-    """Raise ValueError for options that contradict each other: a pretrained model brings its configuration along."""
+    """Raise ValueError for options that contradict each other: another model brings its configuration along."""
+    if model != WorldModelConfig.small() and (pretrained is not None or like is not None):
+        option = "--like" if pretrained is None else "--pretrained"
+        raise ValueError(
+            f"{option} brings the configuration of its model along; leave the options of --model out"
+        )
     if pretrained is None:
         if learned != "all":
             raise ValueError(

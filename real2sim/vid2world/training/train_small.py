@@ -99,7 +99,9 @@ class TrainWorldModel:
 
 def train_world_model(config: TrainWorldModel) -> Path | None:
     """Run (or continue) a training; gives the folder of the finished model, or None if time ran out before."""
-    check_options(config.pretrained, config.learn, config.like, config.robot_state, config.object_state)
+    check_options(
+        config.pretrained, config.learn, config.like, config.model, config.robot_state, config.object_state
+    )
     start = None
     if config.pretrained is not None:
         start = read_pretrained(config.pretrained, config.data, config.learn)
