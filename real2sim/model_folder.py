@@ -13,6 +13,7 @@ from real2sim.files import atomic_folder, read_bytes, read_json, reading, write_
 from real2sim.strict import from_values
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 Config = TypeVar("Config")
@@ -174,8 +175,13 @@ def _check_shapes(module: nn.Module, tensors: Mapping[str, Tensor], where: str) 
             )
 
 
+def type_name(kind: torch.dtype) -> str:
+    """A number format as it is shown: float16, not torch.float16."""
+    return str(kind).removeprefix("torch.")
+
+
 def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} numbers"
+    return f"{type_name(tensor.dtype)} numbers"
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

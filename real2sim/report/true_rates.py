@@ -15,6 +15,9 @@ from scipy import optimize, special
 LEAST_RELIABLE = 0.1
 """Least share of the variance of measured rates that must be true differences for r to be corrected."""
 
+LARGEST = 2.0
+"""Root mean square of true gaps beyond which none is looked for."""
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -73,10 +76,6 @@ def true_correlation(
     root = math.sqrt(reliable[0] * reliable[1])
     value, low, high = (min(max((end - shift) / root, -1.0), 1.0) for end in plain)
     return value, low, high
-
-
-LARGEST = 2.0
-"""Root mean square of true gaps beyond which none is looked for."""
 
 
 def folded_mean(mean: np.ndarray | float, variance: np.ndarray | float) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from real2sim.episodes.npz import dataset_robot
 from real2sim.files import atomic_folder
-from real2sim.model_folder import CARD_FILE, CONFIG_FILE, config_to_dict
+from real2sim.model_folder import CARD_FILE, CONFIG_FILE, config_to_dict, type_name
 from real2sim.robot import Robot, robot_text
 from real2sim.vid2world.network.embedding import action_mlp
 from real2sim.vid2world.released.clip import TextTower
@@ -232,10 +232,9 @@ def _write(
 def _stored(name: str, tensor: Tensor, dtype: StoredType) -> Tensor:
     stored = tensor if dtype == "keep" else tensor.to(getattr(torch, dtype))
     if not bool(torch.isfinite(stored).all()):
-        kind = str(stored.dtype).removeprefix("torch.")
         largest = float(tensor.abs().max())
         raise ValueError(
-            f"tensor {name!r} reaches {largest:.4g}, more than {kind} can hold; "
+            f"tensor {name!r} reaches {largest:.4g}, more than {type_name(stored.dtype)} can hold; "
             + ("convert with --dtype float32" if isfinite(largest) else "choose another checkpoint")
         )
     # A copy: two names may share one storage, which safetensors refuses.

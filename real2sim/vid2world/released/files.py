@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from real2sim.files import reading
-from real2sim.model_folder import CONFIG_FILE, check_weights
+from real2sim.model_folder import CONFIG_FILE, check_weights, type_name
 from real2sim.vid2world.released.checkpoint import CAPTION_FILE, COMPONENTS
 
 
@@ -30,9 +30,9 @@ def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
     check_weights(tensors, str(path), "convert the checkpoint again")
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            kind = str(tensor.dtype).removeprefix("torch.")
             raise ValueError(
-                f"{path}: tensor {name!r} is {kind}, expected floating-point weights; convert the checkpoint again"
+                f"{path}: tensor {name!r} is {type_name(tensor.dtype)}, expected floating-point weights; convert the "
+                "checkpoint again"
             )
     return tensors
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from real2sim.files import read_json, reading
+from real2sim.model_folder import type_name
 from real2sim.vid2world.released.torch_files import read_torch
 
 LOG = logging.getLogger(__name__)
@@ -160,9 +161,9 @@ def _checked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
             stored = odd or str(tensor.layout)
             raise ValueError(f"{path}: tensor {_short(name)} is stored as {stored}, expected a dense tensor")
         if tensor.dtype not in STORED_TYPES:
-            known = ", ".join(_type_name(kind) for kind in STORED_TYPES)
+            known = ", ".join(type_name(kind) for kind in STORED_TYPES)
             raise ValueError(
-                f"{path}: tensor {_short(name)} is {_type_name(tensor.dtype)}, expected floating-point weights "
+                f"{path}: tensor {_short(name)} is {type_name(tensor.dtype)}, expected floating-point weights "
                 f"({known}); choose a checkpoint that is stored so"
             )
         # Models are built in float32; a dimension without stride repeats one number, however long it says it is.
@@ -174,10 +175,6 @@ def _checked(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
                 "float32; the file is damaged or its training failed, choose another checkpoint"
             )
     return tensors
-
-
-def _type_name(kind: torch.dtype) -> str:
-    return str(kind).removeprefix("torch.")
 
 
 def _short(name: str) -> str:

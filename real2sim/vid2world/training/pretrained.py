@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
 
 from real2sim.vid2world.training.robot_fit import fit_to_dataset
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
+
+if TYPE_CHECKING:
+    from real2sim.vid2world.training.windows import WindowSource
 
 Learned = Literal["all", "states", "frames"]
 """Parts of a world model that a training changes: the prediction of states, what draws frames, or both."""
@@ -55,19 +61,29 @@ def check_options(
     object_state: bool,
 ) -> None:
     """Raise ValueError for options that contradict each other: another model brings its configuration along."""
-    if model != WorldModelConfig.small() and (pretrained is not None or like is not None):
-        option = "--like" if pretrained is None else "--pretrained"
+    if learned != "all" and pretrained is None:
         raise ValueError(
-            f"{option} brings the configuration of its model along; leave the options of --model out"
+            f"--learn {learned} keeps the other part of a trained model, and none was given; name its folder with "
+            "--pretrained, or leave --learn out"
         )
-    if pretrained is None:
-        if learned != "all":
-            raise ValueError(
-                f"--learn {learned} keeps the other part of a trained model, and none was given; name its folder with "
-                "--pretrained, or leave --learn out"
-            )
-        return
-    given = {"--like": like is not None, "--robot-state": robot_state, "--object-state": object_state}
+    given = {"the options of --model": model != WorldModelConfig.small()}
+    if pretrained is not None:
+        given |= {"--like": like is not None, "--robot-state": robot_state, "--object-state": object_state}
     for option, present in given.items():
-        if present:
-            raise ValueError(f"--pretrained brings the configuration of its model along; leave {option} out")
+        if present and (pretrained is not None or like is not None):
+            bringing = "--like" if pretrained is None else "--pretrained"
+            raise ValueError(f"{bringing} brings the configuration of its model along; leave {option} out")
+
+
+def first_model(
+    config: WorldModelConfig, source: WindowSource, seed: int, start: Pretrained | None
+) -> WorldModel:
+    """The model that a training of frames begins with: that of ``start``, or a new one, fitted to frames of the
+    dataset."""
+    torch.manual_seed(seed)
+    model = WorldModel(config)
+    if start is None:
+        model.first_stage.fit(source.sample(np.random.default_rng(seed)))
+    else:
+        model.load_state_dict(start.model.state_dict())
+    return model

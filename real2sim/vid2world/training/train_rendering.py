@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.host_copies import to_device
-from real2sim.vid2world.training.pretrained import Pretrained
+from real2sim.vid2world.training.pretrained import Pretrained, first_model
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
-from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
 
 MOVED = 0.04
@@ -58,12 +57,7 @@ class RenderingTraining:
         self.rendering, self.optimisation = rendering, optimisation
         self.pretrained = None if start is None else start.folder
         self.source = WindowSource(data, 2, model.state.names, more=rendering.data)
-        torch.manual_seed(optimisation.seed)
-        self.model = WorldModel(model)
-        if start is None:
-            self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
-        else:
-            self.model.load_state_dict(start.model.state_dict())
+        self.model = first_model(model, self.source, optimisation.seed, start)
         assert self.model.state_head is not None
         self.model.state_head.load_state_dict(dict(head))
         self.model.state_head.requires_grad_(False)

@@ -29,7 +29,13 @@ from real2sim.vid2world.training.diffusion_forcing import (
     forcing_loss,
 )
 from real2sim.vid2world.training.perception import PerceptionConfig, perceptions, perceptual_loss
-from real2sim.vid2world.training.pretrained import Learned, Pretrained, check_options, read_pretrained
+from real2sim.vid2world.training.pretrained import (
+    Learned,
+    Pretrained,
+    check_options,
+    first_model,
+    read_pretrained,
+)
 from real2sim.vid2world.training.robot_fit import fit_to_dataset, with_object_state, with_robot_state
 from real2sim.vid2world.training.train_rendering import RenderingConfig, RenderingTraining
 from real2sim.vid2world.training.train_states import (
@@ -163,12 +169,7 @@ class PixelTraining:
         self.config = config
         optimisation, state = config.optimisation, config.model.state
         self.source = WindowSource(config.data, optimisation.frames, () if state is None else state.names)
-        torch.manual_seed(optimisation.seed)
-        self.model = WorldModel(config.model)
-        if start is None:
-            self.model.first_stage.fit(self.source.sample(np.random.default_rng(optimisation.seed)))
-        else:
-            self.model.load_state_dict(start.model.state_dict())
+        self.model = first_model(config.model, self.source, optimisation.seed, start)
         if self.model.state_head is not None and head is not None:
             self.model.state_head.load_state_dict(dict(head))
         seen = config.perception
