@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from real2sim.model_folder import read_config
 from real2sim.simulation.suite import Start, SuiteConfig, Task, write_suite
 from real2sim.vid2world.load import SamplingOverrides
 from real2sim.vid2world.noise import CONTEXT, batch_noise
-from real2sim.vid2world.released.checkpoint import KIND
+from real2sim.vid2world.released.checkpoint import COMPONENTS, KIND
 from real2sim.vid2world.released.config import Vid2WorldConfig
 from real2sim.vid2world.released.convert import ConvertVid2World, HeadChannels
+from real2sim.vid2world.released.files import read_tensors
 from real2sim.vid2world.released.layout import published_layout
 from real2sim.vid2world.released.letterbox import frames_to_pixels
 from real2sim.vid2world.released.model import ENCODING, Vid2World
 from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
+from real2sim.vid2world.released.window import kept_actions
 
 HEADS = HeadChannels(resampler=8, text=8, image=8)
 HISTORY = 2
@@ -269,6 +272,25 @@ def test_weights_can_be_loaded_in_another_precision(folder: Path, model: Vid2Wor
 
 
 @pytest.mark.slow
+def test_loading_holds_the_tensors_of_one_component_at_a_time(
+    folder: Path, model: Vid2World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[weakref.ref[Tensor]] = []
+    alive = []
+
+    def watched(path: Path, device: str | torch.device) -> dict[str, Tensor]:
+        alive.append(sum(tensor() is not None for tensor in before))
+        tensors = read_tensors(path, device)
+        before.extend(weakref.ref(tensor) for tensor in tensors.values())
+        return tensors
+
+    monkeypatch.setattr("real2sim.vid2world.released.model.read_tensors", watched)
+    half = Vid2World.from_pretrained(folder, dtype=torch.bfloat16)
+    assert len(alive) == len(COMPONENTS) + 1 and len(before) > 100
+    assert max(alive) < 20  # of the component just read, as its tensors were replaced by others
+    assert half.dtype == torch.bfloat16 and model.dtype == torch.float32
+
+
 def test_cs_go_model_hears_every_key_that_is_held(tmp_path: Path) -> None:
     tiny = Vid2WorldConfig.tiny()
     game = replace(tiny, unet=replace(tiny.unet, action_dim=51, discrete_actions=True))
@@ -339,9 +361,9 @@ def test_history_can_be_fed_back_unclamped(folder: Path) -> None:
 def test_the_unconditional_branch_keeps_four_of_five_actions_when_frames_are_drawn_together(
     model: Vid2World,
 ) -> None:
-    kept = model._kept_actions(list(range(500)), 16)
+    kept = kept_actions(model.config, list(range(500)), 16)
     assert 0.78 < float(kept.mean()) < 0.82
-    assert torch.equal(kept[7:8], model._kept_actions([7], 16))
+    assert torch.equal(kept[7:8], kept_actions(model.config, [7], 16))
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from real2sim.vid2world.network.blocks import (
+    Stage,
+    attention_at,
+    residual_block,
+    temporal_transformer,
+    transformers_of,
+)
 from real2sim.vid2world.network.compiled import compiled
 from real2sim.vid2world.network.conditions import Conditions, split_context
 from real2sim.vid2world.network.embedding import ActionTable, action_mlp, embedding_mlp, sinusoid
@@ -13,23 +19,11 @@ from real2sim.vid2world.network.frame_cache import FrameCache, Timeline
 from real2sim.vid2world.network.learned_map import LearnedMap
 from real2sim.vid2world.network.learned_points import LearnedPoints
 from real2sim.vid2world.network.norm import FrameNorm, NormalisedSiLU
-from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, ResBlock, Upsample, added
-from real2sim.vid2world.network.transformer import SpatialTransformer, TemporalTransformer, zero
+from real2sim.vid2world.network.residual import Downsample, HeightCausalConv, Upsample, added
+from real2sim.vid2world.network.transformer import zero
 from real2sim.vid2world.network.unet_config import UNetConfig
 
 INIT_ATTENTION_HEADS = 8  # of the transformer at the entrance, at every width
-
-
-class Stage(nn.ModuleList):
-    """Blocks that run one after the other on the same conditions."""
-
-    def forward(self, frames: Tensor, conditions: Conditions) -> Tensor:
-        for block in self:
-            if conditions.recompute:
-                frames = checkpoint(block, frames, conditions, use_reentrant=False)
-            else:
-                frames = block(frames, conditions)
-        return frames
 
 
 class CausalUNet(nn.Module):
@@ -67,30 +61,32 @@ class CausalUNet(nn.Module):
             self.position_map = nn.Parameter(torch.zeros(1, first, *config.position_map))
         if config.init_attention:
             inner = INIT_ATTENTION_HEADS * config.num_head_channels
-            self.init_attn = Stage([self._temporal(first, inner, convolution=True)])
+            self.init_attn = Stage([temporal_transformer(config, first, inner, convolution=True)])
 
         skips = [first]
         now = first
         for level, mult in enumerate(config.channel_mult):
             for _ in range(config.num_res_blocks):
-                stage = Stage([self._residual(now, mult * channels)])
+                stage = Stage([residual_block(config, now, mult * channels)])
                 now = mult * channels
-                stage.extend(self._attention(now, 2**level))
+                stage.extend(attention_at(config, now, 2**level))
                 self.input_blocks.append(stage)
                 skips.append(now)
             if level + 1 < len(config.channel_mult):
                 self.input_blocks.append(Stage([Downsample(now)]))
                 skips.append(now)
 
-        transformers = self._transformers(now)
-        self.middle_block = Stage([self._residual(now, now), *transformers, self._residual(now, now)])
+        transformers = transformers_of(config, now)
+        self.middle_block = Stage(
+            [residual_block(config, now, now), *transformers, residual_block(config, now, now)]
+        )
 
         self.output_blocks = nn.ModuleList()
         for level, mult in reversed(list(enumerate(config.channel_mult))):
             for block in range(config.num_res_blocks + 1):
-                stage = Stage([self._residual(now + skips.pop(), mult * channels)])
+                stage = Stage([residual_block(config, now + skips.pop(), mult * channels)])
                 now = mult * channels
-                stage.extend(self._attention(now, 2**level))
+                stage.extend(attention_at(config, now, 2**level))
                 if level > 0 and block == config.num_res_blocks:
                     stage.append(Upsample(now))
                 self.output_blocks.append(stage)
@@ -289,47 +285,3 @@ class CausalUNet(nn.Module):
                 action_embedding = action_embedding * action_mask.to(action_embedding.dtype).unsqueeze(-1)
             embedding = embedding + action_embedding
         return embedding.flatten(0, 1)
-
-    def _residual(self, inputs: int, outputs: int) -> ResBlock:
-        config = self.config
-        return ResBlock(
-            inputs,
-            outputs,
-            4 * config.model_channels,
-            scale_shift=config.scale_shift_norm,
-            temporal_convs=config.temporal_convs,
-            kind=config.temporal_norm,
-            groups=config.norm_groups,
-            dropout=config.dropout,
-        )
-
-    def _attention(self, channels: int, factor: int) -> list[nn.Module]:
-        return self._transformers(channels) if factor in self.config.attention_resolutions else []
-
-    def _transformers(self, channels: int) -> list[nn.Module]:
-        temporal = [self._temporal(channels, channels)] if self.config.temporal_attentions else []
-        if not self.config.spatial_attention:
-            return list(temporal)
-        config = self.config
-        spatial = SpatialTransformer(
-            channels,
-            channels // config.num_head_channels,
-            config.context_dim,
-            image=config.image_cross_attention,
-            mult=config.feed_forward_mult,
-            groups=config.norm_groups,
-        )
-        return [spatial, *temporal]
-
-    def _temporal(self, channels: int, inner: int, *, convolution: bool = False) -> TemporalTransformer:
-        config = self.config
-        return TemporalTransformer(
-            channels,
-            inner,
-            inner // config.num_head_channels,
-            attentions=config.temporal_attentions,
-            mult=config.feed_forward_mult,
-            kind=config.temporal_norm,
-            groups=config.norm_groups,
-            convolution=convolution,
-        )

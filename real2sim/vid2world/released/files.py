@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -15,18 +16,28 @@ from real2sim.files import reading
 from real2sim.model_folder import CONFIG_FILE, check_weights, type_name
 from real2sim.vid2world.released.checkpoint import CAPTION_FILE, COMPONENTS
 
+FORMATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+"""Number formats of weights, as the header of a safetensors file names them."""
 
-def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
-    """All tensors of a safetensors file; FileNotFoundError or ValueError if it is missing or broken."""
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """A safetensors file is read; FileNotFoundError or ValueError if it is missing or broken."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; was the folder copied completely?")
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; was the folder of the model copied completely?")
     try:
         with reading(path, "tensors of a model"):
-            tensors = load_file(path, device=str(device))
+            yield
     except SafetensorError as error:
         raise ValueError(f"{path} cannot be read as safetensors ({error}); copy it again") from error
+
+
+def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; FileNotFoundError or ValueError if it is missing or broken."""
+    with _opening(path):
+        tensors = load_file(path, device=str(device))
     check_weights(tensors, str(path), "convert the checkpoint again")
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
@@ -37,10 +48,17 @@ def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
     return tensors
 
 
-def common_type(parts: Mapping[str, Mapping[str, Tensor]]) -> torch.dtype:
-    """The number format that holds those of all tensors; float64 only where all are."""
-    kinds = {tensor.dtype for part in parts.values() for tensor in part.values()}
-    widest = reduce(torch.promote_types, kinds)
+def common_type(paths: Iterable[Path]) -> torch.dtype:
+    """The number format that holds those of all tensors in safetensors files; float64 only where all are.
+
+    Only the files' headers are read; FileNotFoundError or ValueError if one is missing or broken.
+    """
+    kinds: set[torch.dtype] = set()
+    for path in paths:
+        with _opening(path), safe_open(path, framework="pt") as stored:
+            named = {stored.get_slice(name).get_dtype() for name in stored.keys()}  # noqa: SIM118
+        kinds |= {FORMATS[name] for name in named if name in FORMATS}
+    widest = reduce(torch.promote_types, kinds, torch.bfloat16 if torch.bfloat16 in kinds else torch.float16)
     return torch.float32 if widest == torch.float64 and len(kinds) > 1 else widest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_folder import read_config
-from real2sim.vid2world.lane_state import LaneState, finite
+from real2sim.vid2world.lane_state import finite
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.released.autoencoder import Autoencoder
@@ -26,36 +26,13 @@ from real2sim.vid2world.released.layout import published_layout
 from real2sim.vid2world.released.letterbox import frames_to_pixels, pixels_to_frames
 from real2sim.vid2world.released.resampler import Resampler
 from real2sim.vid2world.released.sampler import Sampler, SamplerConfig, Scene
+from real2sim.vid2world.released.window import Vid2WorldState, check_actions, first_window, kept_actions
 
 if TYPE_CHECKING:
     from real2sim.vid2world.load import SamplingOverrides
 
 ENCODING = CONTEXT + 1
 """Address of the noise with which the latent of a picture is sampled."""
-KEPT_ACTIONS = 0x6B65
-"""Address of the actions that the unconditional branch keeps when frames are drawn together."""
-
-
-@dataclass(frozen=True)
-class Vid2WorldState(LaneState):
-    """What a released model remembers of its lanes: the last frames of its window."""
-
-    latents: Tensor
-    """Frames as they were drawn (b c t h w), or encoded again once the window has moved on."""
-    encoded: Tensor
-    """The same frames, all encoded from their pictures (b c t h w)."""
-    pictures: Tensor
-    """Decoded frames (b t 3 H W) in [-1, 1]."""
-    actions: Tensor
-    """The action that led to each frame (b t a); zeros for the window's first."""
-    context: Tensor
-    """Caption and image tokens of the window's first frame (b tokens d)."""
-    unconditional_context: Tensor
-    """The same for the branch without the newest action."""
-
-    def join(self, other: Vid2WorldState) -> Vid2WorldState | None:
-        """The state of these lanes, then those of the other state; None while one of them has the longer history."""
-        return super().join(other) if self.latents.shape[2] == other.latents.shape[2] else None
 
 
 class Vid2World(nn.Module):
@@ -103,15 +80,13 @@ class Vid2World(nn.Module):
         with torch.device("meta"):
             model = cls(config)
         layout = published_layout(config)
-        stored = {}
+        kind = dtype or common_type([folder / f"{component}.safetensors" for component in COMPONENTS])
         for component, prefix in COMPONENTS.items():
             path = folder / f"{component}.safetensors"
-            tensors = stored[component] = read_tensors(path, device)
+            tensors = read_tensors(path, device)
             expected = {name.removeprefix(prefix): s for name, s in layout.items() if name.startswith(prefix)}
             check_layout({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected, str(path))
-        kind = dtype or common_type(stored)
-        for component in COMPONENTS:
-            tensors = {name: tensor.to(kind) for name, tensor in stored.pop(component).items()}
+            tensors = {name: tensor.to(kind) for name, tensor in tensors.items()}
             if component == "autoencoder":
                 model.autoencoder.load_published(tensors)
             else:
@@ -173,7 +148,7 @@ class Vid2World(nn.Module):
         if len(seeds) != len(frames):
             raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         lanes = tuple(int(seed) for seed in seeds)
-        windows, actions = self._first_window(frames, past, past_actions)
+        windows, actions = first_window(self.config, frames, past, past_actions)
         given = to_device(windows, self.empty_caption.device)
         pictures = torch.stack(
             [frames_to_pixels(given[:, i], self.config.picture_size) for i in range(given.shape[1])], dim=1
@@ -187,7 +162,7 @@ class Vid2World(nn.Module):
             latents=encoded,
             encoded=encoded,
             pictures=pictures,
-            actions=torch.cat([self._no_action(len(frames)), actions], dim=1),
+            actions=torch.cat([self._no_action(len(frames)), to_device(actions, given.device)], dim=1),
             context=context,
             unconditional_context=unconditional,
             seeds=lanes,
@@ -197,7 +172,7 @@ class Vid2World(nn.Module):
     @torch.inference_mode()
     def step(self, state: Vid2WorldState, actions: np.ndarray) -> tuple[np.ndarray, Vid2WorldState]:
         """The next frames uint8 (b h w 3) after ``actions`` (b a), and the state with them in it."""
-        scaled_actions = self._checked(actions, state)
+        scaled_actions = self._scaled(actions, state)
         state = self._moved_on(state)
         scene = Scene(
             condition=state.latents[:, :, :1],
@@ -244,13 +219,15 @@ class Vid2World(nn.Module):
         total, window = actions.shape[1] + 1, self.config.unet.window
         if total > window:
             raise ValueError(f"{total} frames with the start frame do not fit the window of {window}")
-        scaled_actions = [self._checked(actions[:, index], state) for index in range(total - 1)]
+        scaled_actions = [self._scaled(actions[:, index], state) for index in range(total - 1)]
         scene = Scene(
             condition=state.latents,
             actions=torch.cat([state.actions, *scaled_actions], dim=1),
             context=state.context,
             unconditional_context=state.unconditional_context,
-            unconditional_mask=self._kept_actions(state.seeds, total),
+            unconditional_mask=to_device(
+                kept_actions(self.config, state.seeds, total), self.empty_caption.device
+            ),
         )
         latents = self._sampler().together(
             scene, total, lambda frame, draw: self._noise(state.seeds, (frame,) * len(seeds), draw)
@@ -309,54 +286,16 @@ class Vid2World(nn.Module):
         """What the first frame of a window is given as its action (b 1 a)."""
         return torch.zeros(lanes, 1, self.config.unet.action_dim or 0, device=self.empty_caption.device)
 
-    def _kept_actions(self, seeds: Sequence[int], frames: int) -> Tensor:
-        """Which actions the unconditional branch keeps when frames are drawn together (b t), 0 or 1."""
-        draws = [np.random.default_rng([KEPT_ACTIONS, seed]).random(frames) for seed in seeds]
-        kept = np.stack(draws) < self.config.sampler.keep_action
-        return torch.from_numpy(kept.astype(np.float32)).to(self.empty_caption.device)
-
-    def _first_window(
-        self, frames: np.ndarray, past: np.ndarray | None, past_actions: np.ndarray | None
-    ) -> tuple[np.ndarray, Tensor]:
-        """Frames (b p+1 h w 3) that a window begins with, and the actions between them (b p a)."""
-        lanes, width = len(frames), self.config.unet.action_dim or 0
-        if past is None:
-            past = np.empty((lanes, 0, *frames.shape[1:]), np.uint8)
-        if past_actions is None:
-            past_actions = np.empty((lanes, 0, width), np.float32)
-        if past.dtype != np.uint8 or past.ndim != 5 or (len(past), *past.shape[2:]) != frames.shape:
-            raise ValueError(
-                f"past frames are {past.dtype} {past.shape}, expected uint8 ({lanes}, p, "
-                f"{', '.join(map(str, frames.shape[1:]))})"
-            )
-        if past_actions.shape != (lanes, past.shape[1], width):
-            raise ValueError(
-                f"past actions have shape {past_actions.shape}, expected {(lanes, past.shape[1], width)}: one "
-                "after each past frame"
-            )
-        kept = min(past.shape[1], self.config.history - 1)
-        past, past_actions = past[:, past.shape[1] - kept :], past_actions[:, past.shape[1] - kept :]
-        if not np.isfinite(past_actions).all():
-            raise ValueError("past actions are not finite; check the suite's start frames")
-        actions = to_device(np.asarray(past_actions, np.float32), self.empty_caption.device)
-        return np.concatenate([past, frames[:, None]], axis=1), actions
-
-    def _checked(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
-        unet, lanes = self.config.unet, len(state.seeds)
-        expected = (lanes, unet.action_dim)
-        if actions.shape != expected:
-            raise ValueError(f"actions have shape {actions.shape}, this model expects {expected}")
-        state.check_finite(actions)
-        if unet.discrete_actions and not np.isin(actions, (0, 1)).all():
-            bad = actions[~np.isin(actions, (0, 1))][0]
-            raise ValueError(f"an action has the entry {bad:g}; this model's actions are zeros and ones")
-        given = torch.from_numpy(np.asarray(actions, np.float32))[:, None]
-        return to_device(self.scaled(given), self.empty_caption.device)
-
     def scaled(self, actions: Tensor) -> Tensor:
         """Actions (... n) in the units of the network."""
         scale = self.config.action_scale
         return actions * torch.tensor(scale, device=actions.device) if scale else actions
+
+    def _scaled(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
+        """Actions (b a) of the lanes, checked, as the network takes them (b 1 a)."""
+        check_actions(self.config, actions, state)
+        given = torch.from_numpy(np.asarray(actions, np.float32))[:, None]
+        return to_device(self.scaled(given), self.empty_caption.device)
 
     def _sampler(self) -> Sampler:
         return Sampler(self.unet, self.config.sampler)
