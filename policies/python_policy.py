@@ -117,6 +117,12 @@ def is_python(place: str) -> bool:
     return WRITTEN.fullmatch(place) is not None
 
 
+def python_file(place: str) -> Path | None:
+    """The file of a place that is written as ``module.py:Class``, whether or not it is there; None for others."""
+    written = WRITTEN.fullmatch(place)
+    return None if written is None else Path(written["path"])
+
+
 def find_python(place: str) -> PythonSource:
     """The class or function that ``module.py:Class`` stands for; the file is imported.
 

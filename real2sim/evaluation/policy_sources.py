@@ -17,7 +17,7 @@ from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controlle
 from real2sim.evaluation.training_families import distinct_families, training_folder
 from real2sim.files import read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint
-from real2sim.policies.python_policy import find_python, is_python
+from real2sim.policies.python_policy import find_python, is_python, python_file
 from real2sim.policies.trained import load_policy, policy_kind
 from real2sim.robot import Robot, read_robot
 from real2sim.robot_match import check_same_robot
@@ -67,10 +67,12 @@ def find_policies(
 def read_name(written: str) -> tuple[str, str, str]:
     """Family, name and place of ``family:name=place``, ``name=place`` or ``place``; empty where not given.
 
+    What is there as it is written is a place: folders are called ``lr=0.1`` too.
+
     Raises:
         ValueError: if there is a colon or an equals sign and nothing where it says that something is.
     """
-    if written.startswith(SERVERS) or "=" not in written:
+    if written.startswith(SERVERS) or "=" not in written or _is_there(written):
         return "", "", written
     label, _, place = written.partition("=")
     family, colon, name = label.rpartition(":")
@@ -79,6 +81,15 @@ def read_name(written: str) -> tuple[str, str, str]:
             f"{without_password(written)!r} is not a policy; expected family:name=place, name=place or a place alone"
         )
     return family, name, place
+
+
+def _is_there(place: str) -> bool:
+    """Whether a folder, or the file of ``module.py:Class``, has this very name."""
+    try:
+        return (python_file(place) or Path(place)).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        # It is no path, or in the home of somebody who is not known.
+        return False
 
 
 def check_fits(source: PolicySource, suite: Suite) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from real2sim.actions import rt1_robot
+from real2sim.checks import LARGEST_COUNT, check_whole
 from real2sim.files import read_json
 from real2sim.model_folder import CONFIG_FILE, read_kind
 from real2sim.robot import ROBOT_FILE, Robot, read_robot
@@ -48,10 +51,34 @@ def check_model_robot(folder: Path, robot: Robot, where: str, *, trained: bool =
 def model_sizes(folder: Path) -> tuple[tuple[int, int], int]:
     """Height and width of the frames of a world model, and the numbers of the action that leads to one."""
     path = folder / CONFIG_FILE
+    said = read_json(path)
+    config = said.get("config") if isinstance(said, dict) else None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: config is {_shown(config)}, expected an object with the fields of a world model")
+    size = config.get("image_size", [config.get("height"), config.get("width")])
+    unet = config.get("unet")
+    if not isinstance(unet, dict):
+        raise ValueError(f"{path}: field unet is {_shown(unet)}, expected an object")
+    if not isinstance(size, list) or len(size) != 2:
+        raise ValueError(f"{path}: field image_size is {_shown(size)}, expected height and width")
+    names = ("image_size.0", "image_size.1") if "image_size" in config else ("height", "width")
+    height, width = (_size(path, name, value) for name, value in zip(names, size, strict=True))
+    numbers = unet.get("action_dim")
+    if numbers is not None:
+        return (height, width), _size(path, "unet.action_dim", numbers)
+    scale = config.get("action_scale")
+    if not isinstance(scale, list):
+        raise ValueError(f"{path}: field action_scale is {_shown(scale)}, expected a list of numbers")
+    return (height, width), len(scale)
+
+
+def _size(path: Path, field: str, value: Any) -> int:
     try:
-        config = read_json(path)["config"]
-        size = config["image_size"] if "image_size" in config else (config["height"], config["width"])
-        width = config["unet"]["action_dim"]
-        return (int(size[0]), int(size[1])), int(len(config["action_scale"]) if width is None else width)
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} does not say the sizes of a world model ({error} is missing)") from error
+        return check_whole("it", value, 1, LARGEST_COUNT)
+    except ValueError:
+        raise ValueError(f"{path}: field {field} is {_shown(value)}, expected a whole number above 0") from None
+
+
+def _shown(value: Any) -> str:
+    """A value of a JSON file as it stands there, or that it is missing."""
+    return "missing" if value is None else json.dumps(value)[:60]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,7 @@ WORLD = [
     ("unet.position_map", [-1, 4]), ("action_scale", [math.nan] * 13), ("action_scale", [1.0]), ("eta", math.nan),
     ("eta", 2), ("guidance", math.inf), ("height", 0), ("height", 17), ("patch", 0), ("prediction", "y"),
     ("context_level", 10**6), ("spacing", None), ("unet", None), ("unet.unknown", 1),
+    ("unet", 3), ("height", None), ("width", "x"), ("unet.action_dim", ""), ("unet.action_dim", True),
 ]  # fmt: skip
 
 
@@ -235,7 +237,8 @@ def test_a_world_model_with_an_impossible_configuration(
     suite: Path, tmp_path: Path, refused: Refused, field: str, value: Any
 ) -> None:
     edit_json(suite / "world_model" / "config.json", f"config.{field}", value)
-    refused(*rollout(suite, tmp_path / "out"), about=str(suite / "world_model"), makes=tmp_path / "out")
+    said = refused(*rollout(suite, tmp_path / "out"), about=str(suite / "world_model"), makes=tmp_path / "out")
+    assert not re.search("object is|literal|argument", said)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

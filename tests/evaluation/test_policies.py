@@ -55,6 +55,16 @@ def test_a_folder_is_called_by_its_name_or_by_the_one_given(suite: Suite) -> Non
     assert plain.fingerprint == renamed.fingerprint
 
 
+def test_a_folder_and_a_file_may_have_an_equals_sign_in_their_names(suite: Suite, tmp_path: Path) -> None:
+    folder = tmp_path / "lr=0.1,seed=2" / "bc"
+    shutil.copytree(suite.folder / "policies" / "early", folder)
+    (tmp_path / "lr=0.1,seed=2" / "p.py").write_text(
+        "class P:\n    def reset(self, instructions): pass\n    def act(self, observation): pass\n"
+    )
+    written = [str(folder), f"mine={folder}", f"{tmp_path / 'lr=0.1,seed=2' / 'p.py'}:P"]
+    assert [source.name for source in find_policies(written, suite)] == ["bc", "mine", "P"]
+
+
 def test_a_folder_acts_on_the_frames_of_the_suite(suite: Suite) -> None:
     (source,) = find_policies(["late"], suite)
     starts = suite.starts("close_drawer", 2)
