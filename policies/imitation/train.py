@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.policies.imitation.config import ImitationConfig, Tile
 from real2sim.policies.imitation.demonstrations import DemonstrationSet, load_demonstrations
@@ -122,6 +123,11 @@ class Cloning:
             "augmentation": self.training.augmentation,
             "optimisation": self.training.optimisation,
         }
+
+    def learned_files(self) -> list[Path]:
+        """Episodes, their robot, and embeddings that were given."""
+        more = [] if self.training.embeddings is None else [self.training.embeddings]
+        return [*learned_files([Path(self.training.data.folder)]), *more]
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         """Mean loss over fresh windows."""

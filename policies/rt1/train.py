@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
 from real2sim.checks import check_finite
+from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.demonstrations import Demonstrations, DemonstrationSet, load_demonstrations
@@ -135,6 +136,10 @@ class BehaviourCloning:
 
     def settings(self) -> Mapping[str, Any]:
         return {name: getattr(self.training, name) for name in self.fixed_settings}
+
+    def learned_files(self) -> list[Path]:
+        more = [] if self.training.embeddings is None else [self.training.embeddings]
+        return [*learned_files([Path(self.training.data.folder)]), *more]
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         training = self.training

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from real2sim.checks import check_once
+from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
 from real2sim.success.card import classifier_card
@@ -188,6 +189,9 @@ class OutcomeTraining:
     def settings(self) -> Mapping[str, Any]:
         values = {name: getattr(self.config, name) for name in self.fixed_settings if name != "outcomes"}
         return {**values, "classifier": self.network_config, "outcomes": self.outcomes.digest}
+
+    def learned_files(self) -> list[Path]:
+        return learned_files(self.config.data)
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         config = self.config

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from real2sim.checks import check_once
 from real2sim.episodes.keep_out import for_training
+from real2sim.episodes.learned_files import learned_files
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
@@ -194,6 +195,9 @@ class ActionRecovery:
     def settings(self) -> Mapping[str, Any]:
         values = {name: getattr(self.config, name) for name in self.fixed_settings}
         return {**values, "network": self.network_config}
+
+    def learned_files(self) -> list[Path]:
+        return learned_files(self.config.data)
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         picked = rng.integers(len(self._episode), size=self.config.batch)

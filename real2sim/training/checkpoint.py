@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,11 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.checks import check_whole
+from real2sim.episodes.learned_files import difference, file_sums
 from real2sim.files import append_text, atomic_write, read_json, read_text, write_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
 from real2sim.training.checkpoint_checks import check_state, check_sums, load_optimiser
 
+logger = logging.getLogger(__name__)
+
 CHECKPOINT_FILE, SETTINGS_FILE, LOG_FILE = "checkpoint.pt", "training.json", "log.jsonl"
+DATA_FILE = "data.json"
+"""Fingerprints of the files that the training learns from."""
 
 
 class Resumable(Protocol):
@@ -33,6 +39,8 @@ class Resumable(Protocol):
     def fixed_settings(self) -> tuple[str, ...]: ...
 
     def settings(self) -> Mapping[str, Any]: ...
+
+    def learned_files(self) -> Sequence[Path]: ...
 
 
 @dataclass
@@ -91,11 +99,13 @@ def read_checkpoint(out: Path) -> dict[str, Any]:
 def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, average: bool) -> Progress:
     """Load the last checkpoint of ``out`` into task and optimiser, if there is one.
 
-    Raises ValueError if the folder holds a training with other settings.
+    Raises ValueError if the folder holds a training with other settings, or if its data has changed since; where other
+    data may be given, that is only said.
     """
     progress = Progress()
     if (out / CHECKPOINT_FILE).exists():
         _check_settings(task, out)
+        check_data(task, out)
         state = read_checkpoint(out)
         where = str(out / CHECKPOINT_FILE)
         for name, module in task.extra_modules.items():
@@ -114,8 +124,9 @@ def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, averag
 
 
 def write_settings(task: Resumable, out: Path) -> None:
-    """Write ``training.json``."""
+    """Write ``training.json``, and what the data is now."""
     write_json(out / SETTINGS_FILE, config_to_dict(task.settings()))
+    write_json(out / DATA_FILE, {"files": file_sums(task.learned_files())})
 
 
 def read_settings(out: Path) -> dict[str, Any]:
@@ -151,6 +162,31 @@ def cut_log(out: Path, step: int) -> None:
                 f"{path}, line {number} is no line of a training's log (a JSON object with a step); was it edited?"
             ) from error
     write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def check_data(task: Resumable, out: Path) -> None:
+    """Trainings of versions that wrote no fingerprints go on with the data that is there."""
+    path = out / DATA_FILE
+    if not path.is_file():
+        return
+    said = read_json(path)
+    then = said.get("files") if isinstance(said, dict) else None
+    if not isinstance(then, dict) or not all(isinstance(value, str) for value in then.values()):
+        raise ValueError(
+            f"{path} has no object 'files' of fingerprints; was it edited? delete it to go on without"
+        )
+    files = task.learned_files()
+    changed = difference(file_sums(files), then, files)
+    if changed is None:
+        return
+    if "data" in task.fixed_settings:
+        raise ValueError(
+            f"the data of the training in {out} has changed since it was begun: {changed}; put it back as it was, or "
+            "choose another folder for a new training"
+        )
+    logger.warning(
+        "the data has changed since the training in %s was begun (%s); it goes on with it", out, changed
+    )
 
 
 def _check_settings(task: Resumable, out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +48,10 @@ class TrainingTask(Protocol):
 
     def settings(self) -> Mapping[str, Any]:
         """Everything that makes this training, as written to ``training.json``."""
+
+    def learned_files(self) -> Sequence[Path]:
+        """The files that it learns from; changes to them between two starts are refused if ``data`` is a fixed setting,
+        and said if not."""
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         """``"loss"``, the mean over fresh examples, and other values for the log.

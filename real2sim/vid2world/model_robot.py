@@ -54,7 +54,9 @@ def model_sizes(folder: Path) -> tuple[tuple[int, int], int]:
     said = read_json(path)
     config = said.get("config") if isinstance(said, dict) else None
     if not isinstance(config, dict):
-        raise ValueError(f"{path}: config is {_shown(config)}, expected an object with the fields of a world model")
+        raise ValueError(
+            f"{path}: config is {_shown(config)}, expected an object with the fields of a world model"
+        )
     size = config.get("image_size", [config.get("height"), config.get("width")])
     unet = config.get("unet")
     if not isinstance(unet, dict):
@@ -76,7 +78,9 @@ def _size(path: Path, field: str, value: Any) -> int:
     try:
         return check_whole("it", value, 1, LARGEST_COUNT)
     except ValueError:
-        raise ValueError(f"{path}: field {field} is {_shown(value)}, expected a whole number above 0") from None
+        raise ValueError(
+            f"{path}: field {field} is {_shown(value)}, expected a whole number above 0"
+        ) from None
 
 
 def _shown(value: Any) -> str:

@@ -237,7 +237,9 @@ def test_a_world_model_with_an_impossible_configuration(
     suite: Path, tmp_path: Path, refused: Refused, field: str, value: Any
 ) -> None:
     edit_json(suite / "world_model" / "config.json", f"config.{field}", value)
-    said = refused(*rollout(suite, tmp_path / "out"), about=str(suite / "world_model"), makes=tmp_path / "out")
+    said = refused(
+        *rollout(suite, tmp_path / "out"), about=str(suite / "world_model"), makes=tmp_path / "out"
+    )
     assert not re.search("object is|literal|argument", said)
 
 

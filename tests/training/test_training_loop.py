@@ -43,6 +43,9 @@ class Line:
     def settings(self) -> Mapping[str, Any]:
         return {"slope": self.slope, "free": 1}
 
+    def learned_files(self) -> list[Path]:
+        return []
+
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         x = torch.from_numpy(rng.normal(size=(8, 1)).astype(np.float32))
         if step == self.bad_step:

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from real2sim.episodes.learned_files import learned_files
 from real2sim.files import atomic_folder, write_text
 from real2sim.host_copies import to_device
 from real2sim.model_folder import CARD_FILE
@@ -147,6 +148,10 @@ class LatentTraining:
             "optimisation",
         )
         return {"model": self.model.config, **{name: getattr(self.config, name) for name in names}}
+
+    def learned_files(self) -> list[Path]:
+        # Parts that are not trained come from the start each time.
+        return [*learned_files([self.config.data]), *sorted(self.config.released.glob("*.safetensors"))]
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation, dropout = self.config.optimisation, self.config.dropout

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.vid2world.training.pretrained import Pretrained, first_model
 from real2sim.vid2world.training.windows import WindowOptimisation, WindowSource
@@ -56,6 +57,7 @@ class RenderingTraining:
             raise ValueError('drawing from states is trained for draws_from="state" only')
         self.rendering, self.optimisation = rendering, optimisation
         self.pretrained = None if start is None else start.folder
+        self.folders = (data, *rendering.data)
         self.source = WindowSource(data, 2, model.state.names, more=rendering.data)
         self.model = first_model(model, self.source, optimisation.seed, start)
         assert self.model.state_head is not None
@@ -77,6 +79,9 @@ class RenderingTraining:
             "rendering": self.rendering,
             "optimisation": self.optimisation,
         }
+
+    def learned_files(self) -> list[Path]:
+        return learned_files(self.folders)
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         count = self.optimisation.windows * self.optimisation.frames

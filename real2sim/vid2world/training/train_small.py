@@ -13,6 +13,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor, nn
 
+from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.model_folder import config_from_dict, read_config
 from real2sim.robot import Robot, read_robot
@@ -192,6 +193,9 @@ class PixelTraining:
             "optimisation": config.optimisation,
             "perception": config.perception,
         }
+
+    def learned_files(self) -> list[Path]:
+        return learned_files([self.config.data])
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         window = self.source.draw(self.model, self.config.optimisation.windows, rng)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from real2sim.episodes.keep_out import for_training
+from real2sim.episodes.learned_files import learned_files
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import episode_states, has_states_between
 from real2sim.host_copies import to_device
@@ -157,6 +158,7 @@ class StateTraining:
     ) -> None:
         self.config, self.state = config, state
         self.pretrained = None if start is None else start.folder
+        self.folders = (data, *config.data)
         recorded = read_transitions([data], state.names)
         if state.commands_per_frame > 1:
             found = read_commands([data, *config.data], state.names, state.commands_per_frame)
@@ -188,6 +190,9 @@ class StateTraining:
 
     def settings(self) -> Mapping[str, Any]:
         return {"model": self.state, "pretrained": self.pretrained, "training": self.config}
+
+    def learned_files(self) -> list[Path]:
+        return learned_files(self.folders)
 
     def loss(self, network: nn.Module, step: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         optimisation = self.config.optimisation
