@@ -17,6 +17,8 @@ LARGEST_COUNT = 2**31 - 1
 """Of whole numbers that are no seeds; larger ones are typing errors."""
 
 
+SHORTEST_DIRECTION = 1e-6
+"""Length below which a direction is none."""
 LONGEST_NAME = 255
 """Bytes of the name of a file or folder."""
 
@@ -57,12 +59,22 @@ def check_finite(name: str, value: Any, low: float | None = None, high: float | 
     return float(value)
 
 
-def check_sizes(config: Any, *names: str, low: int = 1, high: int = 65_536) -> None:
+def check_sizes(config: Any, *names: str, low: int = 1, high: int = 65_536, within: str = "") -> None:
     """Raise a ValueError unless these fields of a configuration, numbers or tuples of numbers, are sizes."""
     for name in names:
         value = getattr(config, name)
         for item in value if isinstance(value, tuple | list) else (value,):
-            check_whole(name, item, low, high)
+            check_whole(f"{within}{name}", item, low, high)
+
+
+def check_vector(name: str, value: Any, length: int, largest: float, *, direction: bool = False) -> None:
+    """ValueError unless ``value`` is a tuple of ``length`` numbers up to ``largest``, not all 0 for a direction."""
+    if len(value) != length:
+        raise ValueError(f"{name} has {len(value)} numbers, expected {length}")
+    for item in value:
+        check_finite(name, item, -largest, largest)
+    if direction and math.hypot(*value) < SHORTEST_DIRECTION:
+        raise ValueError(f"{name} is {_shown(value)}, expected a direction, whose numbers are not all 0")
 
 
 def check_seed(name: str, value: Any) -> int:

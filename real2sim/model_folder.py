@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from real2sim.files import atomic_folder, read_bytes, read_json, reading, write_json, write_text, writing
-from real2sim.strict import from_values
+from real2sim.strict import as_json, from_values
 
 if TYPE_CHECKING:
     import torch
@@ -86,12 +86,15 @@ def write_folder(
 
 def read_kind(folder: Path) -> str:
     """What kind of model a folder holds, e.g. ``"world_model"``."""
-    values = read_json(Path(folder) / CONFIG_FILE)
+    path = Path(folder) / CONFIG_FILE
+    values = read_json(path)
     if not isinstance(values, dict) or "kind" not in values:
+        raise ValueError(f"{path} has no field 'kind'; is this a real2sim model folder?")
+    if not isinstance(values["kind"], str):
         raise ValueError(
-            f"{Path(folder) / CONFIG_FILE} has no field 'kind'; is this a real2sim model folder?"
+            f"{path}: field kind is {as_json(values['kind'])}, expected the name of a kind of model"
         )
-    return str(values["kind"])
+    return values["kind"]
 
 
 def read_config(folder: Path, kind: str, cls: type[Config]) -> Config:
@@ -100,7 +103,13 @@ def read_config(folder: Path, kind: str, cls: type[Config]) -> Config:
     path = Path(folder) / CONFIG_FILE
     if found != kind:
         raise ValueError(f"{path} holds a model of kind {found!r}, expected {kind!r}")
-    return config_from_dict(cls, read_json(path).get("config"), str(path))
+    values = read_json(path)
+    unknown = sorted(set(values) - {"kind", "config"})
+    if unknown:
+        raise ValueError(
+            f"{path}: unknown field {unknown[0]!r}; expected kind and config, notes belong in {CARD_FILE}"
+        )
+    return config_from_dict(cls, values.get("config"), str(path))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

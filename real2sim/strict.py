@@ -51,7 +51,7 @@ def check_line(kind: type, line: bytes, where: str) -> dict[str, Any]:
     from pydantic import ValidationError
 
     try:
-        found: dict[str, Any] = _fields_reader(kind).validate_json(line)
+        found: dict[str, Any] = _fields_reader(kind).validateas_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
@@ -182,7 +182,7 @@ def _sentence(error: ValidationError, cls: type, values: Any, where: str) -> str
         within = f" in {'.'.join(place[:-1])}" if place[:-1] else ""
         return f"{where}: unknown field {last!r}{within}{near}; {owner.__name__} has {', '.join(known) or 'none'}"
     if first["type"] == "missing" and isinstance(first["loc"][-1], int):
-        return f"{where}: field {field} is {_json(found)}, expected a value at place {first['loc'][-1]}"
+        return f"{where}: field {field} is {as_json(found)}, expected a value at place {first['loc'][-1]}"
     if first["type"] == "missing":
         owner = _owner(cls, place)
         within = f" in {field}" if field else ""
@@ -190,8 +190,8 @@ def _sentence(error: ValidationError, cls: type, values: Any, where: str) -> str
     expected = _expected(first)
     if not field:
         shown = "an object" if dataclasses.is_dataclass(cls) or isinstance(values, Mapping) else expected
-        return f"{where}: expected {shown} with the fields of {cls.__name__}, found {_json(values)}"
-    return f"{where}: field {field} is {_json(found)}, expected {expected}"
+        return f"{where}: expected {shown} with the fields of {cls.__name__}, found {as_json(values)}"
+    return f"{where}: field {field} is {as_json(found)}, expected {expected}"
 
 
 def _expected(complaint: Any) -> str:
@@ -225,7 +225,7 @@ def _owner(cls: type, place: list[str]) -> type:
     return kind if isinstance(kind, type) else cls
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     """A value as JSON writes it, cut to a readable length."""
     try:
         text = json.dumps(value)

@@ -22,6 +22,10 @@ class Tile:
     height: int
     width: int
 
+    def __post_init__(self) -> None:
+        check_sizes(self, "top", "left", low=0, within=f"camera {self.name!r}: ")
+        check_sizes(self, "height", "width", within=f"camera {self.name!r}: ")
+
 
 @dataclass(frozen=True)
 class ImitationConfig:
@@ -103,16 +107,17 @@ class ImitationConfig:
                 raise ValueError(
                     f"{name} has {len(getattr(self, name))} numbers, an action has {self.actions}"
                 )
+        if len(self.action_low) != len(self.action_high):
+            raise ValueError(
+                f"action_low has {len(self.action_low)} numbers and action_high {len(self.action_high)}; expected both "
+                "or none"
+            )
         for low, high in zip(self.action_low, self.action_high, strict=False):
             if check_finite("action_low", low) > check_finite("action_high", high):
                 raise ValueError(f"action_low has {low:g} where action_high has {high:g}; expected no more")
         height, width = self.image_size
         for tile in self.cameras:
-            if (
-                min(tile.top, tile.left) < 0
-                or tile.top + tile.height > height
-                or tile.left + tile.width > width
-            ):
+            if tile.top + tile.height > height or tile.left + tile.width > width:
                 raise ValueError(
                     f"camera {tile.name!r} does not lie inside the frame of {height} x {width} pixels"
                 )

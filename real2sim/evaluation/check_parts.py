@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from real2sim.actions import rt1_robot
 from real2sim.episodes.keep_out import kept_out, read_keep_out
@@ -12,12 +11,12 @@ from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.evaluation.findings import Finding
 from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.suite_sources import first_frame
-from real2sim.files import read_json
-from real2sim.model_folder import CONFIG_FILE, read_config, read_kind
+from real2sim.model_folder import read_config, read_kind
 from real2sim.robot import read_robot
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.suite import Start, Suite
 from real2sim.vid2world.load import MODEL, RELEASED
+from real2sim.vid2world.model_robot import model_config
 from real2sim.wording import did_you_mean
 from real2sim.worlds import PHYSICS
 
@@ -34,9 +33,9 @@ def world_findings(world: str | None, suite: Suite) -> Iterator[Finding]:
     robot = read_robot(folder)
     if robot is not None:
         check_same_robot(robot, f"the world model in {folder}", suite.robot, f"suite {suite.name!r}")
-    size = _image_size(read_json(folder / CONFIG_FILE))
+    size = model_config(folder).image_size
     height, width = suite.robot.canvas_size
-    if size is not None and size != (height, width):
+    if size != (height, width):
         yield Finding(
             True,
             f"the world model in {folder} draws frames of {size[0]} x {size[1]} pixels, the suite has "
@@ -51,15 +50,6 @@ def world_findings(world: str | None, suite: Suite) -> Iterator[Finding]:
         )
         return
     yield Finding(False, f"the world model in {folder} fits")
-
-
-def _image_size(values: Any) -> tuple[int, int] | None:
-    config = values.get("config", {}) if isinstance(values, dict) else {}
-    if isinstance(config.get("image_size"), list) and len(config["image_size"]) == 2:
-        return config["image_size"][0], config["image_size"][1]
-    if {"height", "width"} <= set(config):
-        return config["height"], config["width"]
-    return None
 
 
 def judge_findings(judge: Path | None, suite: Suite, starts: dict[str, list[Start]]) -> Iterator[Finding]:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from real2sim.checks import check_finite
+
+FARTHEST = 1e6
+"""Of a joint, metres."""
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -16,6 +21,10 @@ class Goal:
     """Joint position in metres; None: only the recorded outcome of the final frame is known."""
     above: bool = True
     """Success lies above the threshold (True) or below it."""
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None:
+            check_finite(f"the threshold of {self.instruction!r}", self.threshold, -FARTHEST, FARTHEST)
 
     @property
     def direction(self) -> float:

@@ -91,11 +91,7 @@ class CommandHead(StatePrediction):
 
     def __init__(self, config: StateConfig, action_scale: tuple[float, ...]) -> None:
         numbers, count = len(config.names), config.commands_per_frame
-        if len(action_scale) % count:
-            raise ValueError(
-                f"state.commands_per_frame is {count}, and {len(action_scale)} numbers of a frame's action are no "
-                "whole multiple of that"
-            )
+        config.check_actions(len(action_scale))
         action_scale = action_scale[: len(action_scale) // count]
         super().__init__(config, action_scale)
         servo = [config.index(target.name) for target in config.targets]

@@ -9,11 +9,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from real2sim.checks import check_finite, check_vector
+
 Vector = tuple[float, ...]
 NEAREST = 0.05
 """Points closer to the camera than this, in metres, are drawn as if they were here."""
 IN_CACHE = 4
 """States that a processor draws at a time: more do not stay in its cache, and take up to twice as long each."""
+FARTHEST = 1e6
+"""Metres; no camera sees as far."""
 THINNEST = 0.75
 """Radius in pixels below which lines get no thinner, so that none falls between pixels."""
 
@@ -36,6 +40,12 @@ class Link:
     axis: Vector = (0.0, 0.0, 1.0)
     """In the link's own frame."""
 
+    def __post_init__(self) -> None:
+        where = f"pose_map: link {self.name!r}"
+        check_vector(f"{where}: position", self.position, 3, FARTHEST)
+        check_vector(f"{where}: rotation", self.rotation, 4, FARTHEST, direction=True)
+        check_vector(f"{where}: axis", self.axis, 3, FARTHEST, direction=True)
+
 
 @dataclass(frozen=True)
 class Line:
@@ -47,6 +57,12 @@ class Line:
     end: Vector
     radius: float
     """Metres."""
+
+    def __post_init__(self) -> None:
+        where = f"pose_map: a line of link {self.link!r}"
+        check_vector(f"{where}: begin", self.begin, 3, FARTHEST)
+        check_vector(f"{where}: end", self.end, 3, FARTHEST)
+        check_finite(f"{where}: radius", self.radius, 1e-6, FARTHEST)
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,19 @@ class Camera:
     """Direction of the image's upper side, perpendicular to ``forward``."""
     field_of_view: float
     """From the lower to the upper side, degrees."""
+
+    def __post_init__(self) -> None:
+        check_vector("pose_map: the camera's position", self.position, 3, FARTHEST)
+        for name, value in (("forward", self.forward), ("up", self.up)):
+            check_vector(f"pose_map: the camera's {name}", value, 3, FARTHEST, direction=True)
+        length = math.hypot(*self.forward) * math.hypot(*self.up)
+        across = sum(a * b for a, b in zip(self.forward, self.up, strict=True)) / length
+        if abs(across) > 0.999999:
+            raise ValueError(
+                f"pose_map: the camera's up {self.up} lies along its forward {self.forward}; expected the direction "
+                "of the image's upper side"
+            )
+        check_finite("pose_map: the camera's field_of_view", self.field_of_view, 0.01, 179)
 
 
 @dataclass(frozen=True)

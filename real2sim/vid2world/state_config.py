@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from real2sim.checks import check_finite, check_sizes, check_whole
 from real2sim.vid2world.pose_map import PoseMapConfig
 
+LARGEST_PLACE = 1e6
+"""Of a commanded position, in the state's unit."""
 YAW = ".yaw"
 """How the name of an object's rotation about the vertical ends; degrees."""
 
@@ -27,6 +30,9 @@ class Command:
     """How far the command may run ahead of it."""
 
     def __post_init__(self) -> None:
+        for part in ("low", "high", "lead"):
+            check_finite(f"command {self.name!r}: {part}", getattr(self, part), -LARGEST_PLACE, LARGEST_PLACE)
+        check_whole(f"command {self.name!r}: action", self.action, 0)
         if not self.low < self.high:
             raise ValueError(f"command {self.name!r}: low must be below high, got {self.low} and {self.high}")
         if self.lead <= 0:
@@ -41,6 +47,9 @@ class Target:
     """State number."""
     action: int
     """Which of a command's numbers is its target, in the state's unit."""
+
+    def __post_init__(self) -> None:
+        check_whole(f"target {self.name!r}: action", self.action, 0)
 
 
 @dataclass(frozen=True)
@@ -85,17 +94,31 @@ class StateConfig:
                 raise ValueError(
                     f"state.{place} uses {name!r}, which is not a number of the state; there are {known}"
                 )
-        for name in ("width", "layers", "commands_per_frame"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"state.{name} must be at least 1, got {getattr(self, name)}")
+        check_sizes(self, "width", within="state.")
+        check_sizes(self, "layers", "commands_per_frame", high=1024, within="state.")
+        check_sizes(self, "frequencies", low=0, high=16, within="state.")
         if self.derived and not self.targets:
             raise ValueError("state.derived needs state.targets, the numbers that decide it")
         if self.commands and self.commands_per_frame > 1:
             raise ValueError(
                 "state.commands are displacements of a whole frame; expected commands_per_frame 1"
             )
-        if self.frequencies < 0:
-            raise ValueError(f"state.frequencies must be at least 0, got {self.frequencies}")
+
+    def check_actions(self, numbers: int) -> None:
+        """ValueError unless an action of so many numbers (all those of a frame) has the ones that are commanded."""
+        if numbers % self.commands_per_frame:
+            raise ValueError(
+                f"state.commands_per_frame is {self.commands_per_frame}, and {numbers} numbers of a frame's action are "
+                "no whole multiple of that"
+            )
+        each = numbers // self.commands_per_frame
+        for place, items in (("commands", self.commands), ("targets", self.targets)):
+            for item in items:
+                if item.action >= each:
+                    raise ValueError(
+                        f"state.{place}: {item.name!r} follows number {item.action} of an action, which has numbers 0 "
+                        f"to {each - 1}"
+                    )
 
     def index(self, name: str) -> int:
         """Where a number lies in the state."""

@@ -69,6 +69,8 @@ class WorldModelConfig:
         numbers = None if self.state is None else len(self.state.names)
         if self.unet.state_dim != numbers:
             raise ValueError(f"the state has {numbers} numbers, the U-Net was made for {self.unet.state_dim}")
+        if self.state is not None:
+            self.state.check_actions(len(self.action_scale))
         if self.copy_gate and self.prediction != "x0":
             raise ValueError(
                 f'copy_gate mixes clean frames: it needs prediction="x0", got {self.prediction!r}'

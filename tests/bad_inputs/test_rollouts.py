@@ -229,6 +229,8 @@ WORLD = [
     ("eta", 2), ("guidance", math.inf), ("height", 0), ("height", 17), ("patch", 0), ("prediction", "y"),
     ("context_level", 10**6), ("spacing", None), ("unet", None), ("unet.unknown", 1),
     ("unet", 3), ("height", None), ("width", "x"), ("unet.action_dim", ""), ("unet.action_dim", True),
+    ("unet", -1), ("unet", []), ("unet.action_dim", "x"), ("unet.attention_resolutions", ["x"]), ("height", ""),
+    ("width", None), ("height", 16.0),
 ]  # fmt: skip
 
 
@@ -236,11 +238,30 @@ WORLD = [
 def test_a_world_model_with_an_impossible_configuration(
     suite: Path, tmp_path: Path, refused: Refused, field: str, value: Any
 ) -> None:
-    edit_json(suite / "world_model" / "config.json", f"config.{field}", value)
-    said = refused(
-        *rollout(suite, tmp_path / "out"), about=str(suite / "world_model"), makes=tmp_path / "out"
-    )
+    config = suite / "world_model" / "config.json"
+    edit_json(config, f"config.{field}", value)
+    said = refused(*rollout(suite, tmp_path / "out"), about=str(config.parent), makes=tmp_path / "out")
     assert not re.search("object is|literal|argument", said)
+    if "model.safetensors" not in said:
+        refused("suite", "check", str(suite), about="checks of")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("config", True, "expected an object with the fields of WorldModelConfig, found true"),
+        ("kind", 3, "field kind is 3, expected the name of a kind of model"),
+        ("note", "mine", "unknown field 'note'; expected kind and config, notes belong in README.md"),
+    ],
+)
+def test_a_file_of_a_model_that_says_something_else(
+    suite: Path, tmp_path: Path, refused: Refused, field: str, value: Any, complaint: str
+) -> None:
+    config = suite / "world_model" / "config.json"
+    edit_json(config, field, value)
+    said = refused(*rollout(suite, tmp_path / "out"), about=str(config), makes=tmp_path / "out")
+    assert complaint in said
+    refused("suite", "check", str(suite), about="checks of")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -79,6 +80,30 @@ def test_errors_name_what_is_wrong() -> None:
         PoseMapConfig(ARM, (Line(0, "hand", (0, 0, 0), (1, 0, 0), 0.1),), ABOVE)
     with pytest.raises(ValueError, match="without gaps"):
         PoseMapConfig(ARM, (Line(1, "upper", (0, 0, 0), (1, 0, 0), 0.1),), ABOVE)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (
+            lambda: Line(0, "upper", (), (1, 0, 0), 0.1),
+            "line of link 'upper': begin has 0 numbers, expected 3",
+        ),
+        (lambda: Line(0, "upper", (0, 0, 0), (1, 0, 1e300), 0.1), "end must be at most 1000000.0, got 1e"),
+        (lambda: Line(0, "upper", (0, 0, 0), (1, 0, 0), 0.0), "radius must be at least 1e-06, got 0.0"),
+        (lambda: Link("a", None, (0, 0, 0), axis=(0, 0, 0)), "link 'a': axis is .*expected a direction"),
+        (lambda: Link("a", None, (0, 0, 0), (0, 0, 0, 0)), "link 'a': rotation is .*expected a direction"),
+        (lambda: Link("a", None, (0, 0, 0), (1, 0, 0)), "link 'a': rotation has 3 numbers, expected 4"),
+        (lambda: Link("a", None, (0, 0)), "link 'a': position has 2 numbers, expected 3"),
+        (lambda: Camera((0, 0, 2), (0, 0, 0), (0, 1, 0), 90), "camera's forward is .*expected a direction"),
+        (lambda: Camera((0, 0, 2), (0, 0, -1), (0, 0, 3), 90), "camera's up .* lies along its forward"),
+        (lambda: Camera((0, 0, 2), (0, 0, -1), (0, 1, 0), 180), "field_of_view must be at most 179, got 180"),
+        (lambda: Camera((0, 0, 2), (0, 0, -1), (0, 1, 0), 0), "field_of_view must be at least 0.01, got 0"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_by_its_name(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"pose_map: .*{complaint}"):
+        make()
 
 
 def test_a_state_is_drawn_the_same_however_many_are_drawn_together() -> None:

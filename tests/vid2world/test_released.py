@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -421,3 +422,19 @@ def test_a_hub_repository_without_a_converted_model_says_what_to_do(
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda hub_id, allow_patterns: str(tmp_path))
     with pytest.raises(FileNotFoundError, match="run real2sim convert vid2world"):
         Vid2World.from_pretrained("thuml/Vid2World-RT1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"picture_size": (32, 10**30)}, "picture_size must be at most 16384"),
+        ({"picture_size": (32, 50)}, "picture_size is 32 x 50; autoencoder and U-Net .* need multiples of 4"),
+        ({"image_size": (0, 32)}, "image_size must be at least 1, got 0"),
+        ({"action_scale": (1e300,) * 13}, "action_scale must be at most"),
+    ],
+)
+def test_sizes_that_cannot_be_drawn_are_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        replace(Vid2WorldConfig.tiny(), **changes)
+    with pytest.raises(ValueError, match="guidance must be at most 100"):
+        SamplerConfig(guidance=1e300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import torch
 
 from real2sim.training.optimisation import Optimisation
 from real2sim.vid2world.load import SamplingOverrides
+from real2sim.vid2world.state_config import Command
 from real2sim.vid2world.training.diffusion_forcing import ForcingConfig
 from real2sim.vid2world.training.train_small import TrainWorldModel, train_world_model
 from real2sim.vid2world.training.train_states import StateTrainingConfig
 from real2sim.vid2world.training.windows import WindowOptimisation
 from real2sim.vid2world.world_model import WorldModel
 from real2sim.vid2world.world_model_config import WorldModelConfig
-from tests.vid2world.robot_states import episode, model_config, write_episodes
+from tests.vid2world.robot_states import episode, model_config, state_config, write_episodes
 
 KINDS = {
     "drawn from states": model_config("state"),
@@ -226,3 +228,28 @@ def test_a_frame_that_is_not_finite_is_an_error_and_not_a_picture(model: WorldMo
     broken[1] = float("nan")
     with pytest.raises(ValueError, match="not finite, in lane 1 at frame 1"):
         model.step(replace(state, condition=broken), actions[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: replace(COMMAND, lead=math.nan), "command 'target': lead must be a finite number, got nan"),
+        (lambda: replace(COMMAND, high=1e300), "command 'target': high must be at most"),
+        (lambda: replace(COMMAND, action=-1), "command 'target': action must be at least 0, got -1"),
+        (lambda: with_command(replace(COMMAND, action=13)), "'target' follows number 13 of an action, .* 0 to 12"),
+        (lambda: replace(state_config(), layers=10**9), "state.layers must be at most"),
+        (lambda: replace(state_config(), frequencies=1000), "state.frequencies must be at most 16"),
+        (lambda: replace(model_config("state"), state=replace(state_config(), commands=(), commands_per_frame=4)),
+         "13 numbers of a frame's action are no whole multiple"),
+    ],
+)  # fmt: skip
+def test_a_state_that_no_model_can_follow_is_refused(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()
+
+
+COMMAND = state_config().commands[0]
+
+
+def with_command(command: Command) -> WorldModelConfig:
+    return replace(model_config("state"), state=replace(state_config(), commands=(command,)))

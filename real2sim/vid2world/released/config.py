@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from real2sim.checks import check_finite, check_sizes
 from real2sim.vid2world.network.unet_config import UNetConfig
 from real2sim.vid2world.released.autoencoder import AutoencoderConfig
 from real2sim.vid2world.released.clip import ImageTowerConfig, TextTowerConfig
 from real2sim.vid2world.released.resampler import ResamplerConfig
 from real2sim.vid2world.released.sampler import SamplerConfig
+
+LARGEST_SCALE = 1e9
+"""Of an action's number; beyond it a frame is not finite."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,15 @@ class Vid2WorldConfig:
     """Clamp drawn frames to [-1, 1] before they become history; published long rollouts of the game model do not."""
 
     def __post_init__(self) -> None:
+        check_sizes(self, "image_size", "picture_size", high=16_384)
+        for scale in self.action_scale:
+            check_finite("action_scale", scale, -LARGEST_SCALE, LARGEST_SCALE)
+        multiple = self.autoencoder.reduction * 2 ** (len(self.unet.channel_mult) - 1)
+        if any(side % multiple for side in self.picture_size):
+            raise ValueError(
+                f"picture_size is {self.picture_size[0]} x {self.picture_size[1]}; autoencoder and U-Net halve "
+                f"pictures and need multiples of {multiple}"
+            )
         latents = self.autoencoder.latent_channels
         unet, resampler = self.unet, self.resampler
         agreements = (

@@ -63,8 +63,9 @@ class SamplerConfig:
     sixth for a full window (``docs/vid2world.md`` says what it changes)."""
 
     def __post_init__(self) -> None:
-        for name in ("eta", "guidance", "guidance_rescale", "keep_action"):
+        for name in ("eta", "guidance_rescale", "keep_action"):
             check_finite(name, getattr(self, name))
+        check_finite("guidance", self.guidance, -100, 100)
         for name in ("steps", "whole_window_every"):
             check_whole(name, getattr(self, name))
         if self.context_level is not None:

@@ -164,6 +164,13 @@ def test_frames_of_another_size_are_refused() -> None:
         policy.act(observe_frames(np.zeros((1, 8, 8, 3), np.uint8)))
 
 
+def test_a_camera_has_pixels_inside_the_frame() -> None:
+    with pytest.raises(ValueError, match="camera 'front': height must be at least 1, got 0"):
+        Tile("front", 0, 0, 0, 8)
+    with pytest.raises(ValueError, match="camera 'front': left must be at least 0, got -1"):
+        Tile("front", 0, -1, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -172,6 +179,7 @@ def test_frames_of_another_size_are_refused() -> None:
         ({"decoder": "transformer", "recurrent": 4}, "set recurrent to 0 or decoder to 'linear'"),
         ({"cameras": (Tile("front", 0, 0, 20, 8),)}, "camera 'front' does not lie inside the frame"),
         ({"action_low": (0.0,)}, "action_low has 1 numbers, an action has 13"),
+        ({"action_low": (0.0,) * 13}, "action_low has 13 numbers and action_high 0; expected both or none"),
         ({"heads": 3}, "width 16 is not a multiple of the 3 heads"),
     ],
 )
