@@ -51,7 +51,7 @@ def check_line(kind: type, line: bytes, where: str) -> dict[str, Any]:
     from pydantic import ValidationError
 
     try:
-        found: dict[str, Any] = _fields_reader(kind).validateas_json(line)
+        found: dict[str, Any] = _fields_reader(kind).validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
