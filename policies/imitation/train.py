@@ -208,6 +208,7 @@ def for_robot(config: ImitationConfig, robot: Robot | None, data: DemonstrationS
     """
     per_frame, count = data.demonstrations[0].actions.shape[1:]
     height, width = data.frames[0].shape[1:3]
+    _check_given(config, {"image_size": (height, width), "actions": count, "actions_per_frame": per_frame})
     chunk = per_frame if config.chunk == 1 else config.chunk
     config = replace(
         config, actions=count, actions_per_frame=per_frame, chunk=chunk, image_size=(height, width)
@@ -230,6 +231,18 @@ def for_robot(config: ImitationConfig, robot: Robot | None, data: DemonstrationS
         action_low=config.action_low or tuple(float(value) for value in low),
         action_high=config.action_high or tuple(float(value) for value in high),
     )
+
+
+def _check_given(config: ImitationConfig, data: Mapping[str, Any]) -> None:
+    """ValueError where an option says otherwise than the data; those left at their defaults say nothing."""
+    for name, found in data.items():
+        given, default = getattr(config, name), getattr(ImitationConfig(), name)
+        if given not in (default, found):
+            said, wanted = (" ".join(map(str, np.atleast_1d(value))) for value in (given, found))
+            raise ValueError(
+                f"--network.{name.replace('_', '-')} is {said} and the episodes have {wanted}; leave it out, or convert "
+                "the dataset again"
+            )
 
 
 def _tile(robot: Robot, camera: Camera) -> Tile:

@@ -139,6 +139,22 @@ def test_a_folder_begun_with_another_network_is_not_continued(demonstrations: Pa
         train_imitation(settings(demonstrations, tmp_path, network=replace(TINY, frames=2)))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("image_size", (8, 8), "--network.image-size is 8 8 and the episodes have 16 16"),
+        ("actions", 7, "--network.actions is 7 and the episodes have 13"),
+        ("actions_per_frame", 2, "--network.actions-per-frame is 2 and the episodes have 1"),
+    ],
+)
+def test_a_size_that_the_data_does_not_have_is_refused(
+    demonstrations: Path, tmp_path: Path, name: str, value: object, said: str
+) -> None:
+    network = replace(TINY, chunk=2, **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=said):
+        Cloning(ImitationTraining(Demonstrations(demonstrations), tmp_path / "out", network))
+
+
 def test_augmented_frames_are_what_is_learned_from(demonstrations: Path, tmp_path: Path) -> None:
     (plain,) = train_imitation(settings(demonstrations, tmp_path / "plain"))
     (blurred,) = train_imitation(
