@@ -240,8 +240,8 @@ def _check_given(config: ImitationConfig, data: Mapping[str, Any]) -> None:
         if given not in (default, found):
             said, wanted = (" ".join(map(str, np.atleast_1d(value))) for value in (given, found))
             raise ValueError(
-                f"--network.{name.replace('_', '-')} is {said} and the episodes have {wanted}; leave it out, or convert "
-                "the dataset again"
+                f"--network.{name.replace('_', '-')} is {said} and the episodes have {wanted}; leave it out, or "
+                "convert the dataset again"
             )
 
 
@@ -256,7 +256,7 @@ def instruction_table(training: ImitationTraining, data: DemonstrationSet) -> In
     if training.embeddings is None and not data.embeddings:
         return InstructionTable.random(data.instructions, width)
     known = (
-        InstructionTable(data.embeddings, width)
+        InstructionTable.of_dataset(data.embeddings, width, Path(training.data.folder))
         if training.embeddings is None
         else InstructionTable.from_npz(training.embeddings, width)
     )

@@ -139,7 +139,10 @@ def load_demonstrations(what: Demonstrations, config: RT1Config) -> Demonstratio
             taught = flawed(actions, what, config.bounds, noise)
             tokens = config.tokens_of(taught)
             if len(tokens) < config.history:
-                raise ValueError(f"{file} has {len(tokens)} labelled frames, fewer than {config.history}")
+                raise ValueError(
+                    f"{file} has {len(tokens)} labelled frames, the policy looks at {config.history} "
+                    "(network.history); leave the episode out or choose a shorter history"
+                )
             demonstrations.append(Demonstration(len(frames), instruction, tokens.astype(np.uint8)))
         frames.append(episode["image"])
         if what.labels == "recorded" and "embedding" in episode:

@@ -58,6 +58,17 @@ class InstructionTable(Mapping[str, np.ndarray]):
                 )
 
     @classmethod
+    def of_dataset(cls, vectors: Mapping[str, np.ndarray], width: int, folder: Path) -> InstructionTable:
+        """The vectors that the episodes of a dataset folder hold."""
+        for name, vector in vectors.items():
+            if vector.ndim == 1 and len(vector) != width:
+                raise ValueError(
+                    f"{folder}: the embedding of {name!r} has {len(vector)} numbers, the network takes {width}; give "
+                    f"--network.embedding {len(vector)}"
+                )
+        return cls(vectors, width)
+
+    @classmethod
     def random(cls, instructions: Sequence[str], width: int, seed: int = 0) -> InstructionTable:
         """One random vector of -1 and 1 per instruction, from the seed and the instruction alone."""
         vectors = {}

@@ -219,7 +219,7 @@ def _instructions(training: PolicyTraining, demonstrations: DemonstrationSet) ->
     if training.embeddings is None and not demonstrations.embeddings:
         return InstructionTable.random(demonstrations.instructions, width)
     known = (
-        InstructionTable(demonstrations.embeddings, width)
+        InstructionTable.of_dataset(demonstrations.embeddings, width, Path(training.data.folder))
         if training.embeddings is None
         else InstructionTable.from_npz(training.embeddings, width)
     )

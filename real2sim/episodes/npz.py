@@ -35,12 +35,12 @@ def expert_labels(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def dataset_files(folder: Path) -> list[Path]:
-    """The episodes of a dataset folder, by name."""
+    """The episodes of a dataset folder, by name; hidden files, as a Mac leaves beside them (``._0.npz``), are none."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is not a folder; expected a dataset folder with one npz file per episode"
         )
-    files = sorted(folder.glob("*.npz"))
+    files = sorted(path for path in folder.glob("*.npz") if not path.name.startswith("."))
     if not files:
         raise FileNotFoundError(f"{folder} holds no npz file; expected one per episode (see docs/data.md)")
     return files

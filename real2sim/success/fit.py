@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -12,6 +13,8 @@ from real2sim.success.classifier import SuccessClassifier, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
 from real2sim.success.outcomes import Outcomes, near_threshold
 from real2sim.success.unlikeness import Unlikeness, fit_unlikeness
+
+logger = logging.getLogger(__name__)
 
 
 def clip_weights(
@@ -37,6 +40,28 @@ def clip_weights(
         if min(shares) > 0:
             weights /= np.where(reached, *shares)
     return episode, frame, weights / weights.sum()
+
+
+def check_both_kinds(outcomes: Outcomes, episode: np.ndarray, frame: np.ndarray, where: str) -> None:
+    """Raise a ValueError unless the clips that are drawn show an instruction both done and not done.
+
+    A judge that saw one kind always answers with it; instructions of which that is true are named in a warning.
+    """
+    reached, known = outcomes.truth(episode, frame)
+    done, undone = (reached & known).sum(axis=0), (~reached & known).sum(axis=0)
+    one_kind = np.flatnonzero((done == 0) | (undone == 0))
+    if len(one_kind) == len(done):
+        raise ValueError(
+            f"{where}: the frames that are left to train on show no instruction both done and not done ({done.sum()} "
+            f"frames done, {undone.sum()} not done), so a judge would always give one answer; add episodes of the "
+            "other kind, or longer ones"
+        )
+    if len(one_kind):
+        logger.warning(
+            "%d instruction(s) are learned from frames of one kind only, first %r: the judge will always give one "
+            "answer to them; add episodes of the other kind",
+            len(one_kind), outcomes.config.goals[one_kind[0]].instruction,
+        )  # fmt: skip
 
 
 def calibrate(

@@ -150,6 +150,10 @@ class Outcomes:
         joint = self.joint[self.starts[episode] + frame]
         return self._truth(episode, frame, joint)[0][np.arange(len(episode)), self.goals[episode]]
 
+    def truth(self, episode: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which goals the given frames, played as final ones, reach, and where that is known, bool (m, goals) each."""
+        return self._truth(episode, frame, self.joint[self.starts[episode] + frame])
+
     def _truth(
         self, episode: np.ndarray, frame: np.ndarray, joint: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,13 @@ from real2sim.success.card import classifier_card
 from real2sim.success.classifier import KIND, ClassifierConfig, OutcomeNetwork, SuccessClassifier, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
 from real2sim.success.evaluate import held_out_quality, store_quality
-from real2sim.success.fit import calibrate, clip_weights, measure_unlikeness, random_generator
+from real2sim.success.fit import (
+    calibrate,
+    check_both_kinds,
+    clip_weights,
+    measure_unlikeness,
+    random_generator,
+)
 from real2sim.success.fit_settings import optimisation_of
 from real2sim.success.goals import MeasuredGoals
 from real2sim.success.known_outcomes import canvas_size, split_labels
@@ -178,6 +184,7 @@ class OutcomeTraining:
             len(self.outcomes), config.calibration_share, config.seed
         )
         self._clips = clip_weights(self.outcomes, self.training, config.near)
+        check_both_kinds(self.outcomes, *self._clips[:2], ", ".join(map(str, config.data)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = OutcomeNetwork(self.network_config)

@@ -141,11 +141,14 @@ class RealEpisodes:
             self.actions.append(episode["action"][: len(episode["image"]) - 1].astype(np.float32))
         sizes = {frames.shape[1:3] for frames in self.frames}
         if len(sizes) > 1:
-            raise ValueError(f"the episodes have frames of {len(sizes)} sizes; one size is needed")
+            raise ValueError(
+                f"{', '.join(map(str, folders))}: the episodes have frames of {len(sizes)} sizes; one size is needed, "
+                "convert them again with --size"
+            )
         if len(self) < FEWEST_EPISODES:
             raise ValueError(
-                f"{len(self)} real episodes of two frames or more are too few for a validity gate; expected at least "
-                f"{FEWEST_EPISODES}"
+                f"{', '.join(map(str, folders))}: {len(self)} real episodes of two frames or more are too few for a "
+                f"validity gate; expected at least {FEWEST_EPISODES}, record more"
             )
 
     def __len__(self) -> int:

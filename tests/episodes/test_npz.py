@@ -67,3 +67,11 @@ def test_episodes_of_different_length_cannot_be_stacked(tmp_path: Path) -> None:
     write_arrays(tmp_path / "b.npz", episode(5))
     with pytest.raises(ValueError, match="4 to 5 steps"):
         read_dataset(tmp_path)
+
+
+def test_hidden_files_beside_episodes_are_none(tmp_path: Path) -> None:
+    (tmp_path / "._0.npz").write_bytes(b"Mac OS X")
+    with pytest.raises(FileNotFoundError, match="holds no npz file"):
+        dataset_files(tmp_path)
+    write_arrays(tmp_path / "0.npz", {"action": np.zeros(1)})
+    assert dataset_files(tmp_path) == [tmp_path / "0.npz"]

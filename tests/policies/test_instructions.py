@@ -43,3 +43,10 @@ def test_embeddings_that_differ_by_more_than_rounding_are_told_of(
     add_embedding(vectors, "open", np.full(4, difference, np.float32))
     assert bool(caplog.records) == warned
     assert not vectors["open"].any()
+
+
+def test_embeddings_of_another_length_are_answered_with_the_option(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match="'a' has 512 numbers, the network takes 16; give --network.embedding 512"
+    ):
+        InstructionTable.of_dataset({"a": np.zeros(512, np.float32)}, 16, tmp_path)

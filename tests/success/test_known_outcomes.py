@@ -173,11 +173,12 @@ def test_held_out_folders_with_outcomes_are_measured_in_the_card(tmp_path: Path)
 def test_a_training_is_not_continued_with_other_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = write_run(tmp_path / "run", {"x": 1.0, "y": 0.0, "z": 0.5})
-    labels = csv(tmp_path / "labels.csv", {"x": "success", "y": "failure", "z": "failure"})
+    kinds = {"a": "success", "b": "success", "x": "success", "y": "failure", "z": "failure"}
+    run = write_run(tmp_path / "run", dict.fromkeys(kinds, 0.5))
+    labels = csv(tmp_path / "labels.csv", kinds)
     words = f"train classifier --data {run} --out {tmp_path / 'out'} --labels {labels} --steps 2 --batch 2".split()
     cli.main(words)
-    csv(labels, {"x": "failure", "y": "success", "z": "failure"})
+    csv(labels, {**kinds, "x": "failure", "y": "success"})
     with pytest.raises(SystemExit):
         cli.main(words)
     assert "was begun with another outcomes" in capsys.readouterr().err

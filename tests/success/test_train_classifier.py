@@ -156,6 +156,9 @@ def test_without_a_joint_only_the_recorded_outcome_is_known(tmp_path: Path) -> N
     clips = outcomes.clips(episode, frame)
     np.testing.assert_array_equal(clips.known, [[True, False], [False, True], [False, True]])
     np.testing.assert_array_equal(clips.reached[clips.known], [False, True, False])
+    for number in range(3, 9):
+        frames = np.zeros((4, 16, 16, 3), np.uint8)
+        np.savez(tmp_path / f"{number}.npz", image=frames, instruction="pick can", success=number % 2 == 1)
     judge = train_classifier(
         ClassifierTraining(data=(tmp_path,), out=tmp_path / "run", classifier=config, steps=2, batch=2)
     )
@@ -172,6 +175,22 @@ def test_goals_are_measured_where_the_data_holds_the_joint_and_recorded_outcomes
     assert dataset_goals([dataset], dataclasses.replace(measured, joint="other")) == recorded
     np.savez(tmp_path / "new.npz", instruction="Lift the cup.", joint=np.zeros(2))
     assert dataset_goals([tmp_path], measured) == (Goal("lift the cup"),)
+
+
+@pytest.mark.parametrize(
+    ("length", "outcomes", "said"),
+    [(4, (False,) * 4, "0 frames done, 3 not done"), (1, (None,) * 4, "3 frames done, 0 not done")],
+)
+def test_frames_of_one_kind_alone_make_no_judge(
+    tmp_path: Path, length: int, outcomes: tuple[bool | None, ...], said: str
+) -> None:
+    for number, success in enumerate(outcomes):
+        arrays = {"image": np.zeros((length, 16, 16, 3), np.uint8), "instruction": np.array("pick can")}
+        told = {} if success is None else {"success": np.array(success)}
+        np.savez(tmp_path / f"{number}.npz", **arrays, **told)
+    config = ClassifierTraining((tmp_path,), tmp_path / "run", negatives="early", steps=2, batch=2)
+    with pytest.raises(ValueError, match=f"{tmp_path}: the frames that are left .*{said}.*add episodes"):
+        train_classifier(config)
 
 
 def test_unknown_outcomes_do_not_count() -> None:
