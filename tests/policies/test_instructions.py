@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,6 @@ def test_embeddings_that_differ_by_more_than_rounding_are_told_of(
 
 def test_embeddings_of_another_length_are_answered_with_the_option(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="'a' has 512 numbers, the network takes 16; give --network.embedding 512"
+        ValueError, match=r"'a' has 512 numbers, the network takes 16; give --network\.embedding 512"
     ):
         InstructionTable.of_dataset({"a": np.zeros(512, np.float32)}, 16, tmp_path)
