@@ -25,6 +25,8 @@ from real2sim.simulation.suite import Start, Suite
 from real2sim.simulation.suite_config import MOST_STEPS
 from real2sim.wording import did_you_mean
 
+MOST_LANES = 100_000
+"""Of one environment; no machine draws more at once."""
 OPTIONS = ("task", "start", "episode_seed", "reset_mask")
 LANE_ATTRIBUTES = ("task", "task_description", "_max_episode_steps")
 
@@ -70,7 +72,7 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode {render_mode!r} is not supported; use None or 'rgb_array'")
-        check_whole("num_envs", num_envs, 1, 100_000)
+        check_whole("num_envs", num_envs, 1, MOST_LANES)
         normalized_actions = check_flag("normalized_actions", normalized_actions)
         terminate = check_flag("terminate", terminate)
         self._suite = suite

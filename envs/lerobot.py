@@ -14,7 +14,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from real2sim.envs.lane_env import LaneVectorEnv
+from real2sim.checks import check_flag, check_whole
+from real2sim.envs.lane_env import MOST_LANES, LaneVectorEnv
 from real2sim.envs.physics_env import PhysicsVectorEnv
 from real2sim.envs.world_model_env import WorldModelVectorEnv
 from real2sim.robot import Robot
@@ -43,6 +44,9 @@ def make_env(
     `real2sim.envs.world_model_env.WorldModelEnv`.  ``cfg`` is LeRobot's configuration of the environment, of which
     nothing is read.  Synchronous environments are one batch; of asynchronous ones each process loads the model.
     """
+    check_whole("n_envs", n_envs, 1, MOST_LANES)
+    use_async_envs = check_flag("use_async_envs", use_async_envs)
+    clip_actions = check_flag("clip_actions", clip_actions)
     found = load_suite(suite)
     made = partial(_lanes, suite=suite, world=world, clip_actions=clip_actions, options=options)
     if task is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.checks import check_device, check_finite, check_whole
+from real2sim.checks import check_device, check_finite, check_kinds, check_whole
 from real2sim.policies.places import policy_at
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
 from real2sim.policies.python_policy import is_python
@@ -42,6 +42,7 @@ class ServePolicy:
     """A SavedModel's gripper commands below this become 0, as on the Google robot; 0 for WidowX (`rt1-widowx`)."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_whole("port", self.port, 0, 65_535)
         if not self.host.strip():
             raise ValueError("host is empty; leave it out, or name an address of this machine")

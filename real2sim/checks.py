@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 import re
@@ -120,15 +121,24 @@ def check_options(config: Any, within: str = "") -> None:
 def check_kinds(config: Any) -> None:
     """ValueError that names the field unless the fields of a configuration have the types that they are written with.
 
-    Numbers are left to the checks of numbers; text becomes a path where one is expected, and a path text.
+    How large a number may be is left to the checks of numbers; NumPy's become Python's, text becomes a path where one
+    is expected, and a path text.
     """
-    hints = typing.get_type_hints(type(config))
+    hints = _hints(typing.cast(Any, type(config)))
     for name, value in ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config)):
         found = _of_kind(value, hints[name])
+        if found is _WRONG and hints[name] in (int, float):
+            kind = "whole" if hints[name] is int else "finite"
+            raise ValueError(f"{name} must be a {kind} number, got {_shown(value)}")
         if found is _WRONG:
             raise ValueError(f"{name} is {_shown(value)}, expected {_kind_name(hints[name])}")
         if found is not value:
             object.__setattr__(config, name, found)
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 _WRONG = object()
@@ -141,7 +151,11 @@ def _of_kind(value: Any, kind: Any) -> Any:
         each = [_of_kind(value, one) for one in inner]
         return next((found for found in each if found is not _WRONG), _WRONG)
     if origin is typing.Literal:
-        return value if any(value is word or value == word for word in inner) else _WRONG
+        # Text of NumPy is text; arrays compare to no single answer.
+        word = str(value) if isinstance(value, str) else value
+        return (
+            word if any(word is one or (type(word) is type(one) and word == one) for one in inner) else _WRONG
+        )
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, tuple | list):
             return _WRONG
@@ -159,8 +173,13 @@ def _of_kind(value: Any, kind: Any) -> Any:
         )
     if kind is str and isinstance(value, Path):
         return str(value)
+    if kind is bool:
+        return bool(value) if isinstance(value, bool) or type(value).__name__ == "bool_" else _WRONG
     if kind in (int, float):
-        return value
+        allowed = numbers.Integral if kind is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            return _WRONG
+        return value if type(value) in (int, float) else kind(value)
     if kind is type(None):
         return value if value is None else _WRONG
     return value if not isinstance(kind, type) or isinstance(value, kind) else _WRONG

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from real2sim.checks import check_kinds
+
 LARGEST_SIDE = 4096
 """Pixels of a side of a camera's frames."""
 
@@ -27,6 +29,7 @@ class ActionNumber:
     """True for a number that is 0 or 1, such as a key that is held."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.name:
             raise ValueError("an action number has no name; give each one the name it has in the dataset")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -44,6 +47,7 @@ class StateNumber:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.name:
             raise ValueError("a state number has no name; give each one the name it has in the dataset")
 
@@ -57,6 +61,7 @@ class Camera:
     width: int
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if not self.name:
             raise ValueError("a camera has no name; give each one the name it has in the dataset")
         if not (1 <= self.height <= LARGEST_SIDE and 1 <= self.width <= LARGEST_SIDE):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from real2sim.checks import check_seed, check_whole
+from real2sim.checks import check_kinds, check_seed, check_whole
 from real2sim.drawer.experts import expert_action
 from real2sim.drawer.mixes import BROAD, MIXES, Controller, draw_controller
 from real2sim.drawer.physics import HORIZON, STATE_NAMES, TASKS, DrawerPhysics, DrawerStart, is_success
@@ -63,6 +63,7 @@ class Collect:
     those that a model taught with these episodes shall evaluate."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_whole("episodes", self.episodes)
         check_whole("processes", self.processes, 1, 1024)
         check_seed("seed", self.seed)

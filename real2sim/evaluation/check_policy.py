@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from real2sim.checks import check_device, check_whole
+from real2sim.checks import check_device, check_kinds, check_whole
 from real2sim.evaluation.policy_answers import NumberAnswers, find_warnings, number_answers, too_weak
 from real2sim.evaluation.policy_sources import find_policies
 from real2sim.evaluation.recorded_moments import Moments, find_moments
@@ -38,6 +38,7 @@ class CheckPolicy:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_whole("observations", self.observations, 1, 10_000)
         check_device(self.device)
 

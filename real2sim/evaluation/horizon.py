@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
+from real2sim.checks import check_kinds
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.evaluation.score_runs import open_judge_of
 from real2sim.evaluation.unchanged import check_rows
@@ -37,6 +38,7 @@ class HorizonConfig:
     suite."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.episodes < 1 or any(length < 1 for length in self.lengths):
             raise ValueError("episodes and lengths must be at least 1")
 

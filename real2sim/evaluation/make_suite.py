@@ -15,6 +15,7 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.built_in import PHYSICS
+from real2sim.checks import check_kinds
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.episodes.keep_out import KEEP_OUT_FILE, note_in_dataset, write_keep_out
@@ -95,6 +96,7 @@ class MakeSuite:
     """How a LeRobot or RLDS dataset is read."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.physics is not None and self.physics not in PHYSICS:
             raise ValueError(f"physics is {self.physics!r}; there are {', '.join(PHYSICS)}")
         for name in ("starts", "horizon"):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from real2sim.checks import check_seed, check_whole
+from real2sim.checks import check_kinds, check_seed, check_whole
 from real2sim.failures import one_line
 from real2sim.pages.episode_files import NotHereError, find_episodes, frames_per_second
 from real2sim.pages.frame_sheets import FrameSheets
@@ -48,6 +48,7 @@ class LabelConfig:
     """Port to listen on; 0 is any free one."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_rater(self.rater)
         check_seed("seed", self.seed)
         check_whole("port", self.port, 0, 65_535)

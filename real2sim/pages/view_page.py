@@ -12,7 +12,7 @@ import tyro
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from real2sim.checks import check_whole
+from real2sim.checks import check_kinds, check_whole
 from real2sim.episodes.npz import read_npz
 from real2sim.episodes.run_folder import RUN_FILE
 from real2sim.pages.beside import companions, real_outcomes, recorded_episode
@@ -49,6 +49,7 @@ class ViewConfig:
     """Port to listen on; 0 is any free one."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_whole("port", self.port, 0, 65_535)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-from real2sim.checks import check_whole
+from real2sim.checks import check_kinds, check_whole
 from real2sim.report.betting import SHARES
 from real2sim.report.rates import wilson
 from real2sim.report.sequential import MOST_EPISODES, episodes_to_separate
@@ -43,6 +43,7 @@ class PlanConfig:
     """What r is to be shown to exceed."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         low, high = self.rates
         if not (self.difference > 0 and low >= 0 and high <= 1):
             raise ValueError(

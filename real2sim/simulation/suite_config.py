@@ -9,7 +9,7 @@ import numpy as np
 
 from real2sim.actions import FIELDS, Range
 from real2sim.built_in import DEFAULT_HORIZON
-from real2sim.checks import check_name, check_whole
+from real2sim.checks import check_kinds, check_name, check_whole
 
 MOST_STEPS = 100_000
 """Of an episode."""
@@ -25,6 +25,7 @@ class Task:
     """Steps after which an episode is truncated."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_name("task", self.name)
         if not self.instruction.strip():
             raise ValueError(f"task {self.name!r}: the instruction is empty; say what the robot is to do")

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from real2sim.checks import check_seed, check_whole
+from real2sim.checks import check_kinds, check_seed, check_whole
 from real2sim.episodes.lerobot.recording import Recording
 from real2sim.episodes.lerobot.writer import LeRobotWriter
 from real2sim.episodes.recording_parts import open_recording
@@ -56,6 +56,7 @@ class RecordSO101:
     """Video encoder: `libx264`, which keeps small frames clean, or LeRobot's `libsvtav1`."""
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_whole("episodes", self.episodes)
         check_whole("processes", self.processes, 1, 1024)
         check_seed("seed", self.seed)

@@ -312,3 +312,65 @@ def test_a_suite_that_is_a_number() -> None:
 
     with pytest.raises(ValueError, match="named by text or a path, got 3"):
         load_suite(3)  # type: ignore[arg-type]
+
+
+class Strange:
+    """A value that can neither be compared nor tested."""
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError
+
+    def __bool__(self) -> bool:
+        raise TypeError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "value", [None, "2", [], {}, Strange(), np.array([]), np.array(["a"]), 2 + 0j, object]
+)
+def test_a_field_that_is_a_number_or_a_choice_takes_nothing_else(tmp_path: Path, value: Any) -> None:
+    from real2sim.evaluation.horizon import HorizonConfig
+    from real2sim.report.planning import PlanConfig
+    from real2sim.robot_parts import ActionNumber, Camera
+    from real2sim.simulation.suite_config import Task
+
+    makers: list[tuple[Callable[[], Any], str]] = [
+        (lambda: real2sim.RolloutConfig(tmp_path, skip=value), "skip must be a whole number, got"),
+        (
+            lambda: real2sim.RolloutConfig(tmp_path, starts=value),
+            "starts is .*, expected a whole number or 'all'",
+        ),
+        (lambda: PlanConfig(alpha=value), "alpha must be a finite number, got"),
+        (lambda: HorizonConfig(tmp_path, episodes=value), "episodes must be a whole number, got"),
+        (lambda: ActionNumber("a", low=value), "low must be a finite number, got"),
+        (lambda: Camera("front", value, 8), "height must be a whole number, got"),
+    ]
+    if not isinstance(value, str):
+        makers.append((lambda: Task("close", value, 3), "instruction is .*, expected text"))
+    for make, complaint in makers:
+        with pytest.raises(ValueError, match=complaint):
+            make()
+
+
+def test_numbers_and_text_of_numpy_become_those_of_python(tmp_path: Path) -> None:
+    config = real2sim.RolloutConfig(
+        tmp_path, starts=np.int64(2), skip=np.int32(1), shuffled=np.bool_(True), suite=np.str_("drawer"),
+        sampling=real2sim.SamplingOverrides(eta=np.float32(0.5), history=np.str_("cached")),
+    )  # fmt: skip
+    kept = (config.starts, config.skip, config.shuffled, config.sampling.eta, config.sampling.history)
+    assert kept == (2, 1, True, 0.5, "cached")
+    assert [type(value) for value in kept] == [int, int, bool, float, str]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"use_async_envs": "x"}, {"n_envs": "2"}, {"n_envs": True}, {"n_envs": 0}, {"clip_actions": 1}],
+)
+def test_environments_for_lerobot_are_asked_for_by_a_number_and_by_flags(
+    tiny_suite: Path, options: dict[str, Any]
+) -> None:
+    from real2sim.envs.lerobot import make_env
+
+    with pytest.raises(ValueError, match=next(iter(options))):
+        make_env(**{"n_envs": 1, **options}, suite=str(tiny_suite), task="close_drawer")
