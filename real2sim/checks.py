@@ -174,7 +174,7 @@ def _of_kind(value: Any, kind: Any) -> Any:
     if kind is str and isinstance(value, Path):
         return str(value)
     if kind is bool:
-        return bool(value) if isinstance(value, bool) or type(value).__name__ == "bool_" else _WRONG
+        return bool(value) if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_") else _WRONG
     if kind in (int, float):
         allowed = numbers.Integral if kind is int else numbers.Real
         if isinstance(value, bool) or not isinstance(value, allowed):
