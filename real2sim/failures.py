@@ -28,6 +28,7 @@ _NAMES = {
     errno.EACCES: "may not be used by this user; change its permissions or those of its folder (chmod u+rwX)",
     errno.ELOOP: "is a link that leads back to itself; remove it or make it again",
 }
+LOOP = "Symlink loop from "
 _MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "CUDA out of memory", "Unable to allocate")
 
 
@@ -40,6 +41,9 @@ def failure(error: Exception, command: Sequence[str]) -> tuple[str, int]:
         ), EXIT_ERROR
     if isinstance(error, ValueError | OSError | ImportError):
         return one_line(error), EXIT_ERROR
+    if isinstance(error, RuntimeError) and str(error).startswith(LOOP):
+        # So pathlib says it before Python 3.13.
+        return f"{str(error).removeprefix(LOOP).strip(chr(39))} {_NAMES[errno.ELOOP]}", EXIT_ERROR
     log = _write_log(error, command)
     place = f"the details are in {log}" if log is not None else "no log could be written"
     return (

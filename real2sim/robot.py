@@ -24,6 +24,9 @@ ROBOT_FILE = "robot.json"
 
 StateSource = Literal["action", "model"]
 
+SLOWEST_HZ = 0.0001
+"""An action in three hours."""
+
 
 @dataclass(frozen=True)
 class Robot:
@@ -78,9 +81,9 @@ class Robot:
                 f"robot {self.name!r}: terminate names {missing[0]!r}, which is not an action number; "
                 f"there are {', '.join(self.action_names)}"
             )
-        if not (math.isfinite(self.control_hz) and 0 < self.control_hz <= 10_000):
+        if not (math.isfinite(self.control_hz) and SLOWEST_HZ <= self.control_hz <= 10_000):
             raise ValueError(
-                f"robot {self.name!r}: control_hz is {self.control_hz}; expected more than 0 and "
+                f"robot {self.name!r}: control_hz is {self.control_hz}; expected at least {SLOWEST_HZ} and "
                 "at most 10000 actions per second"
             )
         if self.action_kind not in ("absolute", "delta"):

@@ -10,6 +10,9 @@ from real2sim.checks import check_kinds
 LARGEST_SIDE = 4096
 """Pixels of a side of a camera's frames."""
 
+LARGEST_BOUND, SMALLEST_RANGE = 1e12, 1e-12
+"""Of action numbers, which are float32."""
+
 
 @dataclass(frozen=True)
 class ActionNumber:
@@ -36,6 +39,11 @@ class ActionNumber:
             raise ValueError(
                 f"action number {self.name!r} has the bounds {self.low} to {self.high}; expected two finite "
                 "numbers, the smaller one first"
+            )
+        if max(abs(self.low), abs(self.high)) > LARGEST_BOUND or self.high - self.low < SMALLEST_RANGE:
+            raise ValueError(
+                f"action number {self.name!r} has the bounds {self.low} to {self.high}; expected numbers up to "
+                f"{LARGEST_BOUND:g}, at least {SMALLEST_RANGE:g} apart, in a unit that suits them"
             )
 
 

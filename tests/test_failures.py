@@ -6,10 +6,11 @@ import errno
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from real2sim.failures import leave_behind, one_line
+from real2sim.failures import failure, leave_behind, one_line
 
 
 def test_a_long_path_is_named_whole_and_endless_text_is_cut() -> None:
@@ -31,3 +32,10 @@ def test_threads_that_are_about_to_end_are_waited_for(
     leave_behind(0)
     assert not ending.is_alive()
     assert ended == [] and capsys.readouterr().err == ""
+
+
+def test_a_link_that_leads_back_to_itself_is_named(tmp_path: Path) -> None:
+    link = tmp_path / "policy"
+    link.symlink_to(link)
+    said, code = failure(RuntimeError(f"Symlink loop from {str(link)!r}"), ["check-policy"])
+    assert (said, code) == (f"{link} is a link that leads back to itself; remove it or make it again", 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,3 +116,21 @@ def test_the_robot_of_a_folder_is_read_once_and_again_when_its_file_changes(tmp_
     changed = read_robot(tmp_path)
     assert changed is not None
     assert changed.name == "two"
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: ActionNumber("a", -1.0, 1e300), "bounds -1.0 to 1e.300; expected numbers up to 1e.12"),
+        (lambda: ActionNumber("a", 0.0, 1e-320), "expected numbers up to 1e.12, at least 1e-12 apart"),
+        (
+            lambda: Robot("r", (ActionNumber("a"),), "relative", control_hz=1e-320),
+            "control_hz is 1e-320; expected at least",
+        ),
+    ],
+)
+def test_numbers_that_float32_does_not_hold_apart_are_refused(
+    make: Callable[[], object], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from real2sim.report.sequential import MOST_EPISODES, episodes_to_separate
 
 SMALLEST_CHANCE = 1e-9
 MOST = 1000
-"""Policies, and trials of each; Fisher's exact test takes minutes for more."""
+"""Policies, and trials of each; Fisher's exact test takes long for more."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,11 @@ class PlanConfig:
                 raise ValueError(
                     f"{name} must lie between 0 and 1, by at least {SMALLEST_CHANCE:g}, got {getattr(self, name)}"
                 )
+        if self.power <= self.alpha:
+            raise ValueError(
+                f"power is {self.power:g} and alpha {self.alpha:g}; expected a power above alpha, such as 0.8, as a "
+                "test finds something by mistake that often"
+            )
         for name in ("policies", "trials"):
             check_whole(name, getattr(self, name), 2, MOST)
         if not -1 < self.correlation_above < self.correlation < 1:
@@ -143,6 +149,7 @@ def race_starts(difference: float, discordance: float, alpha: float) -> int:
     return math.ceil((math.log(1 / alpha) + math.log(len(SHARES)) / 2) / growth) if growth > 0 else 10**9
 
 
+@functools.lru_cache(maxsize=4)
 def fisher_rejects(trials: int, alpha: float) -> np.ndarray:
     """Which outcomes (k1, k2), each of ``trials``, Fisher's exact test calls different, bool (n+1 n+1)."""
     n = trials
@@ -150,8 +157,10 @@ def fisher_rejects(trials: int, alpha: float) -> np.ndarray:
     for total in range(2 * n + 1):
         k = np.arange(max(0, total - n), min(n, total) + 1)
         chance = stats.hypergeom.pmf(k, 2 * n, total, n)
-        p = np.array([chance[chance <= c * (1 + 1e-7)].sum() for c in chance])
+        ordered = np.sort(chance)
+        p = np.cumsum(ordered)[np.searchsorted(ordered, chance * (1 + 1e-7), side="right") - 1]
         rejects[k, total - k] = p <= alpha
+    rejects.flags.writeable = False
     return rejects
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from real2sim.actions import FIELDS, Range
 from real2sim.built_in import DEFAULT_HORIZON
-from real2sim.checks import check_kinds, check_name, check_whole
+from real2sim.checks import check_finite, check_kinds, check_name, check_whole
+from real2sim.robot import SLOWEST_HZ
 
 MOST_STEPS = 100_000
 """Of an episode."""
@@ -57,8 +58,8 @@ class SuiteConfig:
         if self.image_size is not None:
             for side in self.image_size:
                 check_whole(f"suite {self.name!r}: image_size", side, 1, 4096)
-        if self.control_hz is not None and not 0 < self.control_hz <= 10_000:
-            raise ValueError(f"suite {self.name!r}: control_hz is {self.control_hz}; expected more than 0")
+        if self.control_hz is not None:
+            check_finite(f"suite {self.name!r}: control_hz", self.control_hz, SLOWEST_HZ, 10_000)
         unknown = sorted({*(self.used_fields or ()), *self.limits} - set(FIELDS))
         if unknown:
             raise ValueError(

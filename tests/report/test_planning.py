@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -135,3 +137,17 @@ def test_one_policy_may_win_every_start_that_just_one_wins(difference: int) -> N
 def test_impossible_plans_are_refused(settings: dict[str, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         PlanConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_a_power_below_the_chance_of_a_mistake_is_refused() -> None:
+    with pytest.raises(ValueError, match="power is 1e-09 and alpha 0.05; expected a power above alpha"):
+        PlanConfig(power=1e-9)
+
+
+def test_many_trials_are_planned_at_once() -> None:
+    began = time.monotonic()
+    rejects = fisher_rejects(400, 0.05)
+    assert time.monotonic() - began < 20
+    for first, second in ((200, 228), (200, 229), (0, 6), (0, 5), (100, 130)):
+        p = stats.fisher_exact([[first, 400 - first], [second, 400 - second]])[1]
+        assert rejects[first, second] == (p <= 0.05)
