@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.files import expanded
 from real2sim.policies.policy import Observation, Policy, Requirements, StochasticPolicy
 from real2sim.policies.process_settings import settings_kept
 from real2sim.policies.python_source import blame, import_source, local_modules, source_fingerprint
@@ -132,7 +133,7 @@ def find_python(place: str) -> PythonSource:
     """
     written = WRITTEN.fullmatch(place)
     assert written is not None
-    path = Path(written["path"]).expanduser()
+    path = expanded(written["path"])
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; expected a Python file, as in module.py:Class")
     changed: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.checks import check_device, check_finite, check_kinds, check_whole
+from real2sim.files import expanded
 from real2sim.policies.places import policy_at
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
 from real2sim.policies.python_policy import is_python
@@ -102,7 +103,7 @@ def _state(robot: Robot, observation: dict[str, Any]) -> np.ndarray | None:
 def serve_policy(config: ServePolicy) -> None:
     """Serve until the process is stopped."""
     of_suite = config.policy == "random" or is_python(config.policy)
-    robot = load_suite(config.suite).robot if of_suite else read_robot(Path(config.policy).expanduser())
+    robot = load_suite(config.suite).robot if of_suite else read_robot(expanded(config.policy))
     _refuse_unused(config)
     make = _maker(config, robot)
     names = {} if robot is None else {"action_names": list(robot.action_names)}
@@ -111,7 +112,7 @@ def serve_policy(config: ServePolicy) -> None:
 
 def _refuse_unused(config: ServePolicy) -> None:
     """ValueError for options of a SavedModel that are given for another policy."""
-    if (Path(config.policy).expanduser() / "saved_model.pb").is_file():
+    if (expanded(config.policy) / "saved_model.pb").is_file():
         return
     usual = ServePolicy("random")
     for name in ("embeddings", "gripper_dead_zone"):
@@ -130,7 +131,7 @@ def _maker(config: ServePolicy, robot: Robot | None) -> Callable[[], Policy]:
     if is_python(config.policy):
         assert robot is not None
         return _python_maker(config, robot)
-    folder = Path(config.policy).expanduser()
+    folder = expanded(config.policy)
     if not config.policy or not folder.is_dir():
         raise FileNotFoundError(
             f"{config.policy!r} is no policy that can be served; expected the folder of one, module.py:Class or random"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.built_in import PHYSICS
+from real2sim.files import expanded
 from real2sim.model_folder import folder_fingerprint
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import World
@@ -149,7 +150,7 @@ def state_source(name: str, suite: Suite) -> str | None:
 
 def model_folder(name: str, suite: Suite) -> Path:
     """Folder of a world model."""
-    folder = suite.folder / MODEL if name == MODEL else Path(name).expanduser()
+    folder = suite.folder / MODEL if name == MODEL else expanded(name)
     if not folder.is_dir():
         physics = "" if suite.config.physics is None else f", or use --world {PHYSICS_WORLD}"
         raise FileNotFoundError(

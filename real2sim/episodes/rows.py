@@ -95,6 +95,8 @@ class Settings(TypedDict):
     state: NotRequired[str]
     """Where policies got the robot's state from."""
     unseeded: NotRequired[list[str]]
+    families: NotRequired[dict[str, str]]
+    """Policy -> the training run that it comes from."""
     """Policies that are not told seeds."""
 
 

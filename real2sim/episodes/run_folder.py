@@ -94,7 +94,7 @@ class RunFolder:
             found = self._continued(identity, details)
         except ValueError:
             # A run without episodes was a first try; the corrected command takes its place.
-            if self._has_rows():
+            if self.has_rows():
                 raise
             found = {"format": FORMAT, "identity": identity, **details}
             write_json(run, found)
@@ -104,7 +104,7 @@ class RunFolder:
 
     def is_open(self, identity: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
         """Whether ``run.json`` is there and says all this, so that nothing need be written to continue."""
-        if not (self.path / RUN_FILE).is_file() or not self._has_rows():
+        if not (self.path / RUN_FILE).is_file() or not self.has_rows():
             return False
         return self._continued(identity, details) == self.settings()
 
@@ -117,7 +117,8 @@ class RunFolder:
             )
         return {**found, "identity": merged(found["identity"], _plain(identity), str(run))}
 
-    def _has_rows(self) -> bool:
+    def has_rows(self) -> bool:
+        """Whether an episode was finished here."""
         for path in self.path.glob(ROWS):
             with reading(path, "a file of a run"):
                 if path.stat().st_size:

@@ -11,6 +11,7 @@ from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.evaluation.findings import Finding
 from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.suite_sources import first_frame
+from real2sim.files import expanded
 from real2sim.model_folder import read_config, read_kind
 from real2sim.robot import read_robot
 from real2sim.robot_match import check_same_robot
@@ -25,7 +26,7 @@ def world_findings(world: str | None, suite: Suite) -> Iterator[Finding]:
     """Whether a world model draws the suite's robot; only its configuration is read."""
     if world is None or world == PHYSICS:
         return
-    folder = suite.folder / MODEL if world == MODEL else Path(world).expanduser()
+    folder = suite.folder / MODEL if world == MODEL else expanded(world)
     kind = read_kind(folder)
     if kind not in (MODEL, RELEASED):
         yield Finding(True, f"{folder} holds a {kind}, expected a world model")

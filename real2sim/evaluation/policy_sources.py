@@ -15,7 +15,7 @@ from real2sim.evaluation.own_policies import OwnPolicy, own_policies
 from real2sim.evaluation.policy_source import PolicyMaker, PolicySource
 from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controllers, shipped_policies
 from real2sim.evaluation.training_families import distinct_families, training_folder
-from real2sim.files import read_bytes
+from real2sim.files import expanded, read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint
 from real2sim.policies.python_policy import find_python, is_python, python_file
 from real2sim.policies.trained import load_policy, policy_kind
@@ -119,7 +119,7 @@ def _find(name: str, suite: Suite, own: Mapping[str, OwnPolicy]) -> list[PolicyS
         return [_named(_remote(label, place, suite.robot, everywhere), family)]
     if is_python(place):
         return [_named(_python(label, place, suite, everywhere), family)]
-    folder = Path(place).expanduser()
+    folder = expanded(place)
     chosen = label or folder.resolve().name
     if (folder / CONFIG_FILE).is_file():
         source = _trained(chosen, chosen, folder, everywhere)

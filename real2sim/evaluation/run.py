@@ -29,7 +29,7 @@ from real2sim.evaluation.launch import exact_float32, launched_as, local_device,
 from real2sim.evaluation.own_policies import OwnPolicy, own_policies, pack
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rollout_config import RolloutConfig
-from real2sim.evaluation.unchanged import check_robot_file, check_rows, suite_fingerprint
+from real2sim.evaluation.unchanged import check_robot_file, check_rows, keep_families, suite_fingerprint
 from real2sim.evaluation.workers import Workers
 from real2sim.files import DiskError
 from real2sim.model_folder import config_to_dict
@@ -96,8 +96,11 @@ def _rollout(
     rank, world_size = launched_as(os.environ)
     check_device(config.device)
     identity, details = _identity(config, suite, sources), _details(config, suite)
+    families = {source.name: source.family for source in sources}
     with ExitStack() as held:
         if not is_worker:
+            if folder.has_rows():
+                keep_families(folder, families, note=False)
             if folder.is_open(identity, details) and config.lanes != "auto":
                 batches = plan(config, suite, sources)
                 undrawn = _missing(batches, config, _sound_episodes(folder, suite))
@@ -108,6 +111,7 @@ def _rollout(
             held.enter_context(folder_lock(config.out, world_size))
         with _clear_disk_errors(config.out):
             folder.open(identity, details)
+            keep_families(folder, families, note=rank == 0 and not is_worker)
             if rank == 0 and not is_worker:
                 if folder.rows():
                     check_robot_file(config.out, suite)

@@ -20,6 +20,7 @@ from real2sim.episodes.rlds.features import FEATURES_FILE
 from real2sim.episodes.rlds.robot import control_rate, is_rt1
 from real2sim.episodes.states import object_names
 from real2sim.episodes.subsampling import frame_actions, frame_stride
+from real2sim.files import reading
 from real2sim.robot import Robot, read_robot
 
 
@@ -282,6 +283,8 @@ def _frames_shape(path: Path) -> tuple[int, ...]:
 
 def first_frame(path: Path) -> np.ndarray:
     """The first frame of an episode's file, without unpacking the others."""
+    with reading(path, "an npz file"):
+        pass
     try:
         with zipfile.ZipFile(path) as archive, archive.open("image.npy") as file:
             shape = _read_header(path, file)

@@ -57,14 +57,19 @@ def check_rows(folder: RunFolder, rows: Iterable[Mapping[str, Any]], suite: Suit
     kinds = {policy: source.split(" ")[0] for policy, source in (identity.get("policies") or {}).items()}
     name = str(identity.get("suite", "")).rpartition(" ")[0]
     world = str(identity.get("world", "")).split(" ")[0]
-    # Rows that were made by other programs may have fewer fields.
-    needed = frozenset(COLUMNS) if "versions" in settings else frozenset()
+    # Rows that were made by other programs may have fewer fields, and other names.
+    ours = "versions" in settings
+    needed = frozenset(COLUMNS) if ours else frozenset()
+    families: Mapping[str, str] = settings.get("families", {})
     for row in rows:
         lacking = sorted(needed - row.keys())
         complaint = (
             f"has no field {lacking[0]}"
             if lacking
-            else _contradiction(row, kinds, name, world) or (known is not None and _foreign(row, known))
+            else _contradiction(row, kinds, name, world)
+            or _misnamed(row, ours)
+            or _unrelated(row, families)
+            or (known is not None and _foreign(row, known))
         )
         if complaint:
             raise ValueError(
@@ -73,6 +78,25 @@ def check_rows(folder: RunFolder, rows: Iterable[Mapping[str, Any]], suite: Suit
             )
     if suite is not None:
         check_robot_file(folder.path, suite)
+
+
+def keep_families(folder: RunFolder, families: Mapping[str, str], note: bool) -> None:
+    """Write into ``run.json`` which training run each policy comes from, or compare with what it says.
+
+    Raises ValueError where a policy came from another one before: its rows could not be counted once.
+    """
+    noted: dict[str, str] = folder.settings().get("families", {}) if folder.has_rows() else {}
+    rows = folder.rows() if folder.has_rows() else []
+    # Runs of older versions have them in their rows alone.
+    known = {str(row["policy"]): str(row["family"]) for row in rows if "family" in row} | noted
+    for policy, family in families.items():
+        if known.get(policy, family) != family:
+            raise ValueError(
+                f"{folder.path / RUN_FILE} says that policy {policy!r} comes from training run {known[policy]!r}, "
+                f"now it is {family!r}; write {known[policy]}:{policy}=place as then, or choose another folder"
+            )
+    if note and not families.keys() <= noted.keys():
+        folder.note("families", {**known, **families})
 
 
 def _check_config(config: Mapping[str, Any], folder: RunFolder) -> None:
@@ -127,8 +151,8 @@ def _starts(suite: Suite, seed: int | None) -> dict[tuple[str, str], _Known]:
 
 
 def _contradiction(row: Mapping[str, Any], kinds: Mapping[str, str], suite: str, world: str) -> str:
-    """What of a row does not fit its name or the settings of the run."""
-    name, policy, start = str(row["episode"]), row["policy"], row.get("start")
+    """What of a row does not fit the settings of the run."""
+    policy = row["policy"]
     if kinds and policy not in kinds:
         return f"is of policy {policy!r}, run.json lists {', '.join(kinds)}"
     if kinds and row.get("kind", kinds[policy]) != kinds[policy]:
@@ -144,16 +168,26 @@ def _contradiction(row: Mapping[str, Any], kinds: Mapping[str, str], suite: str,
     usual = "scripted" if row.get("kind") == "replay" else "policies"
     if kinds and row.get("set", usual) != usual:
         return f"is of set {row['set']!r}, a policy of kind {row.get('kind')!r} of set {usual!r}"
-    if start is not None and name[-9:-8] == "-" and name[-8:] != _digest(policy, row["task"], start):
-        expected = episode_name(policy, row["task"], start)
-        # Names that were given elsewhere may end otherwise.
-        ours = re.fullmatch("[0-9a-f]{8}", name[-8:])
-        return (
-            f"says task {row['task']!r} and start {start!r}, whose episode is called {expected!r}"
-            if ours
-            else ""
-        )
     return ""
+
+
+def _misnamed(row: Mapping[str, Any], ours: bool) -> str:
+    """Whether a row has the name of another episode; in runs of other programs names may have other endings."""
+    name, policy, start = str(row["episode"]), row["policy"], row.get("start")
+    if start is None or name[-9:] == f"-{_digest(policy, row['task'], start)}":
+        return ""
+    if not ours and not re.fullmatch("-[0-9a-f]{8}", name[-9:]):
+        return ""
+    expected = episode_name(policy, row["task"], start)
+    return f"says task {row['task']!r} and start {start!r}, whose episode is called {expected!r}"
+
+
+def _unrelated(row: Mapping[str, Any], families: Mapping[str, str]) -> str:
+    """Whether a row says another training run than ``run.json`` does of its policy."""
+    known = families.get(row["policy"])
+    if known is None or row.get("family", known) == known:
+        return ""
+    return f"has family {row['family']!r}, run.json says {known!r} of policy {row['policy']!r}"
 
 
 def _foreign(row: Mapping[str, Any], known: Mapping[tuple[str, str], _Known]) -> str:

@@ -56,6 +56,8 @@ EDITS: list[tuple[dict[str, Any], str]] = [
     ({"terminated": True}, "says both that the policy ended it and that the horizon cut it"),
     ({"truncated": False}, "says neither that the policy ended it nor that the horizon cut it"),
     ({"set": "scripted"}, "is of set 'scripted', a policy of kind 'random' of set 'policies'"),
+    ({"episode": "mine"}, "whose episode is called 'random-close_drawer-close_drawer-1-"),
+    ({"family": "else"}, "has family 'else', run.json says 'random' of policy 'random'"),
     ({"world": "mujoco"}, "was drawn in world 'mujoco', run.json says 'world_model'"),
 ]
 
@@ -69,6 +71,23 @@ def test_an_edited_row_is_named_by_file_and_line(
     said = refused(*words(command, run, tiny_suite, tmp_path), about=sentence)
     assert f"{run / 'rows-0.jsonl'}, line 2: episode" in said
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_policy_of_another_training_run_than_before_is_refused(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused, noted: bool
+) -> None:
+    if not noted:
+        edit_json(run / "run.json", "families", ...)
+    *command, _ = words("rollout", run, tiny_suite, tmp_path)
+    said = (
+        "policy 'late' comes from training run 'one-run', now it is 'other'; write one-run:late=place as then"
+    )
+    place = tiny_suite / "policies" / "late"
+    refused(*command, f"other:late={place}", about=said)
+    for line in range(8):
+        edit_row(run, line, family="else")
+    refused(*command, "late", about="has family 'else'" if noted else "comes from training run 'else'")
 
 
 @pytest.mark.parametrize("form", ["no newline at the end", "blank lines", "Windows", "blank line at the end"])

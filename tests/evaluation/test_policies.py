@@ -25,6 +25,7 @@ def suite(tiny_suite: Path) -> Suite:
             "http://host:8000",
             "'http://host:8000' begins like no policy server; expected ws://, wss:// or zmq://",
         ),
+        ("~nobody-here/p", "~nobody-here/p begins with the home of a user who is not known here"),
         ("far=WS://host:8000", "expected ws://, wss:// or zmq://"),
         ("slow=late", "'late' keeps its name; write late alone, or the folder of a policy"),
         ("a:b=random", "'random' keeps its name"),
