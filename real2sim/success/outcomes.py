@@ -240,10 +240,11 @@ def dataset_goals(
             )  # fmt: skip
     if not wanted:
         successes, failures = (sum(item.known is kind for item in episodes) for kind in (True, False))
+        early = "take the episodes as demonstrations (--negatives early)"
+        remedy = early if failures < len(episodes) else "add episodes that succeed"
         raise ValueError(
             f"{', '.join(map(str, folders))}: of {len(episodes)} episodes {successes} are known successes and "
-            f"{failures} known failures, and no instruction has both; give labels, or take the episodes as "
-            "demonstrations (--negatives early)"
+            f"{failures} known failures, and no instruction has both; give labels, or {remedy}"
         )
     return tuple(Goal(instruction) for instruction in wanted)
 

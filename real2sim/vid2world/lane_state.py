@@ -65,12 +65,12 @@ class LaneState:
                 f"{LARGEST_ACTION:g}; check the policy"
             )
 
-    def check_drawn(self, sound: np.ndarray) -> None:
-        """Raises ValueError unless what was drawn after this state is finite (b bool): pixels would hide it."""
+    def check_drawn(self, sound: np.ndarray, model: str) -> None:
+        """Raises ValueError unless what ``model`` drew after this state is finite (b bool): pixels would hide it."""
         if not sound.all():
             lane = int(np.flatnonzero(~sound)[0])
             raise ValueError(
-                f"the world model drew a frame that is not finite, in lane {lane} at frame {self.frames[lane]}; its "
+                f"{model} drew a frame that is not finite, in lane {lane} at frame {self.frames[lane]}; its "
                 "weights or its number format do not fit (float16 overflows: try bfloat16 or float32)"
             )
 

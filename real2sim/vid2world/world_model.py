@@ -52,6 +52,8 @@ class WorldModel(StateConditioning):
         self.unet = CausalUNet(config.unet)
         self.first_stage = PixelPatches(config.height, config.width, config.patch)
         self.register_buffer("action_scale", torch.tensor(config.action_scale), persistent=False)
+        self.called = "the world model"
+        """How errors speak of it."""
         self._form: WorldState | None = None
         self._forget_device()
 
@@ -69,6 +71,7 @@ class WorldModel(StateConditioning):
             elif parameter.ndim == 5:
                 # Convolutions over time read one matrix per frame.
                 parameter.data = parameter.data.permute(2, 0, 1, 3, 4).contiguous().permute(1, 2, 0, 3, 4)
+        model.called = f"the world model in {folder}"
         return model.eval()
 
     def save(self, folder: Path, card: str, robot: Robot | None = None) -> None:
@@ -209,7 +212,7 @@ class WorldModel(StateConditioning):
         else:
             frames, fine, known = to_host(shown, sound, after.robot)
             after = replace(after, known=tuple(known))
-        state.check_drawn(fine)
+        state.check_drawn(fine, self.called)
         return frames, after
 
     def _advance(self, given: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:

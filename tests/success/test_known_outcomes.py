@@ -135,6 +135,12 @@ def test_instructions_of_which_only_one_kind_is_known_are_no_goals(
     assert "'push left'" in caplog.text
     with pytest.raises(ValueError, match=r"1 are known successes and 0 known failures.*--negatives early"):
         dataset_goals([write(tmp_path / "other", "a", 1, "push right", success=True)], None, both_kinds=True)
+    with pytest.raises(
+        ValueError, match=r"1 known failures, and .*; give labels, or add episodes that succeed$"
+    ):
+        dataset_goals(
+            [write(tmp_path / "failed", "a", 0, "push right", success=False)], None, both_kinds=True
+        )
 
 
 def test_a_judge_is_trained_from_demonstrations_alone_and_its_card_says_what_that_costs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -221,13 +222,18 @@ def test_settings_of_denoising_are_refused_by_a_model_that_does_not_denoise() ->
     assert SamplingOverrides(steps=4).applied(made(model_config("frames"))).config.steps == 4
 
 
-def test_a_frame_that_is_not_finite_is_an_error_and_not_a_picture(model: WorldModel) -> None:
+def test_a_frame_that_is_not_finite_is_an_error_and_not_a_picture(model: WorldModel, tmp_path: Path) -> None:
     frames, states, actions = lanes()
     state = model.reset(frames, range(3), states)
     broken = state.condition.clone()
     broken[1] = float("nan")
-    with pytest.raises(ValueError, match="not finite, in lane 1 at frame 1"):
+    with pytest.raises(
+        ValueError, match="the world model drew a frame that is not finite, in lane 1 at frame 1"
+    ):
         model.step(replace(state, condition=broken), actions[0])
+    model.save(tmp_path / "saved", "card")
+    with pytest.raises(ValueError, match=re.escape(f"the world model in {tmp_path / 'saved'} drew a frame")):
+        WorldModel.from_folder(tmp_path / "saved").step(replace(state, condition=broken), actions[0])
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ class Vid2World(nn.Module):
     def __init__(self, config: Vid2WorldConfig) -> None:
         super().__init__()
         self.config = config
+        self.called = "the world model"
+        """How errors speak of it."""
         self.unet = CausalUNet(config.unet)
         self.autoencoder = Autoencoder(config.autoencoder)
         self.image_encoder = ImageTower.from_config(config.image)
@@ -95,6 +97,7 @@ class Vid2World(nn.Module):
         shape = {CAPTION: tuple(model.empty_caption.shape)}
         check_layout({name: tuple(t.shape) for name, t in caption.items()}, shape, str(folder / CAPTION_FILE))
         model.empty_caption = caption[CAPTION].to(model.dtype)
+        model.called = f"the world model in {folder}"
         return model.eval().requires_grad_(False)
 
     @classmethod
@@ -204,7 +207,7 @@ class Vid2World(nn.Module):
             frames=tuple(frame + 1 for frame in state.frames),
         )
         drawn, fine = to_host(pixels_to_frames(pictures, self.config.image_size), sound)
-        state.check_drawn(fine)
+        state.check_drawn(fine, self.called)
         return drawn, after
 
     @torch.inference_mode()
@@ -236,7 +239,7 @@ class Vid2World(nn.Module):
         pictures = self.autoencoder.decode(drawn.to(self.dtype)).float()
         video = pixels_to_frames(pictures, self.config.image_size).unflatten(0, (len(frames), -1))
         shown, sound = to_host(video, finite(pictures.unflatten(0, (len(frames), -1))))
-        state.check_drawn(sound)
+        state.check_drawn(sound, self.called)
         return shown
 
     def _moved_on(self, state: Vid2WorldState) -> Vid2WorldState:
