@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from real2sim.actions import rt1_robot
-from real2sim.files import expanded
+from real2sim.checks import expanded
 from real2sim.model_folder import folder_fingerprint
 from real2sim.policies.policy import Policy, PolicyWithRequirements, Requirements
 from real2sim.policies.python_policy import GuardedPolicy, find_python, is_python

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.files import expanded
+from real2sim.checks import expanded
 from real2sim.policies.policy import Observation, Policy, Requirements, StochasticPolicy
 from real2sim.policies.process_settings import settings_kept
 from real2sim.policies.python_source import blame, import_source, local_modules, source_fingerprint

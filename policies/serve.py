@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from real2sim.checks import check_device, check_finite, check_kinds, check_whole
-from real2sim.files import expanded
+from real2sim.checks import check_device, check_finite, check_kinds, check_whole, expanded
 from real2sim.policies.places import policy_at
 from real2sim.policies.policy import Policy, StochasticPolicy, observe, observe_frames
 from real2sim.policies.python_policy import is_python

@@ -1,4 +1,4 @@
-"""Numbers that people type: what they may be, in one sentence where they are something else."""
+"""What people type, numbers above all: what it may be, in one sentence where it is something else."""
 
 from __future__ import annotations
 
@@ -259,3 +259,13 @@ def _check_range(name: str, value: Any, low: float | None, high: float | None) -
 def _shown(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def expanded(place: str | Path) -> Path:
+    """A path whose ``~`` is the home it stands for."""
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{place} begins with the home of a user who is not known here; write the whole path"
+        ) from None

@@ -197,16 +197,6 @@ def append_text(path: Path, text: str) -> None:
             raise
 
 
-def expanded(place: str | Path) -> Path:
-    """A path whose ``~`` is the home it stands for."""
-    try:
-        return Path(place).expanduser()
-    except RuntimeError:
-        raise ValueError(
-            f"{place} begins with the home of a user who is not known here; write the whole path"
-        ) from None
-
-
 def read_bytes(path: Path, expected: str = "a file") -> bytes:
     """Content of a file."""
     with reading(path, expected):

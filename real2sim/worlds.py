@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.built_in import PHYSICS
-from real2sim.files import expanded
+from real2sim.checks import expanded
 from real2sim.model_folder import folder_fingerprint
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import World

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from real2sim.actions import rt1_robot
+from real2sim.checks import expanded
 from real2sim.episodes.keep_out import kept_out, read_keep_out
 from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.evaluation.findings import Finding
 from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.suite_sources import first_frame
-from real2sim.files import expanded
 from real2sim.model_folder import read_config, read_kind
 from real2sim.robot import read_robot
 from real2sim.robot_match import check_same_robot

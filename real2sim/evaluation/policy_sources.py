@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import rt1_robot
-from real2sim.checks import check_name
+from real2sim.checks import check_name, expanded
 from real2sim.evaluation.own_policies import OwnPolicy, own_policies
 from real2sim.evaluation.policy_source import PolicyMaker, PolicySource
 from real2sim.evaluation.suite_policies import POLICIES_FOLDER, replay_controllers, shipped_policies
 from real2sim.evaluation.training_families import distinct_families, training_folder
-from real2sim.files import expanded, read_bytes
+from real2sim.files import read_bytes
 from real2sim.model_folder import CONFIG_FILE, folder_fingerprint
 from real2sim.policies.python_policy import find_python, is_python, python_file
 from real2sim.policies.trained import load_policy, policy_kind

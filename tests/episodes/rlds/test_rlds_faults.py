@@ -216,7 +216,7 @@ def test_a_refused_command_ends_with_one_sentence(tmp_path: Path, capsys: pytest
         ({"state": ("image",)}, "image is an image, expected a feature of numbers"),
         ({"image": ("action",)}, "action is numbers, expected a camera"),
         ({"instruction": "image"}, "image is an image, expected a text"),
-        ({"control_hz": 1e300}, "control_hz is 1e\\+300; expected more than 0 and at most 10000"),
+        ({"control_hz": 1e300}, "control_hz is 1e\\+300; expected at least 0.0001 and at most 10000"),
         ({"keep_out": (Path("/nowhere"),)}, "/nowhere is no suite, so nothing can be kept out for it"),
     ],
 )
