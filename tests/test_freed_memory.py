@@ -37,6 +37,7 @@ def run(**settings: str) -> list[str]:
 
 
 @GLIBC
+@pytest.mark.slow
 def test_a_freed_block_is_used_again_without_a_page_fault() -> None:
     kept, faults = run()
     assert kept == "True"

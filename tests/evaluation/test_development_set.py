@@ -78,6 +78,7 @@ def test_the_halves_share_no_family_and_have_members_of_most_kinds() -> None:
     assert sum(member.crisp for member in MEMBERS) > len(MEMBERS) / 2
 
 
+@pytest.mark.slow
 def test_rates_in_a_world_model_are_compared_with_the_real_ones_beside_a_perfect_simulator(
     development: Path, tiny_suite: Path
 ) -> None:

@@ -37,7 +37,9 @@ def recorded(tmp_path: Path) -> Path:
 WINDOWED = ("--compare", "windowed", "--rounds", "2", "--steps", "2")
 
 
-@pytest.mark.parametrize("more", [(), WINDOWED, (*WINDOWED, "--frame-size", "32")])
+@pytest.mark.parametrize(
+    "more", [(), WINDOWED, pytest.param((*WINDOWED, "--frame-size", "32"), marks=pytest.mark.slow)]
+)
 def test_throughput_and_ratios_are_printed_and_written(
     tiny_suite: Path,
     tmp_path: Path,
