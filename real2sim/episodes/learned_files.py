@@ -9,6 +9,7 @@ from pathlib import Path
 from real2sim.arrays import archive_sum
 from real2sim.episodes.keep_out import kept_out
 from real2sim.episodes.npz import EXPERT_LABELS_FILE, dataset_files
+from real2sim.episodes.rlds.features import FEATURES_FILE
 from real2sim.episodes.run_folder import EPISODES, RUN_FILE
 from real2sim.files import reading
 from real2sim.robot import ROBOT_FILE
@@ -25,7 +26,7 @@ def learned_files(folders: Sequence[Path]) -> list[Path]:
 def _folder_files(folder: Path) -> list[Path]:
     if (folder / RUN_FILE).is_file():
         return sorted((folder / EPISODES).glob("*.npz"))
-    if (folder / "features.json").is_file():
+    if (folder / FEATURES_FILE).is_file():
         return sorted(path for path in folder.iterdir() if path.is_file())
     out = kept_out(folder)
     described = [folder / ROBOT_FILE, folder / EXPERT_LABELS_FILE]

@@ -95,9 +95,9 @@ class Settings(TypedDict):
     state: NotRequired[str]
     """Where policies got the robot's state from."""
     unseeded: NotRequired[list[str]]
+    """Policies that are not told seeds."""
     families: NotRequired[dict[str, str]]
     """Policy -> the training run that it comes from."""
-    """Policies that are not told seeds."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -99,8 +99,7 @@ def _rollout(
     families = {source.name: source.family for source in sources}
     with ExitStack() as held:
         if not is_worker:
-            if folder.has_rows():
-                keep_families(folder, families, note=False)
+            keep_families(folder, families, note=False)
             if folder.is_open(identity, details) and config.lanes != "auto":
                 batches = plan(config, suite, sources)
                 undrawn = _missing(batches, config, _sound_episodes(folder, suite))
@@ -111,8 +110,8 @@ def _rollout(
             held.enter_context(folder_lock(config.out, world_size))
         with _clear_disk_errors(config.out):
             folder.open(identity, details)
-            keep_families(folder, families, note=rank == 0 and not is_worker)
             if rank == 0 and not is_worker:
+                keep_families(folder, families, note=True)
                 if folder.rows():
                     check_robot_file(config.out, suite)
                 suite.robot.save(config.out)

@@ -85,8 +85,9 @@ def keep_families(folder: RunFolder, families: Mapping[str, str], note: bool) ->
 
     Raises ValueError where a policy came from another one before: its rows could not be counted once.
     """
-    noted: dict[str, str] = folder.settings().get("families", {}) if folder.has_rows() else {}
-    rows = folder.rows() if folder.has_rows() else []
+    begun = folder.has_rows()
+    noted: dict[str, str] = folder.settings().get("families", {}) if begun else {}
+    rows = folder.rows() if begun else []
     # Runs of older versions have them in their rows alone.
     known = {str(row["policy"]): str(row["family"]) for row in rows if "family" in row} | noted
     for policy, family in families.items():
