@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -15,12 +15,40 @@ import numpy as np
 
 AUTOCAST = ("cpu", "cuda")
 CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
+SHARED = (
+    "builtins", "sys", "os", "os.path", "io", "json", "time", "math", "random", "re", "shutil", "tempfile", "hashlib",
+    "zlib", "csv", "logging", "pathlib", "numpy", "numpy.random", "torch", "torch.nn.functional",
+)  # fmt: skip
+"""Modules whose functions a policy may replace for itself alone."""
+
+
+class _Functions:
+    """The functions and classes of `SHARED` modules."""
+
+    def __init__(self) -> None:
+        self.held = {name: dict(vars(sys.modules[name])) for name in SHARED if name in sys.modules}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Functions) and not any(other._changed(self.held))
+
+    def put_back(self) -> None:
+        """Make each the one that is held; what modules have gained stays."""
+        for module, name, function in list(self._changed(_Functions().held)):
+            setattr(sys.modules[module], name, function)
+
+    def _changed(self, now: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+        for module, values in self.held.items():
+            found = now.get(module, {})
+            for name, value in values.items():
+                if found.get(name) is not value and callable(value):
+                    yield module, name, value
 
 
 @contextmanager
 def settings_kept(own: MutableMapping[str, Any] | None = None) -> Iterator[None]:
     """Put back what the block changes: torch's default type and device, threads, recording of gradients, autocast and
-    precision, NumPy's treatment of rounding errors, the working directory, filters of warnings and the streams.
+    precision, NumPy's treatment of rounding errors, the working directory, filters of warnings, the streams and
+    functions of `SHARED` modules.
 
     ``own`` are a policy's settings: they hold in the block, and keep what it changes for the next one.
     """
@@ -66,6 +94,7 @@ def _read() -> dict[str, Any]:
         "recursion": sys.getrecursionlimit(),
         "stdout": sys.stdout,
         "stderr": sys.stderr,
+        "functions": _Functions(),
     }
     with suppress(FileNotFoundError):
         found["folder"] = os.getcwd()
@@ -103,6 +132,7 @@ def _apply(settings: MutableMapping[str, Any]) -> None:
         "recursion": sys.setrecursionlimit,
         "stdout": lambda value: setattr(sys, "stdout", value),
         "stderr": lambda value: setattr(sys, "stderr", value),
+        "functions": _Functions.put_back,
         "folder": os.chdir,
     }
     if torch is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from real2sim.checks import expanded
+from real2sim.failures import out_of_memory
 from real2sim.policies.policy import Observation, Policy, Requirements, StochasticPolicy
 from real2sim.policies.process_settings import settings_kept
 from real2sim.policies.python_source import blame, import_source, local_modules, source_fingerprint
@@ -226,7 +227,7 @@ def _looked_at(name: str, path: Path) -> Iterator[None]:
     """What a class, its metaclass or a property does when it is asked for an attribute may fail like any call."""
     try:
         yield
-    except (MemoryError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         sources = list(local_modules(path).values())
@@ -242,8 +243,10 @@ def _looked_at(name: str, path: Path) -> Iterator[None]:
 def _guarded(what: str, sources: Sequence[Path] | None) -> Iterator[None]:
     try:
         yield
-    except (MemoryError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if out_of_memory(error):
+            raise MemoryError(f"{what}: {blame(error, sources)}") from error
         # A user's policy may raise anything, or ask Python to end; it is no bug of ours.
         raise ValueError(f"{what}: {blame(error, sources)}") from error

@@ -16,7 +16,15 @@ from real2sim.convert_commands import (
     convert_rt1,
     convert_vid2world,
 )
-from real2sim.failures import EXIT_ERROR, EXIT_STOPPED, end_progress_bars, failure, leave_behind, whole
+from real2sim.failures import (
+    EXIT_STOPPED,
+    end_progress_bars,
+    failure,
+    leave_behind,
+    output_written,
+    reader_gone,
+    whole,
+)
 from real2sim.freed_memory import keep_freed_memory
 from real2sim.train_commands import (
     train_classifier,
@@ -258,14 +266,13 @@ def _run(given: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         command, rest = _choose(arguments)
-        command(rest)
+        with output_written():
+            command(rest)
     except KeyboardInterrupt:
         print(f"\n{INTERRUPTED}", file=sys.stderr)
         sys.exit(EXIT_STOPPED)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone.
-        sys.stderr.close()
-        sys.exit(EXIT_ERROR)
+    except BrokenPipeError as gone:
+        sys.exit(reader_gone(gone))
     except Exception as error:
         end_progress_bars()
         if len(arguments) < len(given):

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ _MEMORY = ("can't allocate memory", "DefaultCPUAllocator", "CUDA out of memory",
 
 def failure(error: Exception, command: Sequence[str]) -> tuple[str, int]:
     """The sentence for stderr, and the exit code; the traceback of a bug is written into a log file."""
-    if _out_of_memory(error):
+    if (lost := lost_output(error)) is not None:
+        return lost, EXIT_ERROR
+    if out_of_memory(error):
         return (
             f"not enough memory ({_first_line(error)}); use fewer --lanes or --processes, a smaller batch or a "
             "smaller model"
@@ -50,6 +52,52 @@ def failure(error: Exception, command: Sequence[str]) -> tuple[str, int]:
         f"this is a bug in real2sim ({type(error).__name__}: {_first_line(error)}); {place}, please report them; "
         "--traceback shows them here"
     ), EXIT_BUG
+
+
+@contextlib.contextmanager
+def output_written() -> Iterator[None]:
+    """Write what the block has printed, while it can be said that a disk is full; also when it ends Python."""
+    try:
+        yield
+    except SystemExit:
+        _flush()
+        raise
+    _flush()
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def lost_output(error: BaseException) -> str | None:
+    """The sentence where ``error`` says that what was printed cannot be written, on a full disk perhaps; it is given
+    up.  None where it can be."""
+    if sys.stdout is None or not isinstance(error, OSError) or error.filename is not None:
+        return None
+    try:
+        # Nothing is kept back where output is unbuffered, so a line is tried.
+        print(flush=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        # Python would try again at its end, in vain.
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return (
+            f"standard output cannot be written ({reason}), so what the command prints is lost; let it go where there "
+            "is room and run the command again"
+        )
+    except ValueError:
+        # A caller has closed it.
+        return None
+    return None
+
+
+def reader_gone(error: BrokenPipeError) -> int:
+    """The exit code where the reader of our output (head, less) has gone; nothing more is said."""
+    lost_output(error)
+    sys.stderr.close()
+    return EXIT_ERROR
 
 
 def whole(error: BaseException) -> str:
@@ -117,10 +165,11 @@ def printable(text: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or ["without a word"]
-    return printable(without_password(lines[0]))[:200]
+    return printable(without_password(lines[0]))[:400]
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the processor's or the accelerator's memory did not suffice."""
     named = type(error).__name__ in ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
     return named or (isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY))
 

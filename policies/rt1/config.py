@@ -166,6 +166,12 @@ class RT1Config:
             raise ValueError(
                 f"the first block must take the {self.stem} filters of the stem, got {self.blocks[:1]}"
             )
+        if min(self.feature_size) < 1:
+            least = 1 << self._halvings
+            raise ValueError(
+                f"image_size is {self.image_size[0]} x {self.image_size[1]} pixels, of which the network's strides "
+                f"leave nothing; give at least {least} x {least}"
+            )
         for before, after in zip(self.blocks, self.blocks[1:], strict=False):
             if before.filters_out != after.filters_in:
                 raise ValueError(

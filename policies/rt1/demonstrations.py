@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from real2sim.actions import FIELDS, WIDTH, ActionBounds, rt1_robot
+from real2sim.checks import check_finite, check_whole
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.npz import EXPERT_LABELS_FILE, dataset_files, expert_labels, read_npz
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.instructions import add_embedding
 from real2sim.robot import Robot, read_robot
+
+MOST = 100.0
+"""Largest noise, in largest steps, and largest factor on what a teacher does; beyond it all labels are the limits."""
+LATEST = 1000
+"""Most steps by which labels come too late."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class Demonstrations:
             raise ValueError(f"labels must be 'recorded' or 'expert', got {self.labels!r}")
         if self.episodes is not None and self.episodes < 1:
             raise ValueError(f"episodes must be at least 1, got {self.episodes}")
-        if self.label_noise < 0 or self.action_delay < 0:
-            raise ValueError("label_noise and action_delay must not be negative")
+        check_finite("label_noise", self.label_noise, 0, MOST)
+        check_finite("action_scale", self.action_scale, -MOST, MOST)
+        check_whole("action_delay", self.action_delay, 0, LATEST)
 
     @property
     def expert_labels(self) -> dict[str, tuple[str, str]]:
@@ -208,8 +215,8 @@ def flawed(
     """Actions of a teacher that is slow, timid or noisy, as ``what`` says."""
     actions = np.array(actions, dtype=np.float32)
     if what.action_delay:
-        delay = what.action_delay
-        actions = np.concatenate([np.repeat(actions[:1], delay, axis=0), actions[:-delay]])
+        delay = min(what.action_delay, len(actions))
+        actions = np.concatenate([np.repeat(actions[:1], delay, axis=0), actions[: len(actions) - delay]])
     if actions.shape[1:] != (WIDTH,) or not (what.label_noise or what.action_scale != 1):
         return actions
     move = actions[:, FIELDS["world_vector"]] * what.action_scale

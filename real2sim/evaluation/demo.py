@@ -10,7 +10,7 @@ from real2sim.evaluation.policy_sources import ALL_REPLAYS, ALL_SHIPPED
 from real2sim.evaluation.report_runs import ReportConfig, report_runs
 from real2sim.evaluation.rollout_config import RolloutConfig
 from real2sim.evaluation.run import rollout
-from real2sim.evaluation.score_runs import ScoreConfig, score_runs
+from real2sim.evaluation.score_runs import ScoreConfig, judge_of_starts, score_runs
 from real2sim.simulation.suite import load_suite
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class DemoConfig:
 
 def demo(config: DemoConfig) -> Report:
     """Roll out, score and report; each step is also a command of its own."""
-    run = config.out / "run"
+    run, suite = config.out / "run", load_suite(config.suite)
+    judge_of_starts(run, None, suite, [task.name for task in suite.tasks])
     rollout(
         RolloutConfig(
             out=run,
@@ -53,7 +54,7 @@ def demo(config: DemoConfig) -> Report:
         )
     )
     score_runs(ScoreConfig(runs=(run,)))
-    title = f"The {load_suite(config.suite).name} suite: simulated against real"
+    title = f"The {suite.name} suite: simulated against real"
     return report_runs(ReportConfig(runs=(run,), out=config.out, title=title))
 
 

@@ -18,7 +18,7 @@ from real2sim.evaluation.policy_sources import PolicySource, find_policies
 from real2sim.evaluation.rank_config import RACE, RESULT_FILE, RankConfig
 from real2sim.evaluation.rank_result import RankResult, facts, open_questions, why_ended
 from real2sim.evaluation.run import rollout
-from real2sim.evaluation.score_runs import judge_of, note_model_judge, open_judge_of
+from real2sim.evaluation.score_runs import judge_of_starts, note_model_judge, open_judge_of
 from real2sim.evaluation.workers import Workers
 from real2sim.files import write_json
 from real2sim.report.racing import Question, Race, Round, Schedule
@@ -61,13 +61,10 @@ def rank(
     schedule = Schedule(starts, min(config.first, starts), config.step, config.budget)
     race = Race(len(sources), len(tasks), question, schedule)
     names = tuple(source.name for source in sources)
-    if config.judge or config.world != PHYSICS_WORLD:
-        from real2sim.success.judge import check_judge
-
-        # Before episodes are drawn that nobody could judge.
-        check_judge(config.judge or judge_of(suite))
+    judged = bool(config.judge) or config.world != PHYSICS_WORLD
+    judge = judge_of_starts(config.out, config.judge, suite, tasks) if judged else None
     with ExitStack() as stack:
-        rounds = Rounds(config, suite, sources, tasks, policies, progress, stack)
+        rounds = Rounds(config, suite, sources, tasks, policies, progress, stack, judge)
         while (asked := race.next_round()) is not None:
             race.add(rounds.outcomes(asked))
             if rounds.rank == 0:
@@ -90,12 +87,13 @@ class Rounds:
         own: Mapping[str, Policy] | None,
         progress: bool,
         stack: ExitStack,
+        judge: Judge | None = None,
     ) -> None:
         self.rank, self._world_size = launched_as(os.environ)
         self._config, self._suite, self._tasks = config, suite, tasks
         self._sources, self._own, self._progress = sources, own, progress
         self._folder = RunFolder(config.out)
-        self._judge: Judge | None = None
+        self._judge, self._noted = judge, False
         self._workers = None
         processes = 1 if self._world_size > 1 else most_processes(config.rollout((), 0, 1))
         if processes > 1:
@@ -180,8 +178,9 @@ class Rounds:
 
         if self._judge is None:
             self._judge = open_judge_of(self._folder.path, self._config.judge)
-            if self.rank == 0 and isinstance(self._judge, VLMJudge):
-                note_model_judge(self._folder.path, self._judge)
+        if self.rank == 0 and isinstance(self._judge, VLMJudge) and not self._noted:
+            self._noted = True
+            note_model_judge(self._folder.path, self._judge)
         until = time.monotonic() + PATIENCE
         while not episodes <= set(scores := scores_by(self._judge, self._folder.path)):
             if self.rank == 0:

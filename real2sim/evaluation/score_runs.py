@@ -189,6 +189,19 @@ def open_judge_of(
     return found
 
 
+def judge_of_starts(
+    run: Path, judge: Path | str | None, suite: Suite, tasks: Sequence[str], device: str = "cpu"
+) -> Judge:
+    """The judge that is named for a run, by default the suite's, once it can judge those ``tasks``: what is wrong with
+    it is raised before episodes are drawn that nobody could judge."""
+    from real2sim.success.judge import check_answers
+
+    found = open_judge_of(run, judge or judge_of(suite), device)
+    starts = [suite.starts(task)[0] for task in tasks]
+    check_answers(found, {start.instruction: start.frame for start in starts})
+    return found
+
+
 def note_model_judge(run: Path, judge: Judge) -> None:
     """Keep in a run that a vision-language model judges it, and say so where too few labels back it."""
     from real2sim.success import compared

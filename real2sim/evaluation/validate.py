@@ -17,7 +17,7 @@ from real2sim.evaluation.score_runs import GATE_FOLDER, JUDGE_FOLDER
 from real2sim.files import write_bytes, write_json
 from real2sim.metrics.policy_consistency import RecordedEpisodes, draw_again, measure_consistency
 from real2sim.model_folder import CONFIG_FILE
-from real2sim.policies.trained import check_policy_folders
+from real2sim.policies.trained import check_policy_folders, load_policy
 from real2sim.robot import Robot
 from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.suite import Suite, load_suite
@@ -26,8 +26,10 @@ from real2sim.vid2world.load import MODEL
 if TYPE_CHECKING:
     import pandas as pd
 
+    from real2sim.policies.policy import Policy
     from real2sim.report.gaps import LengthTrust
     from real2sim.report.validation import Outcomes, Validation
+    from real2sim.success.validity import ValidityGate
 
 LABELS = ".csv"
 PAGE_FILE, NUMBERS_FILE = "validation.html", "validation.json"
@@ -87,12 +89,14 @@ def validate(config: ValidateConfig) -> Validation:
         from real2sim.success.judge import open_judge
 
         judge = open_judge(judge_folder, config.device)
+    gate = None if gate_folder is None else _gate(gate_folder, config)
+    policies = [(folder.name, load_policy(folder, config.device)) for folder in config.policies]
     world = _open(folder, robot, config)
     replays = draw_replays(world, robot, config.data, config.episodes, config.batch, config.seed)
     why: dict[str, str] = {}
     outcomes = _outcomes(replays, judge, why)
     horizon = None if judge is None else _horizon(replays, judge, outcomes is not None)
-    following = _following(replays, gate_folder, config, why)
+    following = _following(replays, gate, why)
     found = Validation(
         world=str(config.world),
         data=str(config.data),
@@ -102,7 +106,7 @@ def validate(config: ValidateConfig) -> Validation:
         outcomes=outcomes,
         horizon=horizon,
         following=following,
-        consistency=_consistency(world, robot, config, why),
+        consistency=_consistency(world, robot, policies, config, why),
         why=why,
     )
     write_json(config.out / NUMBERS_FILE, found.metrics())
@@ -212,17 +216,21 @@ def _horizon(replays: list[Replay], judge: Judge, known: bool) -> LengthTrust:
     return agreement_by_horizon(table)
 
 
-def _following(
-    replays: list[Replay], folder: Path | None, config: ValidateConfig, why: dict[str, str]
-) -> dict[str, Any] | None:
-    if folder is None:
-        why["following"] = "no validity gate was given (--gate; `real2sim train gate` makes one)"
-        return None
+def _gate(folder: Path, config: ValidateConfig) -> ValidityGate:
     from real2sim.success.gate_runs import check_robot
     from real2sim.success.validity import ValidityGate
 
     gate = ValidityGate.from_folder(folder, device=config.device)
     check_robot(gate, config.data)
+    return gate
+
+
+def _following(
+    replays: list[Replay], gate: ValidityGate | None, why: dict[str, str]
+) -> dict[str, Any] | None:
+    if gate is None:
+        why["following"] = "no validity gate was given (--gate; `real2sim train gate` makes one)"
+        return None
     found: dict[str, Any] = {"refused_by_design": gate.config.limits.refused}
     for name in ("drawn", "recorded"):
         checks, errors = [], []
@@ -241,18 +249,20 @@ def _following(
 
 
 def _consistency(
-    world: World, robot: Robot, config: ValidateConfig, why: dict[str, str]
+    world: World,
+    robot: Robot,
+    policies: Sequence[tuple[str, Policy]],
+    config: ValidateConfig,
+    why: dict[str, str],
 ) -> pd.DataFrame | None:
     import pandas as pd
 
-    if not config.policies:
+    if not policies:
         why["consistency"] = "no policies were given (--policies)"
         return None
     if robot.state_from is not None:
         why["consistency"] = "policies of this robot are given a state, which is not measured on drawn frames"
         return None
-    from real2sim.policies.trained import load_policy
-
     try:
         recorded = RecordedEpisodes.from_folder(config.data, count=min(config.episodes, 24))
         redrawn = draw_again(world, recorded, seed=config.seed)
@@ -260,10 +270,9 @@ def _consistency(
         why["consistency"] = str(error)
         return None
     rows = []
-    for folder in config.policies:
-        policy = load_policy(folder, config.device)
+    for name, policy in policies:
         found = asdict(
-            measure_consistency(folder.name, policy, robot, recorded, redrawn, recorded.instructions, "all")
+            measure_consistency(name, policy, robot, recorded, redrawn, recorded.instructions, "all")
         )
         after = {f"after_{depth}": value for depth, value in found.pop("at_depth").items()}
         rows.append(

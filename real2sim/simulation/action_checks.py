@@ -21,8 +21,8 @@ def as_numbers(actions: Any, where: str) -> np.ndarray:
             actions = detach().cpu()
             actions = (actions.float() if actions.is_floating_point() else actions).numpy()
         return np.asarray(actions)
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise MemoryError(f"{where}: actions cannot be read: {error}") from error
     except Exception as error:
         # What a policy gives may run code of its own when it is read.
         if callable(detach):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +62,25 @@ def takes_seeds(policy: Policy) -> bool:
     return told if isinstance(told, bool) else isinstance(policy, StochasticPolicy)
 
 
+@contextmanager
+def _named(policy: str) -> Iterator[None]:
+    """Say which policy of several cannot go on."""
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError or str(error).startswith("policy "):
+            raise
+        raise ValueError(f"policy {policy!r}: {error}") from error
+
+
 def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Iterator[Episode]:
     """Run a batch of episodes of one policy; each is yielded as soon as it ends."""
     seeds = [job.seed for job in jobs]
     began = time.perf_counter()
-    if isinstance(policy, StochasticPolicy):
-        policy.seed(seeds)
-    policy.reset([job.start.instruction for job in jobs])
+    with _named(jobs[0].policy):
+        if isinstance(policy, StochasticPolicy):
+            policy.seed(seeds)
+        policy.reset([job.start.instruction for job in jobs])
     lanes = Lanes(world, suite, len(jobs), policy=jobs[0].policy)
     lanes.begin(range(len(jobs)), [job.start for job in jobs], seeds)
     frames = [[job.start.frame.copy()] for job in jobs]
@@ -75,7 +88,10 @@ def play(world: World, policy: Policy, suite: Suite, jobs: Sequence[Job]) -> Ite
     seconds = np.full(len(jobs), (time.perf_counter() - began) / len(jobs))
     while lanes.running.any():
         began = time.perf_counter()
-        result = lanes.step(policy.act(lanes.observe()))
+        seen = lanes.observe()
+        with _named(jobs[0].policy):
+            answer = policy.act(seen)
+        result = lanes.step(answer)
         seconds[result.stepped] += (time.perf_counter() - began) / result.stepped.sum()
         for lane in np.flatnonzero(result.stepped).tolist():
             frames[lane].append(result.frames[lane])

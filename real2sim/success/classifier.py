@@ -129,9 +129,11 @@ class SuccessClassifier:
         network: OutcomeNetwork | None = None,
         name: str = "classifier",
         unlikeness: Unlikeness | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.config = config
         self.name = name
+        self._called = f"judge {name!r}" if folder is None else f"the judge in {folder}"
         self.unlikeness = unlikeness
         self.network = (network or OutcomeNetwork(config)).eval()
 
@@ -144,7 +146,7 @@ class SuccessClassifier:
         path = Path(folder) / WEIGHTS_FILE
         tensors = read_tensors(path)
         network = build_module(lambda: OutcomeNetwork(config), tensors, str(path))
-        return cls(config, network.to(device), name, read_unlikeness(Path(folder)))
+        return cls(config, network.to(device), name, read_unlikeness(Path(folder)), Path(folder))
 
     @property
     def digest(self) -> str:
@@ -161,7 +163,7 @@ class SuccessClassifier:
         logits, _ = self.logits_and_joint(frames, instructions)
         if not np.isfinite(logits).all():
             raise ValueError(
-                f"judge {self.name!r} answers NaN or infinity; its weights or thresholds are too large or damaged, "
+                f"{self._called} answers NaN or infinity; its weights or thresholds are too large or damaged, "
                 "copy or train the judge again"
             )
         return self.config.calibration.probability(logits)
@@ -178,7 +180,7 @@ class SuccessClassifier:
         size = self.config.image_size
         if frames.ndim != 5 or frames.shape[2:] != (*size, 3) or frames.dtype != np.uint8:
             raise ValueError(
-                f"the judge expects uint8 frames (b, t, {size[0]}, {size[1]}, 3), got {frames.dtype} "
+                f"{self._called} expects uint8 frames (b, t, {size[0]}, {size[1]}, 3), got {frames.dtype} "
                 f"{frames.shape}; resize the episodes to the judge's image size"
             )
         if len(instructions) != len(frames):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from real2sim.model_folder import CONFIG_FILE, read_kind
 from real2sim.simulation.contracts import Judge
 
@@ -46,12 +48,13 @@ def open_judge(
     return JUDGES[_judge_kind(path)](path, device)
 
 
-def check_judge(path: Path | str) -> None:
-    """Raise what `open_judge` raises where there is no judge; no weights are read and no server is asked."""
-    if isinstance(path, str) and path.startswith(VLM):
-        open_judge(path)
-    elif Path(path).suffix != LABELS:
-        _judge_kind(Path(path))
+def check_answers(judge: Judge, frames: Mapping[str, np.ndarray]) -> None:
+    """Ask a trained judge about a frame (h w 3) of each instruction, so that a damaged judge, or one of other tasks or
+    another camera, raises its ValueError before episodes are drawn.  No server and no table of labels is asked."""
+    from real2sim.success.classifier import SuccessClassifier
+
+    if isinstance(judge, SuccessClassifier):
+        judge.judge(list(frames), [frame[None] for frame in frames.values()], list(frames))
 
 
 def _judge_kind(path: Path) -> str:

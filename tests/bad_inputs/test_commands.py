@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from damage import edit_tensors
 
 from real2sim.cli import main
 from real2sim.episodes.run_folder import RunFolder
@@ -24,6 +30,10 @@ METRICS = (
     [
         (f"{RANK} --judge /nowhere", "/nowhere is no judge; expected a model folder"),
         (f"{RANK} --judge {{suite}}/world_model", "holds a model of kind 'world_model'; expected a judge"),
+        ("train policy --data.folder {dataset} --out {out} --network.image-size 1 1", "image_size is 1 x 1 pixels"),
+        ("train policy --data.folder {dataset} --out {out} --data.label-noise 1e308", "label_noise must be at most"),
+        ("train policy --data.folder {dataset} --out {out} --data.action-scale 1e308", "action_scale must be at most"),
+        ("train policy --data.folder {dataset} --out {out} --data.action-delay 100000", "action_delay must be at most"),
         (f"{RANK} --judge ''", "--judge is empty; leave it out or give it a value"),
         (f"{RANK} --tasks close_drawer close_drawer", "tasks names 'close_drawer' twice; name each task once"),
         (f"{RANK} --device tpu", "device is 'tpu', expected cpu, cuda"),
@@ -113,3 +123,51 @@ def test_an_empty_word_is_no_empty_path_where_text_is_expected(
 def test_tasks_named_twice_are_refused_in_python_too(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="tasks names 'open_drawer' twice"):
         RolloutConfig(tmp_path, tasks=("open_drawer", "close_drawer", "open_drawer"))
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _overflow(path: Path) -> None:
+    def change(tensors: dict[str, Any]) -> None:
+        tensors.update(
+            {name: value * 0 + 3e38 for name, value in tensors.items() if value.dtype == torch.float32}
+        )
+
+    edit_tensors(path, change)
+
+
+@pytest.mark.parametrize(("command", "damage"), [("rank", _cut), ("rank", _overflow), ("demo", _overflow)])
+def test_a_damaged_judge_is_named_before_episodes_are_drawn(
+    suite: Path, tmp_path: Path, refused: Refused, command: str, damage: Callable[[Path], None]
+) -> None:
+    damage(suite / "judge" / "model.safetensors")
+    out = tmp_path / "out"
+    words = (
+        RANK.format(out=out, suite=suite).split()
+        if command == "rank"
+        else ["demo", "--out", out, "--suite", suite]
+    )
+    refused(*map(str, words), about=str(suite / "judge"))
+    assert not out.exists()
+
+
+def test_a_policy_whose_numbers_overflow_is_named(suite: Path, tmp_path: Path, refused: Refused) -> None:
+    _overflow(suite / "policies" / "late" / "model.safetensors")
+    words = RANK.format(out=tmp_path / "out", suite=suite).split()
+    refused(*words, about="policy 'late': the network answers NaN or infinity")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_one_sentence(unbuffered: str) -> None:
+    code = "from real2sim.cli import main; main(['--version'])"
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert "error: standard output cannot be written (No space left on device)" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

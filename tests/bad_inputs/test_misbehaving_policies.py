@@ -62,6 +62,8 @@ FAILS = {
     ),
     "says it has everything": ("def __getattr__(self, name): return lambda *a: None", "'p' has requires = <function"),
     "raises what ends generators": ("def act(self, o): raise GeneratorExit", "failed in act: {file}, line 18"),
+    "runs out of memory": ("def act(self, o): raise MemoryError('m')", "in act: {file}, line 18: MemoryError: m"),
+    "makes an array of any size": ("def act(self, o): np.zeros(10**15)", "line 18: MemoryError: Unable to allocate"),
     "raises an exception of no kind": ("def act(self, o): raise BaseException('b')", "line 18: BaseException: b"),
     "answers one lane": ("def act(self, o): return self.good()[0]", "actions have shape (13,), expected (2, 13)"),
 }  # fmt: skip
@@ -74,6 +76,9 @@ HARMLESS = {
     "changes NumPy": "np.seterr(all='raise'); np.seterrcall(lambda *a: 1 / 0)",
     "makes warnings errors": "import warnings; warnings.simplefilter('error')",
     "takes the streams": "import sys; sys.stdout = sys.stderr = None",
+    "replaces Python's functions": "import builtins as b; b.print = b.open = None; import json; json.loads = len",
+    "replaces the system's functions": "import os, sys, time; sys.exit = os.replace = time.time = os._exit = None",
+    "replaces NumPy's functions": "import torch; np.stack = np.asarray = torch.cat = None",
     "moves elsewhere": "import os; os.chdir('/')",
     "paints over what it is shown": "observation.frames[:] = 0; observation.images['image'][...] = 0",
     "seeds every generator": "import random, torch; torch.manual_seed(0); np.random.seed(0); random.seed(0)",
@@ -155,6 +160,7 @@ OFTEN = [
     ("act", "changes torch"),
     ("act", "casts"),
     ("act", "paints over what it is shown"),
+    ("act", "replaces Python's functions"),
     ("import", "changes torch"),
 ]
 SELDOM = [
