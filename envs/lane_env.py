@@ -14,11 +14,11 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from real2sim.checks import check_flag, check_seed, check_whole
+from real2sim.checks import check_choice, check_flag, check_seed, check_whole
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
 from real2sim.envs.time_limit import SpecWithLimit
 from real2sim.envs.verdicts import Reward, Verdicts
-from real2sim.simulation.action_checks import without_ending
+from real2sim.simulation.action_checks import as_numbers, check_shape, without_ending
 from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Start, Suite
@@ -70,8 +70,8 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         reward: Reward = "success",
         terminate: bool = True,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode {render_mode!r} is not supported; use None or 'rgb_array'")
+        if render_mode is not None:
+            check_choice("render_mode", render_mode, self.metadata["render_modes"], " or None")
         check_whole("num_envs", num_envs, 1, MOST_LANES)
         normalized_actions = check_flag("normalized_actions", normalized_actions)
         terminate = check_flag("terminate", terminate)
@@ -135,6 +135,9 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
             raise ResetNeeded("call reset before step")
         if not self._lanes.running.any():
             raise ResetNeeded("every episode has ended; call reset before the next step")
+        shape, alone = self.action_space.shape, self._robot.actions_per_frame == 1
+        assert shape is not None
+        actions = check_shape(actions, "step", shape, *([(shape[0], 1, shape[1])] if alone else []))
         if self.normalized_actions:
             actions = from_normalized(self._robot, actions)
         result = self._lanes.step(actions if self._terminate else without_ending(actions, self._robot))
@@ -191,12 +194,14 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
                 "render was called without a render_mode; make the environment with 'rgb_array'"
             )
             return None
+        if any(start is None for start in self._starts):
+            raise ResetNeeded("call reset before render")
         return tuple(frame.copy() for frame in self._lanes.frames)
 
     def _masked(self, mask: Any) -> list[int]:
         if mask is None:
             return list(range(self.num_envs))
-        mask = np.asarray(mask)
+        mask = as_numbers(mask, "reset_mask", "values")
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(
                 f"reset_mask must be a bool array ({self.num_envs},) with at least one True, got {mask!r}"
@@ -236,9 +241,9 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         place, noise = generator.random(), int(generator.integers(2**63))
         task_names = [task.name for task in self._suite.tasks]
         task_draw = generator.random()
-        name = (
-            self._option(options, "task", lane) or self._task or task_names[int(task_draw * len(task_names))]
-        )
+        name = self._option(options, "task", lane)
+        if name is None:
+            name = self._task or task_names[int(task_draw * len(task_names))]
         starts = self._suite.starts(self._suite.task(name).name)
         wanted = self._option(options, "start", lane)
         if wanted is None:
@@ -258,8 +263,10 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
 
     def _option(self, options: Mapping[str, Any], name: str, lane: int) -> Any:
         value = options.get(name)
-        if value is None or isinstance(value, str) or np.ndim(value) == 0:
+        if not isinstance(value, list | tuple | range) and not getattr(value, "shape", ()):
             return value
+        # Tables of pandas have an index of their own.
+        value = list(value)
         if len(value) != self.num_envs:
             raise ValueError(
                 f"option {name!r} has {len(value)} values for {self.num_envs} lanes; give one, "

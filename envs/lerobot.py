@@ -19,6 +19,7 @@ from real2sim.envs.lane_env import MOST_LANES, LaneVectorEnv
 from real2sim.envs.physics_env import PhysicsVectorEnv
 from real2sim.envs.world_model_env import WorldModelVectorEnv
 from real2sim.robot import Robot
+from real2sim.simulation.action_checks import as_numbers, check_shape
 from real2sim.simulation.suite import load_suite
 from real2sim.worlds import PHYSICS_WORLD
 
@@ -115,7 +116,14 @@ class LeRobotLanes:
 
     def step(self, actions: np.ndarray) -> None:
         """One action (lanes n) of every lane; `take` gives what came of it."""
-        actions = np.asarray(actions, np.float32)
+        shape = (self.env.num_envs, self.robot.action_width)
+        actions = check_shape(actions, "step", shape).astype(np.float32)
+        if not np.isfinite(actions).all():
+            lane, place = (int(i) for i in np.argwhere(~np.isfinite(actions))[0])
+            raise ValueError(
+                f"step, lane {lane}: {self.robot.action_names[place]} is {actions[lane, place]:g}, expected a finite "
+                "number"
+            )
         if self._clip:
             actions = np.clip(actions, self.action_space.low, self.action_space.high)
         self._waiting.append(actions)
@@ -195,7 +203,7 @@ class LeRobotEnv(gymnasium.Env):  # type: ignore[type-arg]
                 raise RuntimeError(
                     "lanes that are drawn as one batch are stepped by their vector environment"
                 )
-            self._lanes.step(np.asarray(action)[None])
+            self._lanes.step(as_numbers(action, "step")[None])
             result = self._lanes.take(self._lane)
         assert result is not None
         return result

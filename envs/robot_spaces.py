@@ -51,7 +51,8 @@ def action_space(robot: Robot, normalized: bool = False) -> spaces.Box:
 
 
 def from_normalized(robot: Robot, actions: np.ndarray) -> np.ndarray:
-    """Actions in the robot's units of actions between -1 (its lower bound) and 1 (its upper one)."""
+    """Actions in the robot's units of actions (lanes n), or (lanes K n) for K actions per frame, between -1 (its lower
+    bound) and 1 (its upper one)."""
     middle, half = (robot.high + robot.low) / 2, (robot.high - robot.low) / 2
-    converted: np.ndarray = middle + np.asarray(actions, np.float32) * half
+    converted: np.ndarray = middle + actions.astype(np.float32) * half
     return converted

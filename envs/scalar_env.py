@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from real2sim.checks import check_seed
 from real2sim.envs.lane_env import LaneVectorEnv
 from real2sim.envs.time_limit import SpecWithLimit
-from real2sim.simulation.action_checks import as_numbers
+from real2sim.simulation.action_checks import check_shape
+from real2sim.wording import did_you_mean
 
 
 class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
@@ -35,6 +37,11 @@ class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
         """First observation, and the episode that begins."""
         seed = None if seed is None else check_seed("seed", seed)
         # The caller may have given a generator of his own.
+        if not isinstance(self._np_random, np.random.Generator | None):
+            raise ValueError(
+                f"np_random is of type {type(self._np_random).__name__}, expected a numpy.random.Generator; "
+                "numpy.random.default_rng gives one"
+            )
         self._lanes._generators[0] = self._np_random
         seen, infos = self._lanes.reset(seed=seed, options=options)
         self._np_random = self._lanes._generators[0]
@@ -70,9 +77,9 @@ class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Next observation, reward, terminated, truncated and info, for an action (n,), or (K n) where the robot
         takes K actions per frame."""
-        action, expected = as_numbers(action, "step"), self._lanes.single_action_space.shape
-        if action.shape != expected:
-            raise ValueError(f"the action has shape {action.shape}, expected {expected}")
+        expected = self._lanes.single_action_space.shape
+        assert expected is not None
+        action = check_shape(action, "step", expected)
         seen, rewards, terminated, truncated, infos = self._lanes.step(action[None])
         return _first_lane(seen), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _first(infos)
 
@@ -84,6 +91,18 @@ class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
     def close(self) -> None:
         """Release the world's resources."""
         self._lanes.close()
+
+
+def check_arguments(given: Mapping[str, Any], lanes: type[LaneVectorEnv], name: str) -> None:
+    """ValueError unless what a scalar environment is given by name is an argument of its lanes."""
+    known = [argument for argument in inspect.signature(lanes).parameters if argument != "num_envs"]
+    for argument in given:
+        if argument not in known:
+            lane = "; gymnasium.make_vec makes several lanes" if argument == "num_envs" else ""
+            raise ValueError(
+                f"{argument!r} is no argument of {name}{did_you_mean(argument, known)}{lane}; it takes "
+                f"{', '.join(known)}"
+            )
 
 
 def _first_lane(seen: Any) -> Any:

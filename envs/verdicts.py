@@ -7,10 +7,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from real2sim.checks import check_choice
 from real2sim.simulation.contracts import Judge
+from real2sim.simulation.judged import probabilities
 from real2sim.simulation.lanes import StepResult
 from real2sim.simulation.suite import Start
-from real2sim.wording import did_you_mean
 
 Reward = Literal["success", "progress"]
 REWARDS: tuple[str, ...] = get_args(Reward)
@@ -28,10 +29,7 @@ class Verdicts:
     """
 
     def __init__(self, judge: Judge | None, reward: Reward, lanes: int) -> None:
-        if reward not in REWARDS:
-            raise ValueError(
-                f"reward is {reward!r}{did_you_mean(str(reward), REWARDS)}; expected {' or '.join(map(repr, REWARDS))}"
-            )
+        check_choice("reward", reward, REWARDS)
         self._judge, self._progress = judge, reward == "progress"
         self._starts: list[Start | None] = [None] * lanes
         self._seen: list[list[np.ndarray]] = [[] for _ in range(lanes)]
@@ -79,5 +77,6 @@ class Verdicts:
             return {}
         starts = [start for lane in lanes if (start := self._starts[lane]) is not None]
         videos = [np.stack(self._seen[lane]) for lane in lanes]
-        found = self._judge.judge([start.id for start in starts], videos, [s.instruction for s in starts])
-        return {lane: float(probability) for lane, probability in zip(lanes, found, strict=True)}
+        names, instructions = [start.id for start in starts], [start.instruction for start in starts]
+        found = probabilities(self._judge, names, videos, instructions).tolist()
+        return dict(zip(lanes, found, strict=True))

@@ -7,9 +7,10 @@ from typing import Any
 
 from real2sim.checks import check_device
 from real2sim.envs.lane_env import LaneVectorEnv
-from real2sim.envs.scalar_env import LaneEnv
+from real2sim.envs.scalar_env import LaneEnv, check_arguments
 from real2sim.envs.verdicts import Reward
 from real2sim.simulation.contracts import Judge
+from real2sim.simulation.judged import check_judge_object
 from real2sim.simulation.suite import Suite, load_suite
 from real2sim.vid2world.load import MODEL, SamplingOverrides
 from real2sim.worlds import open_world
@@ -112,17 +113,18 @@ class WorldModelEnv(LaneEnv):
         judge: str | Path | Judge | None = JUDGE,
         **more: Any,
     ) -> None:
+        check_arguments(more, WorldModelVectorEnv, type(self).__name__)
         super().__init__(WorldModelVectorEnv(1, suite, task, world_model, judge, **more))
 
 
 def find_judge(judge: str | Path | Judge | None, suite: Suite, device: str = "cpu") -> Judge | None:
     """The judge that an argument stands for: ``"judge"`` is the suite's own, other names are opened."""
-    if judge is None or isinstance(judge, Judge):
-        return judge
+    if judge is None:
+        return None
+    if not isinstance(judge, str | Path):
+        return check_judge_object(judge)
     from real2sim.success.judge import open_judge
 
-    if not isinstance(judge, str | Path):
-        raise ValueError(f"judge is {judge!r}, expected a judge, the place of one, or None for no reward")
     if judge != JUDGE:
         return open_judge(Path(judge).expanduser() if Path(judge).expanduser().exists() else judge, device)
     folder = suite.folder / JUDGE

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from real2sim.wording import did_you_mean
+
 LARGEST_SEED = 2**63 - 1
 LARGEST_COUNT = 2**31 - 1
 """Of whole numbers that are no seeds; larger ones are typing errors."""
@@ -37,6 +39,16 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
         raise ValueError(f"{name} must be True or False, got {_shown(value)}")
     return bool(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str], more: str = "") -> str:
+    """The word ``value``; ValueError unless it is one of ``choices``, beside which ``more`` is allowed."""
+    if not isinstance(value, str) or value not in choices:
+        meant = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise ValueError(
+            f"{name} is {_shown(value)}{meant}; expected {' or '.join(map(repr, choices))}{more}"
+        )
+    return value
 
 
 def check_once(**folders: Sequence[Path]) -> None:

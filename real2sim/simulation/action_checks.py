@@ -9,12 +9,12 @@ import numpy as np
 from real2sim.robot import Robot
 
 
-def as_numbers(actions: Any, where: str) -> np.ndarray:
+def as_numbers(actions: Any, where: str, what: str = "actions") -> np.ndarray:
     """A policy's answer as a NumPy array; it may be an array, a tensor on any device, or nested lists."""
-    if isinstance(actions, np.ma.MaskedArray) and np.ma.is_masked(actions):
-        raise ValueError(
-            f"{where}: {np.ma.count_masked(actions)} numbers of the actions are masked; expected all of them"
-        )
+    rows = actions if isinstance(actions, list | tuple) else [actions]
+    masked = sum(int(np.ma.count_masked(row)) for row in rows if isinstance(row, np.ma.MaskedArray))
+    if masked:
+        raise ValueError(f"{where}: {masked} numbers of the {what} are masked; expected all of them")
     detach = getattr(actions, "detach", None)
     try:
         if callable(detach):
@@ -27,18 +27,33 @@ def as_numbers(actions: Any, where: str) -> np.ndarray:
         # What a policy gives may run code of its own when it is read.
         if callable(detach):
             raise ValueError(
-                f"{where}: actions are a tensor without plain numbers ({' '.join(str(error).split())[:100]}); answer "
+                f"{where}: {what} are a tensor without plain numbers ({' '.join(str(error).split())[:100]}); answer "
                 "with a dense one"
             ) from error
         if not isinstance(error, ValueError):
             raise ValueError(
-                f"{where}: actions are no array of numbers (a {type(actions).__name__} that fails with "
+                f"{where}: {what} are no array of numbers (a {type(actions).__name__} that fails with "
                 f"{type(error).__name__}: {' '.join(str(error).split())[:100]}); answer with an array"
             ) from error
         raise ValueError(
-            f"{where}: actions are no array of numbers ({type(actions).__name__} of unequal "
+            f"{where}: {what} are no array of numbers ({type(actions).__name__} of unequal "
             "rows?); expected the same number of values in each row"
         ) from error
+
+
+def check_shape(actions: Any, where: str, *shapes: tuple[int, ...]) -> np.ndarray:
+    """Actions as an array of numbers; ValueError unless it has one of the shapes."""
+    found = as_numbers(actions, where)
+    if found.shape not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(f"{where}: actions {_described(actions, found)}, expected {wanted}")
+    _check_type(found, where)
+    return found
+
+
+def _check_type(found: np.ndarray, where: str) -> None:
+    if found.dtype.kind not in "fiu":
+        raise ValueError(f"{where}: actions are of type {found.dtype}, expected numbers")
 
 
 def check_actions(
@@ -62,15 +77,10 @@ def check_actions(
         raise ValueError(
             f"policy {policy!r}, all lanes, step {step}: actions {_described(actions, found)}, expected {wanted}"
         )
-    if found.dtype.kind not in "fiu":
-        raise ValueError(
-            f"policy {policy!r}, step {step}: actions are of type {found.dtype}, expected numbers"
-        )
+    _check_type(found, f"policy {policy!r}, step {step}")
     found = found.astype(np.float32)
     low, high = robot.low, robot.high
-    slack = 1e-6 * (high - low)
-    # Written so that NaN, for which every comparison is false, counts as outside.
-    outside = ~((found >= low - slack) & (found <= high + slack))
+    outside = _outside(found, low, high)
     if outside.any():
         lane, place, index = (int(i) for i in np.argwhere(outside)[0])
         which = "" if count == 1 else f", action {place} of {count}"
@@ -82,6 +92,14 @@ def check_actions(
     if robot.binary.any():
         _check_binary(found, robot, f"policy {policy!r}", step)
     return found
+
+
+def _outside(found: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Which numbers are outside their bounds by more than float32 rounding, bool (... n)."""
+    slack = 1e-6 * (high - low)
+    # Written so that NaN, for which every comparison is false, counts as outside.
+    outside: np.ndarray = ~((found >= low - slack) & (found <= high + slack))
+    return outside
 
 
 def _described(actions: Any, found: np.ndarray) -> str:
@@ -96,14 +114,21 @@ def without_ending(actions: Any, robot: Robot) -> np.ndarray:
     """Actions (... n) whose numbers that may end the episode are replaced by some that go on.
 
     The second place of a one-hot choice goes on (RT-1's moves the arm); a single number ends above 0.5.  Actions of
-    another width are left to `check_actions`.
+    another width or type, and numbers outside their bounds, are left to `check_actions`.
     """
-    found = np.array(as_numbers(actions, "actions"))
+    found = np.array(as_numbers(actions, "step"))
     if robot.terminate is None or not found.ndim or found.shape[-1] != robot.action_width:
+        return found
+    if found.dtype.kind not in "fiu":
         return found
     places = [robot.action_names.index(name) for name in robot.terminate]
     goes_on = np.eye(len(places), dtype=np.float32)[1] if len(places) > 1 else np.zeros(1, np.float32)
-    found[..., places] = np.clip(goes_on, robot.low[places], robot.high[places])
+    low, high = robot.low[places], robot.high[places]
+    # float64, since whole numbers of a policy may not hold what goes on.
+    found = found.astype(np.float64)
+    found[..., places] = np.where(
+        _outside(found[..., places], low, high), found[..., places], np.clip(goes_on, low, high)
+    )
     return found
 
 

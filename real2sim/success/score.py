@@ -14,6 +14,7 @@ from tqdm import tqdm
 from real2sim.episodes.rows import read_scores
 from real2sim.episodes.run_folder import RUN_FILE, RunFolder, file_name
 from real2sim.files import write_text
+from real2sim.simulation.judged import check_judge_object, probabilities
 from real2sim.success.judge import Judge
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
     folder = RunFolder(run_folder)
     if not (folder.path / RUN_FILE).is_file():
         raise FileNotFoundError(f"{folder.path} is not a run folder: it has no {RUN_FILE}")
-    target = _scores_file(folder.path, judge)
+    target = _scores_file(folder.path, check_judge_object(judge))
     rows = {str(row["episode"]): row for row in folder.rows()}
     digest = judge.digest
     scores = _earlier(target, judge.name, digest, set(rows))
@@ -49,10 +50,10 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
         for chunk in (waiting[start : start + batch] for start in range(0, len(waiting), batch)):
             frames = [folder.episode(episode, rows[episode])[0] for episode in chunk]
             _check_sizes(folder, chunk, frames)
-            probabilities = judge.judge(
-                chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]
+            found = probabilities(
+                judge, chunk, frames, [str(rows[episode]["instruction"]) for episode in chunk]
             )
-            for episode, probability in zip(chunk, probabilities.tolist(), strict=True):
+            for episode, probability in zip(chunk, found.tolist(), strict=True):
                 scores[episode] = score_row(episode, judge.name, digest, probability)
             _write(target, scores)
             bar.update(len(chunk))

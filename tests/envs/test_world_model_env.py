@@ -280,7 +280,7 @@ def test_record_video_writes_an_episode(tiny_suite: Path, tmp_path: Path) -> Non
 def test_a_wrong_render_mode_or_missing_judge_is_one_sentence(tiny_suite: Path) -> None:
     from real2sim.envs.world_model_env import WorldModelEnv
 
-    with pytest.raises(ValueError, match="render_mode 'human' is not supported"):
+    with pytest.raises(ValueError, match="render_mode is 'human'; expected 'rgb_array' or None"):
         WorldModelEnv(str(tiny_suite), render_mode="human")
     with pytest.raises(FileNotFoundError, match="nowhere is no judge"):
         WorldModelEnv(str(tiny_suite), judge="nowhere")
