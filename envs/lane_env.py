@@ -262,7 +262,7 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         return start, noise if seed is None else check_seed("option episode_seed", seed)
 
     def _option(self, options: Mapping[str, Any], name: str, lane: int) -> Any:
-        value = options.get(name)
+        value: Any = options.get(name)
         if not isinstance(value, list | tuple | range) and not getattr(value, "shape", ()):
             return value
         # Tables of pandas have an index of their own.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from real2sim.checks import LARGEST_COUNT, check_whole
+from real2sim.simulation.action_checks import as_numbers, check_finite_numbers
+
 
 class ChunkBuffer:
     """Keeps the rest of each lane's chunk until it is executed, K actions (``per_frame``) at a time.
@@ -13,9 +16,9 @@ class ChunkBuffer:
     """
 
     def __init__(self, lanes: int, per_frame: int = 1, execute: int | None = None) -> None:
-        if per_frame < 1:
-            raise ValueError(f"per_frame must be at least 1, got {per_frame}")
-        if execute is not None and (execute < per_frame or execute % per_frame):
+        check_whole("lanes", lanes, 0, LARGEST_COUNT)
+        check_whole("per_frame", per_frame, 1, LARGEST_COUNT)
+        if execute is not None and (check_whole("execute", execute) < per_frame or execute % per_frame):
             raise ValueError(
                 f"execute is {execute}, which is no multiple of the {per_frame} actions that the robot takes per frame"
             )
@@ -28,17 +31,20 @@ class ChunkBuffer:
 
     def put(self, lane: int, chunk: np.ndarray) -> None:
         """Replace what a lane has by a new chunk (m n)."""
-        chunk = np.asarray(chunk)
+        self._check_lane(lane)
+        chunk = as_numbers(chunk, f"lane {lane}")
         if chunk.ndim != 2 or len(chunk) < self._per_frame:
             raise ValueError(
                 f"lane {lane}: a chunk has shape {chunk.shape}, expected (m, n) with at least the "
                 f"{self._per_frame} actions of a frame"
             )
+        chunk = check_finite_numbers(chunk, f"lane {lane}")
         kept = chunk[: self._execute]
         self._waiting[lane] = kept[: len(kept) - len(kept) % self._per_frame]
 
     def take(self, lane: int) -> np.ndarray:
         """The next K actions (K n) of a lane."""
+        self._check_lane(lane)
         waiting = self._waiting[lane]
         if waiting is None or not len(waiting):
             raise ValueError(f"lane {lane} has no actions left; give it a chunk first")
@@ -47,4 +53,14 @@ class ChunkBuffer:
 
     def take_all(self) -> np.ndarray:
         """The next K actions of every lane (lanes K n)."""
+        widths = {waiting.shape[1] for waiting in self._waiting if waiting is not None}
+        if len(widths) != 1:
+            found = ", ".join(map(str, sorted(widths))) or "no actions at all"
+            raise ValueError(
+                f"the chunks of the lanes have {found} numbers per action, expected one width for all"
+            )
         return np.stack([self.take(lane) for lane in range(len(self._waiting))])
+
+    def _check_lane(self, lane: int) -> None:
+        if check_whole("lane", lane, 0) >= len(self._waiting):
+            raise ValueError(f"lane is {lane}, expected one of {len(self._waiting)} lanes, counted from 0")

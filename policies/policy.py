@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
+from real2sim.checks import check_seed
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, StochasticPolicy
 from real2sim.simulation.observation import Observation, observe, observe_frames
 
@@ -31,11 +35,50 @@ def observed_frames(observation: Observation, lanes: int) -> np.ndarray:
     return observation.frames
 
 
+def check_instructions(instructions: Any) -> tuple[str, ...]:
+    """The instructions; ValueError unless they are one text for each lane, and at least one."""
+    if not _is_list(instructions):
+        raise ValueError(
+            f"instructions are of type {type(instructions).__name__}, expected a list with a text for each lane"
+        )
+    if not len(instructions):
+        raise ValueError("a policy needs at least one instruction, one for each lane")
+    for lane, text in enumerate(instructions):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"the instruction of lane {lane} is of type {type(text).__name__}, expected text"
+            )
+    return tuple(map(str, instructions))
+
+
+def check_seeds(seeds: Any) -> list[int]:
+    """The seeds; ValueError unless they are one for each lane."""
+    if not _is_list(seeds):
+        raise ValueError(
+            f"seeds are of type {type(seeds).__name__}, expected a list with a seed for each lane"
+        )
+    return [check_seed(f"the seed of lane {lane}", seed) for lane, seed in enumerate(seeds)]
+
+
+def _is_list(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
 def check_frames(frames: np.ndarray, lanes: int) -> None:
     """Raise a ValueError unless ``frames`` is uint8 (lanes h w 3)."""
     if not isinstance(frames, np.ndarray):
         raise ValueError(f"frames are a {type(frames).__name__}; expected uint8 ({lanes}, height, width, 3)")
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[0] != lanes or frames.shape[3] != 3:
+    if isinstance(frames, np.ma.MaskedArray):
+        raise ValueError("frames are masked; a policy sees every pixel, give an array without a mask")
+    if (
+        0 in frames.shape[1:3]
+        or frames.dtype != np.uint8
+        or frames.ndim != 4
+        or frames.shape[0] != lanes
+        or frames.shape[3] != 3
+    ):
         raise ValueError(
             f"frames have shape {frames.shape} and type {frames.dtype}; "
             f"expected uint8 ({lanes}, height, width, 3): one frame for each instruction given to reset"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from real2sim.policies.policy import Observation, observed_frames
+from real2sim.checks import check_seed
+from real2sim.policies.policy import Observation, check_instructions, check_seeds, observed_frames
 from real2sim.robot import Robot
 from real2sim.simulation.action_checks import without_ending
 
@@ -21,17 +22,20 @@ class RandomPolicy:
     """
 
     def __init__(self, robot: Robot, seed: int = 0) -> None:
-        self._robot, self._seed = robot, seed
+        if not isinstance(robot, Robot):
+            raise ValueError(f"robot is of type {type(robot).__name__}, expected a real2sim.robot.Robot")
+        self._robot, self._seed = robot, check_seed("seed", seed)
         self._resets = 0
         self._next_seeds: list[int] | None = None
         self._streams: list[np.random.Generator] = []
 
     def seed(self, seeds: Sequence[int]) -> None:
         """One seed per lane for the episodes that the next `reset` begins."""
-        self._next_seeds = [int(seed) for seed in seeds]
+        self._next_seeds = check_seeds(seeds)
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Begin one random stream per instruction."""
+        instructions = check_instructions(instructions)
         if self._next_seeds is not None and len(self._next_seeds) != len(instructions):
             raise ValueError(
                 f"{len(self._next_seeds)} seeds for {len(instructions)} instructions; give one each"

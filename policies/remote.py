@@ -16,7 +16,7 @@ import numpy as np
 from real2sim.actions import rt1_robot
 from real2sim.failures import one_line
 from real2sim.policies.chunks import ChunkBuffer
-from real2sim.policies.policy import Observation, observe, observed_frames
+from real2sim.policies.policy import Observation, check_instructions, check_seeds, observe, observed_frames
 from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_address
 from real2sim.policies.remote_plan import RemotePlan, make_plan
 from real2sim.policies.server_answers import check_chunk
@@ -71,10 +71,11 @@ class RemotePolicy:
 
     def seed(self, seeds: Sequence[int]) -> None:
         """One seed per lane for the episodes that the next `reset` begins; stateful servers are told."""
-        self._seeds = [int(seed) for seed in seeds]
+        self._seeds = check_seeds(seeds)
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Begin one episode per instruction; connections that are open are used again."""
+        instructions = check_instructions(instructions)
         seeds = [None] * len(instructions) if self._seeds is None else self._seeds
         self._seeds = None
         connections = [lane.connection for lane in self._lanes]

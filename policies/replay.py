@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from real2sim.policies.policy import Observation, observed_frames
+from real2sim.policies.policy import Observation, check_instructions, observed_frames
+from real2sim.simulation.action_checks import as_numbers, check_finite_numbers
 
 
 class ReplayPolicy:
@@ -14,16 +15,17 @@ class ReplayPolicy:
     ``actions[i, 1]``, and so on."""
 
     def __init__(self, actions: np.ndarray) -> None:
-        actions = np.asarray(actions, dtype=np.float32)
+        actions = as_numbers(actions, "the recording")
         if actions.ndim not in (3, 4):
             raise ValueError(
                 f"actions have shape {actions.shape}; expected (lanes, steps, n) or (lanes, steps, K, n)"
             )
-        self._actions = actions
+        self._actions = check_finite_numbers(actions, "the recording")
         self._step = 0
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Go back to the first action; there must be as many instructions as recordings."""
+        instructions = check_instructions(instructions)
         if len(instructions) != len(self._actions):
             raise ValueError(
                 f"{len(instructions)} instructions for {len(self._actions)} recordings; give one each"

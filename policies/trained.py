@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from real2sim.checks import as_path
 from real2sim.model_folder import CONFIG_FILE, read_kind
 from real2sim.policies.policy import Policy
 
@@ -46,4 +47,5 @@ def check_policy_folders(folders: Sequence[Path]) -> None:
 
 def load_policy(folder: Path, device: str = "cpu") -> Policy:
     """The policy in a model folder."""
-    return LOADERS[policy_kind(folder)](Path(folder), device)
+    folder = as_path("a policy", folder)
+    return LOADERS[policy_kind(folder)](folder, device)

@@ -20,6 +20,8 @@ LARGEST_COUNT = 2**31 - 1
 """Of whole numbers that are no seeds; larger ones are typing errors."""
 
 
+COLDEST = 1e-6
+"""Temperature below which the likeliest is drawn anyway, and quotients may overflow."""
 SHORTEST_DIRECTION = 1e-6
 """Length below which a direction is none."""
 LONGEST_NAME = 255
@@ -39,6 +41,24 @@ def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
         raise ValueError(f"{name} must be True or False, got {_shown(value)}")
     return bool(value)
+
+
+def as_path(what: str, value: Any) -> Path:
+    """The path ``value``; ValueError unless it is text or a path."""
+    if not isinstance(value, str | Path):
+        raise ValueError(f"{what} is named by text or a path, got {_shown(value)}")
+    check_text(f"the name of {what}", value)
+    return Path(value)
+
+
+def check_temperature(value: Any, high: float | None = None) -> float:
+    """The temperature ``value``; ValueError unless it is 0 or a number by which scores can be divided."""
+    temperature = check_finite("temperature", value, 0, high)
+    if 0 < temperature < COLDEST:
+        raise ValueError(
+            f"temperature is {value}, expected 0, which takes the likeliest, or at least {COLDEST:g}"
+        )
+    return temperature
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str], more: str = "") -> str:

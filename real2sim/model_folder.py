@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from real2sim.checks import as_path
 from real2sim.files import atomic_folder, read_bytes, read_json, reading, write_json, write_text, writing
 from real2sim.strict import as_json, from_values
 
@@ -86,7 +87,7 @@ def write_folder(
 
 def read_kind(folder: Path) -> str:
     """What kind of model a folder holds, e.g. ``"world_model"``."""
-    path = Path(folder) / CONFIG_FILE
+    path = as_path("a model", folder) / CONFIG_FILE
     values = read_json(path)
     if not isinstance(values, dict) or "kind" not in values:
         raise ValueError(f"{path} has no field 'kind'; is this a real2sim model folder?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from real2sim.checks import check_finite, check_sizes
+from real2sim.checks import check_finite, check_sizes, check_temperature
 
 HOTTEST = 100.0
 """Largest temperature; at 1 a policy draws as it was trained to."""
@@ -84,7 +84,7 @@ class ImitationConfig:
         check_sizes(self, "embedding", "width", "heads", "components", "diffusion_steps")
         check_sizes(self, "layers", high=64)
         check_sizes(self, "state", "recurrent", low=0)
-        check_finite("temperature", self.temperature, 0, HOTTEST)
+        check_temperature(self.temperature, HOTTEST)
         if not self.channels:
             raise ValueError("channels is empty; expected the filters of one layer at least")
         per_frame = self.actions_per_frame

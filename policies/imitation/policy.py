@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from real2sim.checks import as_path
 from real2sim.cuda_graphs import RecordedCalls
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import WEIGHTS_FILE, read_config, read_tensors, write_folder
 from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.network import ImitationNetwork
-from real2sim.policies.policy import Observation, observed_frames
+from real2sim.policies.policy import Observation, check_instructions, check_seeds, observed_frames
 from real2sim.policies.rt1.instructions import InstructionTable
 
 KIND = "imitation"
@@ -52,7 +53,7 @@ class ImitationPolicy:
     @classmethod
     def from_folder(cls, folder: str | Path, device: str = "cpu") -> ImitationPolicy:
         """The policy in a model folder, as `save_imitation` wrote it."""
-        folder = Path(folder)
+        folder = as_path("a policy", folder)
         config = read_config(folder, KIND, ImitationConfig)
         tensors = read_tensors(folder / WEIGHTS_FILE)
         table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
@@ -61,10 +62,11 @@ class ImitationPolicy:
 
     def seed(self, seeds: Sequence[int]) -> None:
         """One seed per lane for the episodes that the next `reset` begins; only a temperature needs them."""
-        self._next_seeds = [int(seed) for seed in seeds]
+        self._next_seeds = check_seeds(seeds)
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Forget the past; a ValueError lists the nearest known instructions if one is unknown."""
+        instructions = check_instructions(instructions)
         self._seeds = list(range(len(instructions))) if self._next_seeds is None else self._next_seeds
         if len(self._seeds) != len(instructions):
             raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from real2sim.actions import FIELDS, ActionBounds, rt1_robot
-from real2sim.checks import check_finite, check_sizes
+from real2sim.checks import check_finite, check_sizes, check_temperature
 from real2sim.policies.rt1.action_tokens import (
     detokenize,
     detokenize_numbers,
@@ -145,7 +145,7 @@ class RT1Config:
         check_sizes(self, "feed_forward", low=0)
         if self.camera_size is not None:
             check_sizes(self, "camera_size")
-        check_finite("temperature", self.temperature, 0)
+        check_temperature(self.temperature)
         check_finite("gripper_dead_zone", self.gripper_dead_zone, 0, 1)
         if self.gripper_dead_zone and self.action:
             raise ValueError(

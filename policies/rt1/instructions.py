@@ -128,6 +128,8 @@ class InstructionTable(Mapping[str, np.ndarray]):
         return {VECTORS: torch.from_numpy(vectors), NAMES: names}
 
     def __getitem__(self, instruction: str) -> np.ndarray:
+        if not isinstance(instruction, str):
+            raise ValueError(f"an instruction is of type {type(instruction).__name__}, expected text")
         if instruction not in self._vectors:
             near = difflib.get_close_matches(instruction, self._vectors, n=3, cutoff=0.0)
             known = ", ".join(repr(name) for name in near) or "none: the table is empty"

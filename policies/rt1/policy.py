@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from real2sim.actions import rt1_robot
+from real2sim.checks import as_path, check_device, check_temperature
 from real2sim.cuda_graphs import RecordedCalls
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
@@ -19,7 +20,13 @@ from real2sim.model_folder import (
     read_tensors,
     write_folder,
 )
-from real2sim.policies.policy import Observation, Requirements, observed_frames
+from real2sim.policies.policy import (
+    Observation,
+    Requirements,
+    check_instructions,
+    check_seeds,
+    observed_frames,
+)
 from real2sim.policies.rt1.config import RT1Config
 from real2sim.policies.rt1.image import FilmEfficientNet, ImageTokenizer, letterbox, prepare_images
 from real2sim.policies.rt1.instructions import InstructionTable
@@ -104,9 +111,8 @@ class RT1Policy:
         temperature: float | None = None,
         device: str = "cpu",
     ) -> None:
-        temperature = network.config.temperature if temperature is None else temperature
-        if temperature < 0:
-            raise ValueError(f"temperature must not be negative, got {temperature}")
+        temperature = network.config.temperature if temperature is None else check_temperature(temperature)
+        check_device(device)
         if instructions.width != network.config.embedding:
             raise ValueError(
                 f"the instruction table has vectors of length {instructions.width}, "
@@ -128,7 +134,7 @@ class RT1Policy:
         cls, folder: str | Path, temperature: float | None = None, device: str = "cpu"
     ) -> RT1Policy:
         """The policy in a model folder, as `save` or ``real2sim convert rt1`` wrote it."""
-        folder = Path(folder)
+        folder = as_path("a policy", folder)
         config = read_config(folder, KIND, RT1Config)
         tensors = read_tensors(folder / WEIGHTS_FILE)
         table = InstructionTable.from_tensors(tensors, str(folder / WEIGHTS_FILE))
@@ -147,12 +153,11 @@ class RT1Policy:
 
     def seed(self, seeds: Sequence[int]) -> None:
         """One seed per lane for the episodes that the next `reset` begins; only a temperature needs them."""
-        self._next_seeds = [int(seed) for seed in seeds]
+        self._next_seeds = check_seeds(seeds)
 
     def reset(self, instructions: Sequence[str]) -> None:
         """Forget the past; a ValueError lists the nearest known instructions if one is unknown."""
-        if not instructions:
-            raise ValueError("a policy needs at least one instruction, one for each lane")
+        instructions = check_instructions(instructions)
         self._seeds = list(range(len(instructions))) if self._next_seeds is None else self._next_seeds
         if len(self._seeds) != len(instructions):
             raise ValueError(f"{len(self._seeds)} seeds for {len(instructions)} instructions; give one each")

@@ -51,6 +51,19 @@ def check_shape(actions: Any, where: str, *shapes: tuple[int, ...]) -> np.ndarra
     return found
 
 
+def check_finite_numbers(found: np.ndarray, where: str) -> np.ndarray:
+    """Actions as float32; ValueError unless all are finite numbers."""
+    _check_type(found, where)
+    with np.errstate(over="ignore"):
+        found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
+        raise ValueError(
+            f"{where}: number {place} of the actions is {found[place]:g}, expected finite numbers"
+        )
+    return found
+
+
 def _check_type(found: np.ndarray, where: str) -> None:
     if found.dtype.kind not in "fiu":
         raise ValueError(f"{where}: actions are of type {found.dtype}, expected numbers")

@@ -13,6 +13,7 @@ import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds, rt1_robot
 from real2sim.built_in import ASSETS, shipped_suites
+from real2sim.checks import as_path
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
@@ -250,12 +251,10 @@ def load_suite(name: str | Path) -> Suite:
 
     A bare name of a shipped suite is always that suite, as for policies; ``./drawer`` is a folder.
     """
-    if not isinstance(name, str | Path):
-        raise ValueError(f"a suite is named by text or a path, got {name!r}")
+    folder = as_path("a suite", name)
     shipped = list(shipped_suites())
     if isinstance(name, str) and name in shipped:
         return Suite.from_folder(ASSETS / name)
-    folder = Path(name)
     if str(name).strip() and (folder / SUITE_FILE).exists():
         return Suite.from_folder(folder)
     raise ValueError(

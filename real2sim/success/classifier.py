@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from real2sim.checks import check_finite, check_sizes
+from real2sim.checks import as_path, check_device, check_finite, check_sizes
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import (
@@ -142,11 +142,13 @@ class SuccessClassifier:
         cls, folder: Path | str, name: str = "classifier", device: str = "cpu"
     ) -> SuccessClassifier:
         """The judge stored in a model folder; errors name the file and what is wrong with it."""
-        config = read_config(Path(folder), KIND, ClassifierConfig)
-        path = Path(folder) / WEIGHTS_FILE
+        folder = as_path("a judge", folder)
+        check_device(device)
+        config = read_config(folder, KIND, ClassifierConfig)
+        path = folder / WEIGHTS_FILE
         tensors = read_tensors(path)
         network = build_module(lambda: OutcomeNetwork(config), tensors, str(path))
-        return cls(config, network.to(device), name, read_unlikeness(Path(folder)), Path(folder))
+        return cls(config, network.to(device), name, read_unlikeness(folder), folder)
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from real2sim.checks import as_path
 from real2sim.model_folder import CONFIG_FILE, read_kind
 from real2sim.simulation.contracts import Judge
 
@@ -34,8 +35,7 @@ def open_judge(
     ``folders`` are the runs that it is opened for; they hold the keys of blind labels; clips of ``others`` are left
     out.
     """
-    if not isinstance(path, str | Path):
-        raise ValueError(f"a judge is named by text or a path, got {path!r}")
+    as_path("a judge", path)
     if isinstance(path, str) and path.startswith(VLM):
         from real2sim.success.vlm_judge import VLMJudge
 

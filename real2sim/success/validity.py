@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from real2sim.checks import check_finite, check_whole
+from real2sim.checks import as_path, check_device, check_finite, check_whole
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
 from real2sim.model_folder import (
@@ -137,11 +137,13 @@ class ValidityGate:
     @classmethod
     def from_folder(cls, folder: Path | str, name: str = "gate", device: str = "cpu") -> ValidityGate:
         """The gate stored in a model folder; errors name the file and what is wrong with it."""
-        config = read_config(Path(folder), KIND, GateConfig)
-        path = Path(folder) / WEIGHTS_FILE
+        folder = as_path("a gate", folder)
+        check_device(device)
+        config = read_config(folder, KIND, GateConfig)
+        path = folder / WEIGHTS_FILE
         tensors = read_tensors(path)
         network = build_module(lambda: InverseDynamics(config.network), tensors, str(path))
-        return cls(config, network.to(device), read_robot(Path(folder)), name)
+        return cls(config, network.to(device), read_robot(folder), name)
 
     @property
     def digest(self) -> str:

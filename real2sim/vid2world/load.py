@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 
-from real2sim.checks import check_finite, check_kinds, check_whole
+from real2sim.checks import as_path, check_device, check_finite, check_kinds, check_whole
 from real2sim.model_folder import CONFIG_FILE, read_kind
 
 MODEL = "world_model"
@@ -151,6 +151,8 @@ def load_model(
     folder: Path, device: str = "cpu", sampling: SamplingOverrides | None = None
 ) -> LoadedWorldModel:
     """The world model of a folder, of any kind."""
+    folder = as_path("a world model", folder)
+    check_device(device)
     kind = read_kind(folder)
     if kind not in LOADERS:
         raise ValueError(

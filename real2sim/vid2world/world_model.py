@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from real2sim.checks import as_path
 from real2sim.cuda_graphs import RecordedCalls
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_building import build_module
@@ -60,7 +61,7 @@ class WorldModel(StateConditioning):
     @classmethod
     def from_folder(cls, folder: Path | str) -> WorldModel:
         """The model of a folder written by ``save``; ready to draw."""
-        folder = Path(folder)
+        folder = as_path("a world model", folder)
         config, path = read_config(folder, KIND, WorldModelConfig), folder / WEIGHTS_FILE
         tensors = read_tensors(path)
         model = build_module(lambda: cls(config), tensors, str(path))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from real2sim.checks import as_path
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_folder import read_config
 from real2sim.vid2world.lane_state import finite
@@ -71,9 +72,7 @@ class Vid2World(nn.Module):
 
         Raises FileNotFoundError or ValueError with one sentence if the folder is not complete.
         """
-        if not isinstance(folder_or_hub_id, str | Path):
-            raise ValueError(f"a model is named by text or a path, got {folder_or_hub_id!r}")
-        folder = Path(folder_or_hub_id)
+        folder = as_path("a model", folder_or_hub_id)
         if not folder.exists():
             folder = downloaded(str(folder_or_hub_id))
         config = read_config(folder, KIND, Vid2WorldConfig)
