@@ -15,6 +15,7 @@ import pytest
 from real2sim import files
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.failures import one_line
+from real2sim.files_together import write_together
 
 
 @pytest.mark.parametrize(
@@ -176,3 +177,25 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ValueError, match=r"array 'x' cannot be read .*pickled objects"):
         read_arrays(tmp_path / "a.npz")
+
+
+def test_files_that_belong_together_are_all_written_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "page.html", tmp_path / "new" / "figures" / "one.svg"
+    old.write_text("old")
+    real, written = os.fsync, []
+
+    def full(handle: int) -> None:
+        written.append(handle)
+        if len(written) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=f"the disk is full while {new} is written"):
+        write_together({old: b"page", new: b"figure"})
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert old.read_text() == "old"
+    write_together({old: b"page", new: b"figure"})
+    assert (old.read_text(), new.read_text()) == ("page", "figure")

@@ -13,6 +13,7 @@ GROUND = (
     "arguments",
     "special_files",
     "files",
+    "files_together",
     "arrays",
     "spreadsheets",
     "strict",

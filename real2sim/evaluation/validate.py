@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from real2sim.checks import check_device, check_seed, check_whole
 from real2sim.episodes.npz import dataset_robot
 from real2sim.evaluation.replays import FEWEST, Replay, draw_replays, frame_error
 from real2sim.evaluation.score_runs import GATE_FOLDER, JUDGE_FOLDER
-from real2sim.files import write_bytes, write_json
+from real2sim.files_together import write_together
 from real2sim.metrics.policy_consistency import RecordedEpisodes, draw_again, measure_consistency
 from real2sim.model_folder import CONFIG_FILE
 from real2sim.policies.trained import check_policy_folders, load_policy
@@ -109,11 +110,12 @@ def validate(config: ValidateConfig) -> Validation:
         consistency=_consistency(world, robot, policies, config, why),
         why=why,
     )
-    write_json(config.out / NUMBERS_FILE, found.metrics())
     pairs = [
         (_caption(replay, outcomes), replay.recorded, replay.drawn) for replay in _shown(replays, outcomes)
     ]
-    write_bytes(config.out / PAGE_FILE, validation_page(found, pairs).encode())
+    numbers = json.dumps(found.metrics(), indent=2, allow_nan=False) + "\n"
+    page = validation_page(found, pairs)
+    write_together({config.out / PAGE_FILE: page.encode(), config.out / NUMBERS_FILE: numbers.encode()})
     return found
 
 

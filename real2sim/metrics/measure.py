@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from real2sim.built_in import ASSETS, shipped_suites
 from real2sim.checks import check_device, check_kinds, check_seed, check_sizes
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
 from real2sim.episodes.states import read_states
-from real2sim.files import atomic_write, write_text
+from real2sim.files import write_text
+from real2sim.files_together import write_together
 from real2sim.metrics.curves import action_following_curve, mean_curve, plain_curve, plot_curves
 from real2sim.metrics.prediction import (
     other_actions,
@@ -191,8 +193,8 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
         if metric != "action_following":
             curves.extend(_curves(config, metric, images, predictions))
     rows = pd.concat(curves, ignore_index=True)
-    write_text(config.out / "metrics.csv", rows.to_csv(index=False))
-    _write_figure(config.out / "metrics.png", rows)
+    files = {"metrics.csv": rows.to_csv(index=False).encode(), "metrics.png": _figure(rows)}
+    write_together({config.out / name: content for name, content in files.items()})
     return rows
 
 
@@ -285,6 +287,7 @@ def _read(files: Sequence[Path], horizon: int, episodes: int) -> tuple[list[Path
     return chosen, np.stack(images), np.stack(actions)
 
 
-def _write_figure(path: Path, rows: pd.DataFrame) -> None:
-    with atomic_write(path) as file:
-        plot_curves(rows).savefig(file, format="png", dpi=150)
+def _figure(rows: pd.DataFrame) -> bytes:
+    file = io.BytesIO()
+    plot_curves(rows).savefig(file, format="png", dpi=150)
+    return file.getvalue()

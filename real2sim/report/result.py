@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from real2sim.files import write_bytes, writing
+from real2sim.files import writing
+from real2sim.files_together import without_new_folders, write_together
 from real2sim.report.agreement import Agreement
 from real2sim.report.gaps import LengthTrust
 from real2sim.report.ranking import Ranking
@@ -77,13 +78,15 @@ class Report:
         from real2sim.report.page_figures import draw_figures
 
         folder = Path(out)
-        with writing(folder):
-            (folder / "figures").mkdir(parents=True, exist_ok=True)
-        page = render_page(self, folder)
-        for name, content in draw_figures(self).items():
-            write_bytes(folder / "figures" / name, content)
-        write_bytes(folder / "report.csv", self.rates.to_csv(index=False).encode())
-        text = json.dumps(self.metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_bytes(folder / "metrics.json", text.encode())
-        write_bytes(folder / "report.html", page.encode())
+        with without_new_folders(folder / "figures"):
+            with writing(folder):
+                (folder / "figures").mkdir(parents=True, exist_ok=True)
+            text = json.dumps(self.metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            page = {
+                "report.html": render_page(self, folder).encode(),
+                "metrics.json": text.encode(),
+                "report.csv": self.rates.to_csv(index=False).encode(),
+            }
+            figures = {f"figures/{name}": content for name, content in draw_figures(self).items()}
+            write_together({folder / name: content for name, content in (page | figures).items()})
         return folder / "report.html"
