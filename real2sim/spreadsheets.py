@@ -15,6 +15,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from real2sim.files import decode, read_bytes
+from real2sim.wording import NO_OUTCOME, OUTCOMES
 
 MOST = 10**9
 """Largest count of episodes that is believed."""
@@ -51,7 +52,6 @@ DATE = (
     r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}( .*)?"
 )
 """A fraction such as 3/10, when a spreadsheet took it for a date."""
-OUTCOMES = ("true", "false", "1", "0", "1.0", "0.0", "success", "failure", "unclear", "")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def measurements(table: Table) -> dict[str, list[str | float]]:
                         f"{where} is {cell!a}, and a row above has {alike!a}, which looks the same; write "
                         "the name in one way"
                     )
-            if name in ("success", "valid") and cell.lower() not in OUTCOMES:
+            if name in ("success", "valid") and cell.lower() not in (*OUTCOMES, *NO_OUTCOME):
                 raise ValueError(
                     f"{where} is {cell[:60]!r}, expected true, false or nothing where it is unclear"
                 )

@@ -6,6 +6,14 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+OUTCOMES = {
+    **dict.fromkeys(("true", "1", "1.0", "1,0", "success", "yes", "wahr", "vrai", "verdadero", "vero"), True),
+    **dict.fromkeys(("false", "0", "0.0", "0,0", "failure", "no", "falsch", "faux", "falso"), False),
+}
+"""How people and spreadsheets write whether one trial succeeded, in lower case."""
+NO_OUTCOME = ("", "unclear")
+"""What stands where it is not known."""
+
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """``"; did you mean 'x'?"`` for the known names that look most like ``name``, or nothing."""

@@ -24,7 +24,7 @@ from real2sim.drawer.presets import EXPERT_LABELS, drawer_robot
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import EXPERT_LABELS_FILE, read_npz
 from real2sim.episodes.own_folder import check_own_folder
-from real2sim.episodes.parallel import without_script
+from real2sim.episodes.parallel import end_cleanly, without_script
 from real2sim.episodes.recording_parts import RECORD_FILE, open_recording
 from real2sim.files import write_json
 from real2sim.policies.places import check_place, place_fingerprint, policy_at
@@ -231,6 +231,7 @@ _physics: DrawerPhysics | None = None
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
+    end_cleanly()
 
 
 def _record(job: tuple[Collect, int, dict[str, float] | None]) -> None:

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from real2sim.spreadsheets import read_table
-
-OUTCOMES = {
-    "true": True, "1": True, "1.0": True, "success": True, "false": False, "0": False, "0.0": False, "failure": False,
-}  # fmt: skip
-UNCLEAR = ("", "unclear")
+from real2sim.wording import NO_OUTCOME, OUTCOMES
 
 
 def read_outcomes(path: Path, episodes: int) -> dict[int, bool]:
@@ -29,7 +25,7 @@ def read_outcomes(path: Path, episodes: int) -> dict[int, bool]:
         if int(number) in seen:
             raise ValueError(f"{where}: episode {number} is given a second time; keep one of the rows")
         seen.add(int(number))
-        if outcome in UNCLEAR:
+        if outcome in NO_OUTCOME:
             continue
         if outcome not in OUTCOMES:
             raise ValueError(

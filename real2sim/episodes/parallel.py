@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,8 +47,14 @@ def without_script() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
+def end_cleanly() -> None:
+    """Let a process of a pool that is ended, because another one failed, remove the file that it is writing."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+
+
 def _open(open_source: Callable[[Any], Any], config: Any, write: Callable[..., int]) -> None:
     global _SOURCE, _WRITE
+    end_cleanly()
     _SOURCE, _WRITE = open_source(config), write
 
 

@@ -13,7 +13,8 @@ from real2sim.episodes.run_folder import RunFolder
 from real2sim.pages.episode_files import inside
 from real2sim.pages.run_index import RunIndex
 from real2sim.simulation.suite import load_suite
-from real2sim.spreadsheets import OUTCOMES, read_table
+from real2sim.spreadsheets import read_table
+from real2sim.wording import OUTCOMES
 from real2sim.worlds import PHYSICS_WORLD
 
 MOST = 100
@@ -67,7 +68,6 @@ def real_outcomes(run: Path) -> dict[tuple[str, str, str], list[bool]]:
     found: dict[tuple[str, str, str], list[bool]] = {}
     for row in table.rows:
         outcome = row["success"].lower()
-        if outcome in OUTCOMES and outcome not in ("", "unclear"):
-            happened = outcome in ("true", "1", "1.0", "success")
-            found.setdefault((row["policy"], row["task"], row["start"]), []).append(happened)
+        if outcome in OUTCOMES:
+            found.setdefault((row["policy"], row["task"], row["start"]), []).append(OUTCOMES[outcome])
     return found

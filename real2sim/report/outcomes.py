@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from real2sim.report.several_runs import one_set_per_world
+from real2sim.wording import NO_OUTCOME, OUTCOMES
 
 DEFAULT_SET = "policies"
 Unclear = Literal["exclude", "failure"]
@@ -23,21 +24,11 @@ def check_unclear(unclear: str) -> None:
 def read_outcome(values: pd.Series, what: str, unclear: Unclear = "exclude") -> pd.Series:
     """Success as 1.0, 0.0 or missing; empty labels are missing, and ``unclear`` says what "unclear" is."""
     check_unclear(unclear)
-    words = {
-        "true": 1.0,
-        "false": 0.0,
-        "1": 1.0,
-        "0": 0.0,
-        "1.0": 1.0,
-        "0.0": 0.0,
-        "success": 1.0,
-        "failure": 0.0,
-    }
     if values.dtype == bool:
         return values.astype(float)
     text = values.astype(str).str.strip().str.lower()
-    missing = values.isna() | text.isin(["", "unclear"])
-    out = text.map(words).astype(float)
+    missing = values.isna() | text.isin(NO_OUTCOME)
+    out = text.map(OUTCOMES).astype(float)
     out[missing] = np.nan
     bad = values[out.isna() & ~missing]
     if len(bad):

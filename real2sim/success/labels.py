@@ -16,12 +16,15 @@ from real2sim.episodes.run_folder import RUN_FILE
 from real2sim.files import write_text
 from real2sim.spreadsheets import Table, read_table
 from real2sim.success.label_key import KEY_FILE, read_key
+from real2sim.wording import OUTCOMES
 
 logger = logging.getLogger(__name__)
 
 LABELS = {"success": 1.0, "failure": 0.0, "unclear": float("nan")}
 """Allowed labels and their probabilities; an empty label means not labelled yet."""
 UNCLEAR = "unclear"
+SAID = ("label", "success")
+"""Columns that may say it; the first that is there counts."""
 
 
 class HumanLabels:
@@ -115,13 +118,19 @@ def _majority(counts: Counter[str]) -> str:
 def read_labels(
     path: Path, folders: Sequence[Path] = (), others: Sequence[Path] = ()
 ) -> list[dict[str, str]]:
-    """Rows of a label CSV with the columns ``label`` and ``episode``, or ``clip`` in its place, and maybe ``rater``.
+    """Rows of a label CSV with the columns ``label`` (or ``success``) and ``episode`` (or ``clip``), maybe ``rater``.
 
     Every row gets its ``episode``: that of a clip is looked up in the keys of ``folders`` and beside the file; rows of
     clips in the keys of ``others`` are left out. ValueError names the row of a label that is not allowed, that a rater
     gave twice, or whose clip is unknown.
     """
-    table = read_table(path, "labels", ("label",))
+    table = read_table(path, "labels")
+    said = next((name for name in SAID if name in table.headings), None)
+    if said is None:
+        found = ", ".join(table.headings)
+        raise ValueError(
+            f"{path} has no column label; it has the columns {found}, expected episode and label"
+        )
     column = "episode" if "episode" in table.headings else "clip"
     if column not in table.headings:
         found = ", ".join(table.headings)
@@ -134,11 +143,15 @@ def read_labels(
     check_raters(table, column)
     kept = []
     for index, row in enumerate(table.rows):
-        given, row["label"] = row["label"], row["label"].lower()
-        if row["label"] and row["label"] not in LABELS:
+        word = row[said].lower()
+        if word in OUTCOMES:
+            word = "success" if OUTCOMES[word] else "failure"
+        if word and word not in LABELS:
             raise ValueError(
-                f"{table.where(index, 'label')} is {given[:60]!r}, expected success, failure, unclear or nothing"
+                f"{table.where(index, said)} is {row[said][:60]!r}, expected success, failure, unclear or nothing "
+                "(true and false, 1 and 0 are read, too)"
             )
+        row["label"] = word
         clip = row.get("clip", "")
         if clip in foreign:
             continue

@@ -210,8 +210,8 @@ def test_labels_that_would_count_twice_are_refused(tmp_path: Path) -> None:
         ValueError, match=r"one.csv and .*two.csv both hold a label of ann for episode 'e0'; keep one"
     ):
         episode_labels([one, two])
-    with pytest.raises(ValueError, match=r"row 2, column label is 'TRUE', expected success"):
-        read_labels(written(tmp_path / "true.csv", "episode,label\ne0,TRUE\n"))
+    with pytest.raises(ValueError, match=r"row 2, column label is 'maybe', expected success"):
+        read_labels(written(tmp_path / "true.csv", "episode,label\ne0,maybe\n"))
 
 
 def test_a_file_without_a_label_is_no_file_of_labels(tmp_path: Path) -> None:
@@ -313,3 +313,15 @@ def test_the_file_beside_film_strips_is_blind_too(tiny_run: Path, tmp_path: Path
     assert "begin" not in text and "policy" not in text
     rows = read_labels(tmp_path / "sheets" / "labels.csv")
     assert sorted(row["episode"] for row in rows) == [f"begin-{number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("column", ["label", "success"])
+@pytest.mark.parametrize(
+    ("yes", "no"), [("1", "0"), ("TRUE", "FALSE"), ("WAHR", "FALSCH"), ("1.0", "0.0"), ("Yes", "no")]
+)
+def test_labels_may_be_written_as_spreadsheets_write_truth_values(
+    tmp_path: Path, column: str, yes: str, no: str
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"episode,{column}\na,{yes}\nb,{no}\nc,unclear\nd,\n")
+    assert episode_labels([path]) == {"a": "success", "b": "failure", "c": "unclear"}
