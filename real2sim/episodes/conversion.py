@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,6 +16,8 @@ from isal import isal_zlib
 from real2sim.episodes.failed_start import undone_where_it_fails
 from real2sim.files import atomic_write, read_json, write_text
 from real2sim.robot import ROBOT_FILE
+
+LOG = logging.getLogger(__name__)
 
 EPISODE_FILES = "*.npz"
 RECORD = "conversion.json"
@@ -56,6 +59,30 @@ def open_record(folder: Path, asked: Mapping[str, Any]) -> None:
                 f"{folder} was converted with {name} = {json.dumps(found.get(name))}, now "
                 f"{json.dumps(asked.get(name))} is asked for; choose another folder or the same options"
             )
+
+
+def missing_episodes(folder: Path, numbers: Iterable[int]) -> list[int]:
+    """The episodes that are still to be converted, also those whose file was cut off, which is said.
+
+    Of a file only the directory at its end is read; what is in it has a checksum, which every reader looks at.
+    """
+    missing = []
+    for number in numbers:
+        path = episode_path(folder, number)
+        if not path.is_file():
+            missing.append(number)
+        elif not _is_whole(path):
+            LOG.warning("%s is no whole npz file; the episode is converted again", path)
+            missing.append(number)
+    return missing
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"image.npy", "action.npy"} <= set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
 
 
 class EpisodeFile:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from real2sim.episodes.run_folder import RunFolder
+from real2sim.episodes.run_folder import EPISODES, RunFolder
+from real2sim.episodes.sound import unsound_episodes
 from real2sim.evaluation.batches import chosen_starts, episode_id
 from real2sim.evaluation.launch import launched_as, most_processes
 from real2sim.evaluation.policy_sources import PolicySource, find_policies
@@ -94,6 +95,7 @@ class Rounds:
         self._sources, self._own, self._progress = sources, own, progress
         self._folder = RunFolder(config.out)
         self._judge, self._noted = judge, False
+        self._damaged: set[str] | None = None
         self._workers = None
         processes = 1 if self._world_size > 1 else most_processes(config.rollout((), 0, 1))
         if processes > 1:
@@ -103,7 +105,8 @@ class Rounds:
         """Outcomes (turns tasks policies) of a round, 0 or 1, and NaN where the judge has no verdict."""
         episodes = self._episodes(asked)
         rows = self._rows()
-        if not set(episodes.ravel()) <= set(rows):
+        # The first rollout also sees whether the folder belongs to these options, and which files are damaged.
+        if asked.begin == 0 or not set(episodes.ravel()) <= set(rows) - self._unsound():
             self._roll_out(asked)
             rows = self._wait(set(episodes.ravel()))
         verdicts = self._verdicts(rows, set(episodes.ravel()))
@@ -111,6 +114,13 @@ class Rounds:
         if asked.begin == 0:
             self._check_judged(asked, np.isnan(found))
         return found
+
+    def _unsound(self) -> set[str]:
+        """Episodes of an earlier call whose files are missing or damaged."""
+        if self._damaged is None:
+            folder, size = self._folder.path / EPISODES, self._suite.robot.canvas_size
+            self._damaged = set(unsound_episodes(folder, self._rows().values(), size))
+        return self._damaged
 
     def _check_judged(self, asked: Round, silent: np.ndarray) -> None:
         """Raise a ValueError if a policy has no verdict on any episode of a task in its first round."""

@@ -193,8 +193,8 @@ def measure(config: MetricsConfig) -> pd.DataFrame:
         if metric != "action_following":
             curves.extend(_curves(config, metric, images, predictions))
     rows = pd.concat(curves, ignore_index=True)
-    files = {"metrics.csv": rows.to_csv(index=False).encode(), "metrics.png": _figure(rows)}
-    write_together({config.out / name: content for name, content in files.items()})
+    table, figure = config.out / "metrics.csv", config.out / "metrics.png"
+    write_together({table: rows.to_csv(index=False).encode(), figure: _figure(rows)})
     return rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from isal import isal_zlib
 
-from real2sim.episodes.conversion import episode_file
+from real2sim.episodes.conversion import episode_file, missing_episodes
 
 
 def test_arrays_and_frames_come_back_as_they_were_written_and_any_zip_reader_finds_them_whole(
@@ -69,3 +69,14 @@ def test_a_script_without_a_main_guard_converts_with_several_processes(tmp_path:
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[3, 6]\n", done.stderr
+
+
+def test_what_was_cut_off_is_converted_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        with episode_file(tmp_path / f"{number:06d}.npz") as file:
+            file.array("action", np.zeros((2, 3)))
+            file.array("image", np.zeros((2, 4, 4, 3), np.uint8))
+    (tmp_path / "000000.npz").write_bytes(b"")
+    (tmp_path / "000002.npz").write_bytes((tmp_path / "000002.npz").read_bytes()[:100])
+    assert missing_episodes(tmp_path, range(4)) == [0, 2, 3]
+    assert "000002.npz is no whole npz file; the episode is converted again" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from real2sim.report.racing import Round
 from real2sim.simulation.suite import load_suite
 from real2sim.success.compared import unproven
 from real2sim.success.vlm_judge import VLMJudge
+from real2sim.vid2world.load import SamplingOverrides
 from tests.success.vlm_server import serving
 
 POLICIES = ("early", "late", "replay:push")
@@ -268,3 +270,22 @@ def test_a_vision_language_model_judges_a_race_and_pairs_skip_starts_without_a_v
     assert all(row["rate"] == 1 for row in ranking["policies"])
     assert ("has no verdict on 2 episodes (2 of early)" in said) == (silent == 2)
     assert unproven(tmp_path / "race", "stub", {VLMJudge.from_address(address).digest})
+
+
+def test_a_finished_race_notices_damaged_episodes_and_other_options(
+    whole: Path, tiny_suite: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "race"))
+    again = config(tiny_suite, out, until="ranking")
+    first, second, *_ = sorted((out / "episodes").iterdir())
+    content = first.read_bytes(), second.read_bytes()
+    first.write_bytes(content[0][:100])
+    second.unlink()
+    rank(again, progress=False)
+    assert "the episode is drawn again" in caplog.text
+    assert outcomes(out) == outcomes(whole)
+    assert first.stat().st_size == len(content[0]) and second.stat().st_size == len(content[1])
+    with pytest.raises(ValueError, match=r"run.json was made with seed = 0, now 1"):
+        rank(replace(again, seed=1), progress=False)
+    with pytest.raises(ValueError, match="was made with world"):
+        rank(replace(again, sampling=SamplingOverrides(guidance=2.0)), progress=False)

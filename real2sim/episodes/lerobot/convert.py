@@ -14,7 +14,13 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.bounds import action_bounds
-from real2sim.episodes.conversion import episode_file, episode_path, open_record, undone_conversion
+from real2sim.episodes.conversion import (
+    episode_file,
+    episode_path,
+    missing_episodes,
+    open_record,
+    undone_conversion,
+)
 from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.lerobot.dataset import LeRobotDataset
 from real2sim.episodes.lerobot.layout import INFO_FILE
@@ -115,7 +121,7 @@ def _convert(config: ConvertLeRobot, progress: bool) -> int:
     low, high = check_tables(dataset, numbers, progress)
     robot = replace(plan.robot, action=action_bounds(plan.robot.action, low, high, read_robot(config.out)))
     robot.save(config.out)
-    missing = [number for number in numbers if not episode_path(config.out, number).is_file()]
+    missing = missing_episodes(config.out, numbers)
     total = sum(dataset.entries[number].length for number in numbers)
     done = total - sum(dataset.entries[number].length for number in missing)
     with tqdm(total=total, initial=done, unit="frame", disable=not progress) as bar:

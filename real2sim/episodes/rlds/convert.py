@@ -13,7 +13,13 @@ import tyro
 from tqdm import tqdm
 
 from real2sim.episodes.bounds import action_bounds
-from real2sim.episodes.conversion import episode_file, episode_path, open_record, undone_conversion
+from real2sim.episodes.conversion import (
+    episode_file,
+    episode_path,
+    missing_episodes,
+    open_record,
+    undone_conversion,
+)
 from real2sim.episodes.images import resized
 from real2sim.episodes.keep_out import read_keep_out
 from real2sim.episodes.outcomes_file import read_outcomes
@@ -118,7 +124,7 @@ def _convert(config: ConvertRLDS, progress: bool) -> int:
         bounds = action_bounds(plan.robot.action, low, high, read_robot(config.out))
         plan = replace(plan, robot=replace(plan.robot, action=bounds))
     plan.robot.save(config.out)
-    missing = [number for number in numbers if not episode_path(config.out, number).is_file()]
+    missing = missing_episodes(config.out, numbers)
     with tqdm(
         total=len(numbers), initial=len(numbers) - len(missing), unit="episode", disable=not progress
     ) as bar:
