@@ -210,6 +210,19 @@ class SuccessClassifier:
 
         NaN, no verdict, where a frame that the judge looks at is unlike real ones (`real2sim.success.unlikeness`).
         """
+        for what, given in (("instructions", instructions), ("frames", frames)):
+            array = isinstance(given, np.ndarray) and given.ndim > 0
+            if not array and (isinstance(given, str | bytes) or not isinstance(given, Sequence)):
+                raise ValueError(
+                    f"{what} are of type {type(given).__name__}, expected a list with one for each episode"
+                )
+        for video in frames:
+            if not isinstance(video, np.ndarray) or isinstance(video, np.ma.MaskedArray) or video.ndim != 4:
+                shape = f" {video.shape}" if isinstance(video, np.ndarray) else ""
+                raise ValueError(
+                    f"the frames of an episode are a {type(video).__name__}{shape}, expected a whole array "
+                    "uint8 (t, height, width, 3)"
+                )
         if not len(frames):
             return np.zeros(0)
         seen = np.stack([video[judged_frames(len(video), self.config.recent)] for video in frames])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from real2sim.checks import check_seed
 from real2sim.vid2world.network.frame_cache import FrameCache
 
 State = TypeVar("State", bound="LaneState")
@@ -125,3 +126,39 @@ def _refilled(value: Any, left: Iterator[Tensor]) -> Any:
 def finite(pictures: Tensor) -> Tensor:
     """Whether all numbers of each lane's picture (b ...) are finite (b)."""
     return torch.isfinite(pictures).flatten(1).all(dim=1)
+
+
+def check_start_frames(frames: Any, size: tuple[int, ...]) -> None:
+    """ValueError unless ``frames`` is a whole array uint8 (b h w 3) of the size (h w 3), with at least one lane."""
+    found = _described(frames)
+    if found is not None or frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != size:
+        found = found or f"{frames.dtype} {frames.shape}"
+        raise ValueError(f"start frames are {found}, expected uint8 (b, {', '.join(map(str, size))})")
+    if not len(frames):
+        raise ValueError("there are no start frames; a world model needs at least one lane")
+
+
+def check_lane_seeds(seeds: Any, lanes: int) -> tuple[int, ...]:
+    """The seeds; ValueError unless they are a whole number for each lane."""
+    listed = isinstance(seeds, Sequence) and not isinstance(seeds, str | bytes)
+    if not listed and not (isinstance(seeds, np.ndarray) and seeds.ndim == 1):
+        raise ValueError(
+            f"seeds are of type {type(seeds).__name__}, expected a list with a seed for each lane"
+        )
+    if len(seeds) != lanes:
+        raise ValueError(f"{lanes} start frames came with {len(seeds)} seeds; each lane needs one")
+    return tuple(check_seed(f"the seed of lane {lane}", seed) for lane, seed in enumerate(seeds))
+
+
+def check_action_array(actions: Any) -> None:
+    """ValueError unless actions are a whole array of numbers."""
+    found = _described(actions)
+    if found is not None or actions.dtype.kind not in "fiu":
+        raise ValueError(f"actions are {found or f'of type {actions.dtype}'}, expected an array of numbers")
+
+
+def _described(value: Any) -> str | None:
+    """What is given in the place of a whole array; None for one."""
+    if isinstance(value, np.ma.MaskedArray):
+        return "masked"
+    return None if isinstance(value, np.ndarray) else f"of type {type(value).__name__}"

@@ -26,7 +26,13 @@ from real2sim.robot import Robot, robot_text
 from real2sim.vid2world.ddim import mix, noise_in, split_velocity
 from real2sim.vid2world.denoise import denoise, noise_of_a_frame
 from real2sim.vid2world.first_frames import after_past
-from real2sim.vid2world.lane_state import WorldState, finite
+from real2sim.vid2world.lane_state import (
+    WorldState,
+    check_action_array,
+    check_lane_seeds,
+    check_start_frames,
+    finite,
+)
 from real2sim.vid2world.network.frame_cache import FrameCache
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
@@ -162,22 +168,14 @@ class WorldModel(StateConditioning):
         ``past`` uint8 (b p h w 3) are the frames before, oldest first, and ``past_actions`` (b p n) what led from each
         to the next. A model that draws from states needs none of them: it begins at the newest frame and its state.
         """
-        if not len(frames):
-            raise ValueError("there are no start frames; a world model needs at least one lane")
+        check_start_frames(frames, (self.config.height, self.config.width, 3))
+        seeds = check_lane_seeds(seeds, len(frames))
         remembers = self.config.draws_from == "frames"
         if remembers and past is not None and past_actions is not None and past.shape[1]:
             return after_past(self, frames, seeds, past, past_actions)
-        expected = (self.config.height, self.config.width, 3)
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
-            raise ValueError(
-                f"start frames are {frames.dtype} {frames.shape}, expected uint8 (b, {', '.join(map(str, expected))})"
-            )
-        if len(seeds) != len(frames):
-            raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
         shown = to_device(frames, self.device)
         start = self.first_stage.encode(shown[:, None])
         no_action = torch.zeros(len(frames), 1, self.action_width, device=self.device)
-        seeds = tuple(int(seed) for seed in seeds)
         cache = None
         if remembers:
             cache = self.unet.blank_cache(len(frames), *start.shape[-2:])
@@ -197,6 +195,7 @@ class WorldModel(StateConditioning):
     @torch.inference_mode()
     def step(self, state: WorldState, actions: np.ndarray) -> tuple[np.ndarray, WorldState]:
         """The next frames uint8 (b h w 3) after ``actions`` float32 (b n), and the state with them in it."""
+        check_action_array(actions)
         expected = (len(state.seeds), self.action_width)
         if actions.shape != expected:
             raise ValueError(f"actions have shape {actions.shape}, expected {expected}")

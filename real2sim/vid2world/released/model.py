@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from real2sim.checks import as_path
 from real2sim.host_copies import to_device, to_host
 from real2sim.model_folder import read_config
-from real2sim.vid2world.lane_state import finite
+from real2sim.vid2world.lane_state import check_action_array, check_lane_seeds, check_start_frames, finite
 from real2sim.vid2world.network.unet import CausalUNet
 from real2sim.vid2world.noise import CONTEXT, batch_noise
 from real2sim.vid2world.released.autoencoder import Autoencoder
@@ -142,14 +142,8 @@ class Vid2World(nn.Module):
         ``past`` uint8 (b p h w 3) are the p frames before, oldest first, and ``past_actions`` (b p a) what led from
         each of them to the next.  Published runs of the CS:GO and RECON models begin with four frames (p = 3).
         """
-        expected = (*self.config.image_size, 3)
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
-            raise ValueError(
-                f"start frames are {frames.dtype} {frames.shape}, expected uint8 with {expected} per lane"
-            )
-        if len(seeds) != len(frames):
-            raise ValueError(f"{len(frames)} start frames came with {len(seeds)} seeds; each lane needs one")
-        lanes = tuple(int(seed) for seed in seeds)
+        check_start_frames(frames, (*self.config.image_size, 3))
+        lanes = check_lane_seeds(seeds, len(frames))
         windows, actions = first_window(self.config, frames, past, past_actions)
         given = to_device(windows, self.empty_caption.device)
         pictures = torch.stack(
@@ -295,6 +289,7 @@ class Vid2World(nn.Module):
 
     def _scaled(self, actions: np.ndarray, state: Vid2WorldState) -> Tensor:
         """Actions (b a) of the lanes, checked, as the network takes them (b 1 a)."""
+        check_action_array(actions)
         check_actions(self.config, actions, state)
         given = torch.from_numpy(np.asarray(actions, np.float32))[:, None]
         return to_device(self.scaled(given), self.empty_caption.device)
