@@ -200,6 +200,19 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
     module.load_state_dict(dict(tensors), strict=True)
 
 
+def check_whole_file(path: Path) -> None:
+    """Raise a ValueError where a safetensors file is cut off or holds something else; no weights are read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
+        ) from error
+
+
 def folder_fingerprint(folder: Path) -> str:
     """Hash of a model folder's configuration and weights, in however many files they lie."""
     digest = hashlib.sha256()
@@ -211,4 +224,6 @@ def folder_fingerprint(folder: Path) -> str:
                 f"{path} does not exist; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
             )
         digest.update(read_bytes(path))
+        if name != CONFIG_FILE:
+            check_whole_file(path)
     return digest.hexdigest()[:16]

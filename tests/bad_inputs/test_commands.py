@@ -171,3 +171,12 @@ def test_output_that_cannot_be_written_is_one_sentence(unbuffered: str) -> None:
     assert ended.returncode == 2
     assert "error: standard output cannot be written (No space left on device)" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_every_policys_weights_are_looked_at_before_the_first_one_acts(
+    suite: Path, tmp_path: Path, refused: Refused
+) -> None:
+    _cut(suite / "policies" / "early" / "model.safetensors")
+    words = ["rollout", "--suite", suite, "--policies", "late", "early", "--starts", "1", "--processes", "1"]
+    refused(*map(str, words), "--out", str(tmp_path / "out"), about=str(suite / "policies" / "early"))
+    assert not (tmp_path / "out").exists()
