@@ -20,7 +20,16 @@ from real2sim.report.several_runs import (
     one_set_per_world,
     same_weights,
 )
-from real2sim.report.tables import FILE, check_columns, named, plain_rows, read_frame, read_numbers, require
+from real2sim.report.tables import (
+    FILE,
+    check_columns,
+    named,
+    plain_rows,
+    read_frame,
+    read_numbers,
+    read_seeds,
+    require,
+)
 from real2sim.report.wording import listing
 from real2sim.spreadsheets import MOST, check_no_sum, rate_fits
 
@@ -68,6 +77,8 @@ def read_episodes(episodes: pd.DataFrame, unclear: Unclear = "exclude") -> tuple
         if column in frame:
             frame[column] = read_numbers(frame, column, "simulated episodes")
             _check_range(frame, column, "simulated episodes")
+    if "seed" in frame:
+        frame["seed"] = read_seeds(frame["seed"], "simulated episodes")
     open_cases = without_verdict(frame)
     frame["success"] = read_outcome(frame["success"], "simulated episodes")
     if "valid" in frame:

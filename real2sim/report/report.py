@@ -97,6 +97,14 @@ def make_report(
     check_treatment(invalid)
     if isinstance(notes, str) or not isinstance(notes, Sequence):
         raise ValueError(f"notes are of type {type(notes).__name__}, expected a list of sentences")
+    if not isinstance(provenance, Mapping | None):
+        raise ValueError(
+            f"provenance is of type {type(provenance).__name__}, expected a mapping of names to texts"
+        )
+    if frames is not None and not callable(frames):
+        raise ValueError(
+            f"frames are of type {type(frames).__name__}, expected a function from an episode's id to its frames"
+        )
     sim, sim_episodes, remarks = read_simulated(episodes, unclear)
     episodes = plain_rows(episodes)
     remarks = [*notes, *remarks]

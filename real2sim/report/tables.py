@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,6 +90,28 @@ def _check_names(frame: pd.DataFrame, column: str, what: str) -> None:
                 f"{what}: {column} of row {row + 1} is of type {type(value).__name__}, expected a name as "
                 "text"
             )
+
+
+def read_seeds(column: pd.Series, what: str) -> pd.Series:
+    """A column of seeds as whole numbers; what is missing stays missing."""
+    if column.dtype.kind in "iu":
+        return column
+    seeds = [_seed(value, row, what) for row, value in enumerate(column, 1)]
+    found = pd.Series(seeds, column.index, object, column.name)
+    # Among missing ones pandas would make them floats, which hold no large seed.
+    return found if None in seeds else found.infer_objects()
+
+
+def _seed(value: Any, row: int, what: str) -> int | None:
+    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return None
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    whole = whole or (isinstance(value, float | np.floating) and float(value).is_integer())
+    if not whole and not (isinstance(value, str) and value.strip().isdecimal()):
+        raise ValueError(
+            f"{what}: seed of row {row} is {' '.join(repr(value).split())[:60]}, expected a whole number"
+        )
+    return int(value)
 
 
 def read_numbers(frame: pd.DataFrame, column: str, what: str) -> pd.Series:

@@ -143,6 +143,8 @@ EPISODES = pd.DataFrame(
         (EPISODES.assign(task=[[1]] * 8), "task of row 1 is of type list, expected a name as text"),
         (EPISODES.assign(start=[{}, *"1223344"]), "start of row 1 is of type dict, expected a name as text"),
         (EPISODES.assign(policy=[*"abababa", b"b"]), "policy of row 8 is of type bytes, expected"),
+        (EPISODES.assign(seed=[*"1234567", "x"]), "seed of row 8 is 'x', expected a whole number"),
+        (EPISODES.assign(seed=[*range(7), [1]]), "seed of row 8 is .1., expected a whole number"),
         (EPISODES.assign(family=True), "family of row 1 is of type bool, expected"),
     ],
 )
@@ -150,6 +152,11 @@ def test_tables_that_are_no_episodes(tmp_path: Path, table: Any, complaint: str)
     with pytest.raises(ValueError, match=complaint):
         real2sim.make_report(table, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_seeds_that_are_partly_text_are_numbers() -> None:
+    episodes = EPISODES.assign(seed=["1", "1", 2, 2.0, None, None, 4, 4])
+    assert real2sim.make_report(episodes).episodes["seed"].tolist() == [1, 1, 2, 2, None, None, 4, 4]
 
 
 def test_real_rates_whose_tasks_are_no_names(tmp_path: Path) -> None:
@@ -291,6 +298,11 @@ def test_a_refused_reset_leaves_the_environment_as_it_was(tiny_suite: Path) -> N
             "fields have shapes that do not go together: world_vector (2, 3), rotation_delta (3, 3)",
         ),
         (lambda: make_report(pd.DataFrame(), "x", notes=5), "notes are of type int"),
+        (lambda: make_report(pd.DataFrame(), "x", provenance=object), "provenance is of type type, expected"),
+        (
+            lambda: make_report(pd.DataFrame(), "x", frames=()),
+            "frames are of type tuple, expected a function",
+        ),
         (lambda: make_report(pd.DataFrame(), "x", invalid=[]), "invalid episodes can be as-judged"),
     ],
 )
