@@ -125,7 +125,8 @@ def _refilled(value: Any, left: Iterator[Tensor]) -> Any:
 
 def finite(pictures: Tensor) -> Tensor:
     """Whether all numbers of each lane's picture (b ...) are finite (b)."""
-    return torch.isfinite(pictures).flatten(1).all(dim=1)
+    # The largest number is not finite if one is not; looking at each by itself costs fourteen times as much.
+    return pictures.abs().amax(dim=tuple(range(1, pictures.ndim))).isfinite()
 
 
 def check_start_frames(frames: Any, size: tuple[int, ...]) -> None:

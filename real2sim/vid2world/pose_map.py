@@ -19,7 +19,8 @@ IN_CACHE = 4
 FARTHEST = 1e6
 """Metres; no camera sees as far."""
 THINNEST = 0.75
-"""Radius in pixels below which lines get no thinner, so that none falls between pixels."""
+"""Radius in pixels, or patches if there is one value for each, below which lines get no thinner, so that none falls
+between them."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,12 @@ class PoseMapConfig:
     """Parents first."""
     lines: tuple[Line, ...]
     camera: Camera
+    per: Literal["pixel", "patch"] = "pixel"
+    """A value for each pixel of a frame, or one for each of the patches that the network works on: less to draw."""
 
     def __post_init__(self) -> None:
+        if self.per not in ("pixel", "patch"):
+            raise ValueError(f'pose_map: per must be "pixel" or "patch", got {self.per!r}')
         known: set[str] = set()
         for link in self.links:
             if link.parent is not None and link.parent not in known:
@@ -123,6 +128,10 @@ class PoseMapConfig:
         """Images that are drawn."""
         return 1 + max(line.channel for line in self.lines)
 
+    def inputs(self, patch: int) -> int:
+        """Channels of the network's input that they become, where a frame is cut into patches of this side."""
+        return self.channels * (patch**2 if self.per == "pixel" else 1)
+
     @property
     def joints(self) -> tuple[str, ...]:
         """State numbers that are looked at."""
@@ -134,7 +143,8 @@ class PoseMap(nn.Module):
 
     A line is 1 on its middle, a half at its edge, and falls to 0 at twice its radius; where lines of one channel cross,
     the larger value stays.  Nothing hides anything.  With ``patch`` p images are drawn as `torch.nn.PixelUnshuffle`
-    would cut them, (n channels*p^2 height/p width/p).
+    would cut them, (n channels*p^2 height/p width/p), or at the middles of the patches, (n channels height/p width/p),
+    if the configuration has one value per patch.
     """
 
     _rows: Tensor
@@ -163,11 +173,16 @@ class PoseMap(nn.Module):
         rows, columns = torch.meshgrid(
             torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij"
         )
+        rows, columns = _cut(rows, patch), _cut(columns, patch)
+        self._thinnest = THINNEST
+        if config.per == "patch":
+            rows, columns = rows.mean((0, 1)), columns.mean((0, 1))
+            self._thinnest *= patch
         links = [link.name for link in config.links]
         axes = torch.stack([_unit(link.axis) for link in config.links])
         fixed = {
-            "rows": _cut(rows, patch).flatten(),
-            "columns": _cut(columns, patch).flatten(),
+            "rows": rows.flatten(),
+            "columns": columns.flatten(),
             "crosses": torch.stack([_cross(axis) for axis in axes]),
             "axes": axes,
             "offsets": torch.tensor([link.position for link in config.links]),
@@ -182,7 +197,7 @@ class PoseMap(nn.Module):
         lines = torch.tensor([links.index(line.link) for line in config.lines])
         self.register_buffer("_links", lines, persistent=False)
         self.register_buffer("_order", torch.tensor(order), persistent=False)
-        self._size = (config.channels * patch**2, height // patch, width // patch)
+        self._size = (config.inputs(patch), height // patch, width // patch)
 
     def points(self, states: Tensor) -> Tensor:
         """Both ends of every line (n lines 2 3) in the world, metres."""
@@ -231,7 +246,7 @@ class PoseMap(nn.Module):
         right.addcmul_(share, along[..., :1], value=-1)
         down.addcmul_(share, along[..., 1:], value=-1)
         away = right.square_().addcmul_(down, down).sqrt_()
-        narrow = (depths / (2 * self._focal * self._radii[:, None])).clamp(max=1 / (2 * THINNEST))
+        narrow = (depths / (2 * self._focal * self._radii[:, None])).clamp(max=1 / (2 * self._thinnest))
         slope = share.mul_(narrow[..., 1:] - narrow[..., :1]).add_(narrow[..., :1])
         values = away.mul_(slope).neg_().add_(1).clamp_(min=0)
         channels = [lines.amax(dim=1) for lines in values.split(self._counts, dim=1)]

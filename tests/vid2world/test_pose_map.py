@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -118,3 +119,25 @@ def test_patches_are_those_that_pixels_are_cut_into() -> None:
     cut = PoseMap(PoseMapConfig(ARM, LINES, ABOVE), NAMES, 32, 24, patch=4)
     whole = PoseMap(PoseMapConfig(ARM, LINES, ABOVE), NAMES, 32, 24)
     assert torch.equal(cut(states), torch.nn.functional.pixel_unshuffle(whole(states), 4))
+
+
+def test_one_value_per_patch_is_that_of_its_middle() -> None:
+    states = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    thick = tuple(replace(line, radius=0.2) for line in LINES)
+    whole = PoseMap(PoseMapConfig(ARM, thick, ABOVE), NAMES, 66, 60)(states)
+    patches = PoseMap(PoseMapConfig(ARM, thick, ABOVE, per="patch"), NAMES, 66, 60, patch=3)(states)
+    assert torch.equal(patches, whole[:, :, 1::3, 1::3])
+
+
+def test_no_line_falls_between_patches() -> None:
+    thin = tuple(replace(line, radius=1e-4) for line in LINES)
+    config = PoseMapConfig(ARM, thin, ABOVE, per="patch")
+    states = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) * 3
+    drawn = PoseMap(config, NAMES, 64, 64, patch=4)(states)
+    assert drawn.shape == (200, 2, 16, 16)
+    assert drawn.amax(dim=(2, 3)).min() >= 0.5
+
+
+def test_other_places_of_values_are_refused() -> None:
+    with pytest.raises(ValueError, match='per must be "pixel" or "patch", got \'frame\''):
+        PoseMapConfig(ARM, LINES, ABOVE, per="frame")  # type: ignore[arg-type]
