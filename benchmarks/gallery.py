@@ -30,7 +30,7 @@ from real2sim.simulation.suite import Suite, load_suite
 from real2sim.success.classifier import SuccessClassifier, judged_frames, to_network
 from real2sim.success.degradation import DegradationConfig, degrade
 
-POLICIES = ("converged", "mixed", "begin")
+POLICIES = ("converged", "40-percent", "begin")
 REPLAYS = ("replay:clean", "replay:beside-near", "replay:stops-early")
 EVERY = 4
 """Every which frame of an episode a strip shows."""

@@ -113,12 +113,13 @@ def drawer_state() -> StateConfig:
             )
             for place, axis in enumerate(axes)
         ),
-        pose_map=PoseMapConfig(LINKS, _ARM + _DRAWER, camera()),
+        pose_map=PoseMapConfig(LINKS, _ARM + _DRAWER, camera(), per="patch"),
+        layers=3,
     )
 
 
 def drawer_world_model(
-    patch: int = 2, width: int = 24, levels: tuple[int, ...] = (1, 2, 4)
+    patch: int = 2, width: int = 16, levels: tuple[int, ...] = (1, 2, 4)
 ) -> WorldModelConfig:
     """A world model of the drawer suite that draws frames from states."""
     state = drawer_state()
@@ -128,7 +129,7 @@ def drawer_world_model(
     scale[FIRST_MOVE : FIRST_MOVE + 3] = [1 / STEP_METRES] * 3
     unet = replace(
         UNetConfig.small(height=64 // patch, width=64 // patch),
-        in_channels=patch**2 * (3 + state.pose_map.channels),
+        in_channels=3 * patch**2 + state.pose_map.inputs(patch),
         out_channels=4 * patch**2,
         model_channels=width,
         channel_mult=levels,

@@ -127,7 +127,9 @@ class WorldModelConfig:
     def unet_channels(self) -> tuple[int, int]:
         """Channels in (noisy frame, start frame, pose map) and out (new frame, gate) that the U-Net must have."""
         square = self.patch**2
-        drawn = 0 if self.state is None or self.state.pose_map is None else self.state.pose_map.inputs(self.patch)
+        drawn = (
+            0 if self.state is None or self.state.pose_map is None else self.state.pose_map.inputs(self.patch)
+        )
         inputs = 6 if self.draws_from == "frames" else 3
         return square * inputs + drawn, square * (3 + self.copy_gate)
 

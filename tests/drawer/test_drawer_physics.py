@@ -38,10 +38,12 @@ from real2sim.drawer.physics import (
 )
 from real2sim.drawer.state import drawer_state, drawer_world_model
 from real2sim.episodes.npz import read_npz
+from real2sim.model_folder import read_config
 from real2sim.policies.rt1.policy import RT1Policy
 from real2sim.simulation.observation import observe_frames
 from real2sim.simulation.suite import load_suite
 from real2sim.vid2world.pose_map import Line, PoseMap
+from real2sim.vid2world.world_model_config import WorldModelConfig
 
 MIDDLE = DrawerStart(0.0, -0.1, (0.0, 0.48, 0.2))
 
@@ -211,6 +213,11 @@ def test_the_prediction_of_states_obeys_the_limits_of_the_robot() -> None:
         assert (command.low, command.high) == (HAND_LOW[axis], HAND_HIGH[axis])
         assert command.lead == WINDUP_METRES
     assert drawer_world_model().action_scale[10:13] == (1 / STEP_METRES,) * 3
+
+
+def test_the_shipped_world_model_is_the_one_described() -> None:
+    folder = load_suite("drawer").folder / "world_model"
+    assert read_config(folder, "world_model", WorldModelConfig) == drawer_world_model()
 
 
 @pytest.mark.physics
