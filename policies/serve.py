@@ -102,7 +102,8 @@ def _state(robot: Robot, observation: dict[str, Any]) -> np.ndarray | None:
 def serve_policy(config: ServePolicy) -> None:
     """Serve until the process is stopped."""
     of_suite = config.policy == "random" or is_python(config.policy)
-    robot = load_suite(config.suite).robot if of_suite else read_robot(expanded(config.policy))
+    suite = load_suite(config.suite)
+    robot = suite.robot if of_suite else read_robot(expanded(config.policy))
     _refuse_unused(config)
     make = _maker(config, robot)
     names = {} if robot is None else {"action_names": list(robot.action_names)}

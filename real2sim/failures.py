@@ -70,10 +70,16 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
+LOST = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+"""Reasons for which what was printed cannot be written."""
+
+
 def lost_output(error: BaseException) -> str | None:
     """The sentence where ``error`` says that what was printed cannot be written, on a full disk perhaps; it is given
     up.  None where it can be."""
-    if sys.stdout is None or not isinstance(error, OSError) or error.filename is not None:
+    if sys.stdout is None or not isinstance(error, OSError):
+        return None
+    if error.filename is not None or error.errno not in LOST:
         return None
     try:
         # Nothing is kept back where output is unbuffered, so a line is tried.

@@ -213,17 +213,26 @@ def check_whole_file(path: Path) -> None:
         ) from error
 
 
+def weights_files(folder: Path) -> list[Path]:
+    """The files with a model folder's weights, each found to be whole; no weights are read."""
+    files = sorted(folder.glob("*.safetensors")) or [folder / WEIGHTS_FILE]
+    for path in files:
+        _check_there(path)
+        check_whole_file(path)
+    return files
+
+
 def folder_fingerprint(folder: Path) -> str:
     """Hash of a model folder's configuration and weights, in however many files they lie."""
     digest = hashlib.sha256()
-    weights = sorted(path.name for path in folder.glob("*.safetensors")) or [WEIGHTS_FILE]
-    for name in (CONFIG_FILE, *weights):
-        path = folder / name
-        if not path.exists():
-            raise FileNotFoundError(
-                f"{path} does not exist; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
-            )
+    _check_there(folder / CONFIG_FILE)
+    for path in (folder / CONFIG_FILE, *weights_files(folder)):
         digest.update(read_bytes(path))
-        if name != CONFIG_FILE:
-            check_whole_file(path)
     return digest.hexdigest()[:16]
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+        )

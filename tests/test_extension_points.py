@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from real2sim.cli import main
 from real2sim.episodes.run_folder import load_run
@@ -27,7 +28,7 @@ def model_folder(folder: Path, kind: str) -> Path:
     folder.mkdir(parents=True)
     (folder / CONFIG_FILE).write_text(json.dumps({"kind": kind, "config": {}}))
     (folder / CARD_FILE).write_text("# A kind of its own\n")
-    (folder / WEIGHTS_FILE).write_bytes(b"")
+    save_file({}, folder / WEIGHTS_FILE)
     return folder
 
 

@@ -57,6 +57,7 @@ METRICS = (
         ("plan --alpha 1e-300", "alpha must lie between 0 and 1, by at least 1e-09, got 1e-300"),
         ("serve-policy --policy nope", "'nope' is no policy that can be served; expected the folder of one"),
         ("serve-policy --policy ''", "'' is no policy that can be served"),
+        ("serve-policy --policy {suite}/policies/late --suite nowhere", "'nowhere' is neither a shipped suite"),
         ("serve-policy --policy {suite}/policies/late --embeddings /nowhere", "--embeddings is for RT-1's SavedModel"),
         ("serve-policy --policy {suite}/policies/late --host ''", "host is empty"),
         ("serve-policy --policy {suite}/policies/late --host nowhere.invalid", "is no address of this machine"),

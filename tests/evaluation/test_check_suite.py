@@ -160,3 +160,12 @@ def test_the_command_ends_with_an_error_if_there_is_a_problem(
     said = capsys.readouterr()
     assert "problem: replay:push on close_drawer has 5 steps, the task 9" in said.out
     assert "checks of" in said.err and "failed, see above" in said.err
+
+
+@pytest.mark.parametrize("part", ["world_model", "judge"])
+@pytest.mark.parametrize("left", [0, 1000])
+def test_weights_that_are_cut_off_are_a_problem(suite: Path, part: str, left: int) -> None:
+    weights = suite / part / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:left])
+    (found,) = problems(suite)
+    assert str(weights) in found and "copy it again" in found
