@@ -119,8 +119,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; expected the weights of the model in a file")
+    _check_no_folder(path)
     try:
         with reading(path, "the weights of the model"):
             tensors = load_file(path)
@@ -204,8 +203,9 @@ def check_whole_file(path: Path) -> None:
     """Raise a ValueError where a safetensors file is cut off or holds something else; no weights are read."""
     from safetensors import SafetensorError, safe_open
 
+    _check_no_folder(path)
     try:
-        with safe_open(path, framework="np"):
+        with reading(path, "the weights of the model"), safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
         raise ValueError(
@@ -229,6 +229,11 @@ def folder_fingerprint(folder: Path) -> str:
     for path in (folder / CONFIG_FILE, *weights_files(folder)):
         digest.update(read_bytes(path))
     return digest.hexdigest()[:16]
+
+
+def _check_no_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected the weights of the model in a file")
 
 
 def _check_there(path: Path) -> None:
