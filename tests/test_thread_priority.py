@@ -22,14 +22,15 @@ def policies() -> set[int]:
 
 @pytest.mark.parametrize("codec", list(CODECS))
 def test_encoding_makes_no_thread_realtime(codec: str, tmp_path: Path) -> None:
-    before = policies()
+    # A thread of another test, which encodes by itself, may just be ending.
+    before = policies() | {os.SCHED_OTHER}
     video = VideoFile(tmp_path / "video.mp4", (64, 64), 10, codec)
-    assert policies() == before
+    assert policies() <= before
     for _ in range(3):
         video.append(np.zeros((4, 64, 64, 3), np.uint8))
-        assert policies() == before
+        assert policies() <= before
     video.close()
-    assert policies() == before
+    assert policies() <= before
 
 
 def test_what_becomes_realtime_is_made_ordinary_again() -> None:
