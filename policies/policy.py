@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from real2sim.checks import check_seed
 from real2sim.simulation.contracts import Policy, PolicyWithRequirements, Requirements, StochasticPolicy
+from real2sim.simulation.lane_lists import is_list
 from real2sim.simulation.observation import Observation, observe, observe_frames
 
 __all__ = [
@@ -37,7 +36,7 @@ def observed_frames(observation: Observation, lanes: int) -> np.ndarray:
 
 def check_instructions(instructions: Any) -> tuple[str, ...]:
     """The instructions; ValueError unless they are one text for each lane, and at least one."""
-    if not _is_list(instructions):
+    if not is_list(instructions):
         raise ValueError(
             f"instructions are of type {type(instructions).__name__}, expected a list with a text for each lane"
         )
@@ -49,21 +48,6 @@ def check_instructions(instructions: Any) -> tuple[str, ...]:
                 f"the instruction of lane {lane} is of type {type(text).__name__}, expected text"
             )
     return tuple(map(str, instructions))
-
-
-def check_seeds(seeds: Any) -> list[int]:
-    """The seeds; ValueError unless they are one for each lane."""
-    if not _is_list(seeds):
-        raise ValueError(
-            f"seeds are of type {type(seeds).__name__}, expected a list with a seed for each lane"
-        )
-    return [check_seed(f"the seed of lane {lane}", seed) for lane, seed in enumerate(seeds)]
-
-
-def _is_list(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim > 0
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def check_frames(frames: np.ndarray, lanes: int) -> None:

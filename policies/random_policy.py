@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from real2sim.checks import check_seed
-from real2sim.policies.policy import Observation, check_instructions, check_seeds, observed_frames
+from real2sim.policies.policy import Observation, check_instructions, observed_frames
 from real2sim.robot import Robot
 from real2sim.simulation.action_checks import without_ending
+from real2sim.simulation.lane_lists import check_seeds
 
 
 class RandomPolicy:

@@ -16,12 +16,13 @@ import numpy as np
 from real2sim.actions import rt1_robot
 from real2sim.failures import one_line
 from real2sim.policies.chunks import ChunkBuffer
-from real2sim.policies.policy import Observation, check_instructions, check_seeds, observe, observed_frames
+from real2sim.policies.policy import Observation, check_instructions, observe, observed_frames
 from real2sim.policies.remote_options import NEEDS_EXTRA, RemoteOptions, read_address
 from real2sim.policies.remote_plan import RemotePlan, make_plan
 from real2sim.policies.server_answers import check_chunk
 from real2sim.policies.servers.policy_wire import MOST_BYTES, names_of, pack_message, unpack_message
 from real2sim.robot import Robot
+from real2sim.simulation.lane_lists import check_seeds
 from real2sim.wording import without_password
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,17 +117,10 @@ def read_config(folder: Path, kind: str, cls: type[Config]) -> Config:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file, floating-point ones as float32."""
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _check_no_folder(path)
-    try:
-        with reading(path, "the weights of the model"):
-            tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
-        ) from error
+    with _reading_weights(path):
+        tensors = load_file(path)
     check_weights(tensors, str(path), "copy the file again, or train the model again")
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
@@ -201,16 +195,10 @@ def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -
 
 def check_whole_file(path: Path) -> None:
     """Raise a ValueError where a safetensors file is cut off or holds something else; no weights are read."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    _check_no_folder(path)
-    try:
-        with reading(path, "the weights of the model"), safe_open(path, framework="np"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
-        ) from error
+    with _reading_weights(path), safe_open(path, framework="np"):
+        pass
 
 
 def weights_files(folder: Path) -> list[Path]:
@@ -231,9 +219,19 @@ def folder_fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _check_no_folder(path: Path) -> None:
+@contextmanager
+def _reading_weights(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the weights of the model in a file")
+    try:
+        with reading(path, "the weights of the model"):
+            yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}); the file may be truncated, copy it again"
+        ) from error
 
 
 def _check_there(path: Path) -> None:

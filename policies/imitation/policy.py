@@ -16,8 +16,9 @@ from real2sim.model_building import build_module
 from real2sim.model_folder import WEIGHTS_FILE, read_config, read_tensors, write_folder
 from real2sim.policies.imitation.config import ImitationConfig
 from real2sim.policies.imitation.network import ImitationNetwork
-from real2sim.policies.policy import Observation, check_instructions, check_seeds, observed_frames
+from real2sim.policies.policy import Observation, check_instructions, observed_frames
 from real2sim.policies.rt1.instructions import InstructionTable
+from real2sim.simulation.lane_lists import check_seeds
 
 KIND = "imitation"
 

@@ -24,7 +24,6 @@ from real2sim.policies.policy import (
     Observation,
     Requirements,
     check_instructions,
-    check_seeds,
     observed_frames,
 )
 from real2sim.policies.rt1.config import RT1Config
@@ -33,6 +32,7 @@ from real2sim.policies.rt1.instructions import InstructionTable
 from real2sim.policies.rt1.token_learner import TokenLearner
 from real2sim.policies.rt1.transformer import Transformer, attention_mask
 from real2sim.robot import Robot, robot_text
+from real2sim.simulation.lane_lists import check_seeds
 
 KIND = "rt1"
 

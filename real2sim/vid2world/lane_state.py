@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from real2sim.checks import check_seed
+from real2sim.simulation.lane_lists import check_seeds
 from real2sim.vid2world.network.frame_cache import FrameCache
 
 State = TypeVar("State", bound="LaneState")
@@ -141,14 +141,10 @@ def check_start_frames(frames: Any, size: tuple[int, ...]) -> None:
 
 def check_lane_seeds(seeds: Any, lanes: int) -> tuple[int, ...]:
     """The seeds; ValueError unless they are a whole number for each lane."""
-    listed = isinstance(seeds, Sequence) and not isinstance(seeds, str | bytes)
-    if not listed and not (isinstance(seeds, np.ndarray) and seeds.ndim == 1):
-        raise ValueError(
-            f"seeds are of type {type(seeds).__name__}, expected a list with a seed for each lane"
-        )
-    if len(seeds) != lanes:
-        raise ValueError(f"{lanes} start frames came with {len(seeds)} seeds; each lane needs one")
-    return tuple(check_seed(f"the seed of lane {lane}", seed) for lane, seed in enumerate(seeds))
+    found = check_seeds(seeds)
+    if len(found) != lanes:
+        raise ValueError(f"{lanes} start frames came with {len(found)} seeds; each lane needs one")
+    return tuple(found)
 
 
 def check_action_array(actions: Any) -> None:
