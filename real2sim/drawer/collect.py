@@ -6,7 +6,6 @@ Scripted controllers act, or policies that were trained: those end up in places 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,7 @@ from real2sim.drawer.presets import EXPERT_LABELS, drawer_robot
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import EXPERT_LABELS_FILE, read_npz
 from real2sim.episodes.own_folder import check_own_folder
-from real2sim.episodes.parallel import end_cleanly, without_script
+from real2sim.episodes.parallel import in_processes
 from real2sim.episodes.recording_parts import RECORD_FILE, open_recording
 from real2sim.files import write_json
 from real2sim.policies.places import check_place, place_fingerprint, policy_at
@@ -181,13 +180,8 @@ def collect(config: Collect) -> int:
     jobs = [(config, index, _kinds(config, index, who[index], acting)) for index in missing]
     drawer_robot().save(out)
     write_json(out / EXPERT_LABELS_FILE, EXPERT_LABELS)
-    context = multiprocessing.get_context("spawn")
-    with (
-        without_script(),
-        context.Pool(config.processes, initializer=_one_thread) as pool,
-        tqdm(total=len(missing), unit="episode") as bar,
-    ):
-        for _ in pool.imap_unordered(_record, jobs):
+    with tqdm(total=len(missing), unit="episode") as bar:
+        for _ in in_processes(_record, jobs, config.processes):
             bar.update()
     return len(missing)
 
@@ -229,14 +223,11 @@ def _kinds(
 _physics: DrawerPhysics | None = None
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-    end_cleanly()
-
-
 def _record(job: tuple[Collect, int, dict[str, float] | None]) -> None:
     global _physics
-    _physics = _physics or DrawerPhysics()
+    if _physics is None:
+        torch.set_num_threads(1)
+        _physics = DrawerPhysics()
     config, index, kinds = job
     policies = () if kinds is not None else config.policies
     episode = record_episode(_physics, config.seed, index, kinds or BROAD, policies, config.images)

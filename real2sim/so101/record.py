@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from real2sim.checks import check_kinds, check_seed, check_whole
 from real2sim.episodes.lerobot.recording import Recording
 from real2sim.episodes.lerobot.writer import LeRobotWriter
+from real2sim.episodes.parallel import in_processes
 from real2sim.episodes.recording_parts import open_recording
 from real2sim.so101.experts import Drifter, FlawedExpert, Flaws, Wanderer
 from real2sim.so101.physics import (
@@ -291,10 +291,7 @@ def _recorded(config: RecordSO101, numbers: range) -> Iterator[RecordedSO101]:
     if config.processes == 1:
         yield from map(_record, jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(config.processes) as pool:
-        for begin in range(0, len(jobs), 4 * config.processes):
-            yield from pool.imap(_record, jobs[begin : begin + 4 * config.processes])
+    yield from in_processes(_record, jobs, config.processes)
 
 
 _physics: SO101Physics | None = None
