@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from real2sim.envs.world_model_env import WorldModelEnv
+from real2sim.envs.arguments import check_arguments
+from real2sim.envs.world_model_env import WorldModelEnv, WorldModelVectorEnv
 from real2sim.vid2world.released.robots import BUTTONS, KEYS, MOUSE_X, MOUSE_Y, csgo_robot
 
 PARTS = (("keys", len(KEYS)), ("buttons", len(BUTTONS)), ("mouse_x", len(MOUSE_X)), ("mouse_y", len(MOUSE_Y)))
@@ -28,7 +29,22 @@ class KeyboardMouseEnv(WorldModelEnv):
     no game is shipped.  The suite's starts may hold the frames before them: published runs begin with four.
     """
 
-    def __init__(self, suite: str, world_model: str, judge: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        suite: str | None = None,
+        world_model: str | None = None,
+        judge: str | None = None,
+        **options: Any,
+    ) -> None:
+        check_arguments(options, WorldModelVectorEnv, type(self))
+        if suite is None or world_model is None:
+            missing = " and ".join(
+                name for name, value in (("suite", suite), ("world_model", world_model)) if value is None
+            )
+            raise ValueError(
+                f"no game is shipped, and {missing} is not given; name the folder of a suite of start frames as suite "
+                "and that of a converted model as world_model"
+            )
         super().__init__(suite, world_model=world_model, judge=judge, **options)
         if self.robot.action_names != csgo_robot().action_names:
             raise ValueError(

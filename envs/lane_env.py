@@ -9,12 +9,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from real2sim.checks import check_choice, check_flag, check_seed, check_whole
+from real2sim.envs.arguments import check_arguments, check_options, lane_seeds
 from real2sim.envs.robot_spaces import action_space, from_normalized, observation_space, observed
 from real2sim.envs.time_limit import SpecWithLimit
 from real2sim.envs.verdicts import Reward, Verdicts
@@ -23,11 +24,9 @@ from real2sim.simulation.contracts import Judge, World
 from real2sim.simulation.lanes import Lanes
 from real2sim.simulation.suite import Start, Suite
 from real2sim.simulation.suite_config import MOST_STEPS
-from real2sim.wording import did_you_mean
 
 MOST_LANES = 100_000
 """Of one environment; no machine draws more at once."""
-OPTIONS = ("task", "start", "episode_seed", "reset_mask")
 LANE_ATTRIBUTES = ("task", "task_description", "_max_episode_steps")
 
 
@@ -55,6 +54,11 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         "render_fps": 3,
         "autoreset_mode": AutoresetMode.DISABLED,
     }
+
+    def __new__(cls, *arguments: Any, **given: Any) -> LaneVectorEnv:
+        """Python's own sentence does not say what was meant; a copy is made without arguments."""
+        check_arguments(given, cls)
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -89,6 +93,8 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._verdicts, self._terminate = Verdicts(judge, reward, num_envs), terminate
+        self.cut_after: int | None = None
+        """Steps after which something outside cuts the episodes that begin from now on, be they judged by then."""
         self._lanes = Lanes(world, suite, num_envs, policy="given to step")
         self._generators: list[np.random.Generator | None] = [None] * num_envs
         self._starts: list[Start | None] = [None] * num_envs
@@ -100,16 +106,8 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """First observations, and the episodes that begin."""
-        if options is not None and not isinstance(options, Mapping):
-            raise ValueError(
-                f"options are a {type(options).__name__}, expected a mapping with {', '.join(OPTIONS)}"
-            )
-        options = dict(options or {})
-        unknown = sorted(map(str, set(options) - set(OPTIONS)))
-        if unknown:
-            raise ValueError(
-                f"unknown option {unknown[0]!r}{did_you_mean(unknown[0], OPTIONS)}; known are {', '.join(OPTIONS)}"
-            )
+        self._check_open("reset")
+        options = check_options(options)
         lanes = self._masked(options.get("reset_mask"))
         generators = self._seeded(lanes, seed)
         begun = [(lane, *self._choose(lane, generators[lane], options)) for lane in lanes]
@@ -131,6 +129,7 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Next observations, rewards (lanes,), terminated, truncated and infos, for actions (lanes n), or
         (lanes K n) where the robot takes K actions per frame."""
+        self._check_open("step")
         if any(start is None for start in self._starts):
             raise ResetNeeded("call reset before step")
         if not self._lanes.running.any():
@@ -189,6 +188,7 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         """The canvas with the cameras' frames, one per lane."""
+        self._check_open("render")
         if self.render_mode is None:
             gymnasium.logger.warn(
                 "render was called without a render_mode; make the environment with 'rgb_array'"
@@ -197,6 +197,12 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         if any(start is None for start in self._starts):
             raise ResetNeeded("call reset before render")
         return tuple(frame.copy() for frame in self._lanes.frames)
+
+    def _check_open(self, call: str) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError(
+                f"{call} was called after close; make a new environment, or call close last"
+            )
 
     def _masked(self, mask: Any) -> list[int]:
         if mask is None:
@@ -214,21 +220,12 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
         self, lanes: Sequence[int], seed: int | Sequence[int | None] | None
     ) -> dict[int, np.random.Generator]:
         """The generator of each lane: a new one where a seed is given, else a copy of the one that it has."""
-        several = isinstance(seed, list | tuple) or (isinstance(seed, np.ndarray) and seed.ndim > 0)
-        if seed is not None and not several:
-            first = check_seed("seed", seed)
-            seed = [first + lane for lane in range(self.num_envs)]
-        seeds: Any = seed
-        if seeds is not None and len(seeds) != self.num_envs:
-            raise ValueError(
-                f"{len(seeds)} seeds for {self.num_envs} lanes; give one seed, or one for each lane"
-            )
+        seeds = lane_seeds(seed, self.num_envs)
         found: dict[int, np.random.Generator] = {}
         for lane in lanes:
-            given = None if seeds is None else seeds[lane]
-            before = self._generators[lane]
+            given, before = seeds[lane], self._generators[lane]
             if given is not None or before is None:
-                found[lane] = seeding.np_random(None if given is None else check_seed("seed", given))[0]
+                found[lane] = seeding.np_random(given)[0]
             else:
                 found[lane] = copy.deepcopy(before)
         return found
@@ -256,8 +253,9 @@ class LaneVectorEnv(SpecWithLimit, VectorEnv):  # type: ignore[type-arg]
                     f"{starts[0].id!r} to {starts[-1].id!r}"
                 )
             start = found[str(wanted)]
-        if self._limit is not None:
-            start = replace(start, task=replace(start.task, horizon=self._limit))
+        horizon = min(self._limit or start.task.horizon, self.cut_after or MOST_STEPS)
+        if horizon != start.task.horizon:
+            start = replace(start, task=replace(start.task, horizon=horizon))
         seed = self._option(options, "episode_seed", lane)
         return start, noise if seed is None else check_seed("option episode_seed", seed)
 

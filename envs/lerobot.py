@@ -15,8 +15,10 @@ from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from real2sim.checks import check_flag, check_whole
+from real2sim.envs.arguments import check_mapping, lane_seeds
 from real2sim.envs.lane_env import MOST_LANES, LaneVectorEnv
 from real2sim.envs.physics_env import PhysicsVectorEnv
+from real2sim.envs.robot_spaces import from_normalized
 from real2sim.envs.world_model_env import WorldModelVectorEnv
 from real2sim.robot import Robot
 from real2sim.simulation.action_checks import as_numbers, check_shape
@@ -148,6 +150,8 @@ class LeRobotLanes:
 
     def _between(self, lane: int, action: np.ndarray) -> Result:
         seen = dict(self._seen[lane])
+        if self.env.normalized_actions:
+            action = from_normalized(self.robot, action)
         if self.robot.state_from == "action":
             seen["agent_pos"] = action[
                 [self.robot.action_names.index(name) for name in self.robot.state_names]
@@ -191,9 +195,11 @@ class LeRobotEnv(gymnasium.Env):  # type: ignore[type-arg]
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """First observation and info of a new episode; LeRobot's own options (``lerobot_...``) are not ours to read."""
+        (seed,) = lane_seeds(seed, 1)
         super().reset(seed=seed)
-        options = {name: value for name, value in (options or {}).items() if not name.startswith("lerobot_")}
-        return self._lanes.reset(self._lane, seed, options)
+        given = check_mapping(options)
+        own = {name: value for name, value in given.items() if not str(name).startswith("lerobot_")}
+        return self._lanes.reset(self._lane, seed, own)
 
     def step(self, action: np.ndarray) -> Result:
         """What came of this lane's action; alone, the lane is stepped here."""
@@ -214,6 +220,10 @@ class LeRobotEnv(gymnasium.Env):  # type: ignore[type-arg]
         assert frames is not None
         return frames[self._lane]
 
+    def close(self) -> None:
+        """Close the lanes, of which all end together."""
+        self._lanes.env.close()
+
     @property
     def task(self) -> str:
         """The task's name."""
@@ -229,7 +239,23 @@ class LeRobotEnv(gymnasium.Env):  # type: ignore[type-arg]
         return self._lanes.steps(self._lane)
 
 
-class LeRobotVectorEnv(SyncVectorEnv):
+class CheckedReset:
+    """A vector environment of Gymnasium that says what is wrong with seeds and options."""
+
+    num_envs: int
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        """First observations and infos."""
+        seeds = lane_seeds(seed, self.num_envs)
+        above: Any = super()
+        return above.reset(seed=seeds, options=None if options is None else check_mapping(options))
+
+
+class LeRobotAsyncEnv(CheckedReset, AsyncVectorEnv):
+    """Gymnasium's asynchronous vector environment, a world model in each process."""
+
+
+class LeRobotVectorEnv(CheckedReset, SyncVectorEnv):
     """Gymnasium's synchronous vector environment, whose lanes are drawn as one batch and begin anew in the step in
     which they end (``AutoresetMode.SAME_STEP``), as LeRobot makes its own."""
 
@@ -272,4 +298,4 @@ def _vector(made: partial[LeRobotLanes], count: int, asynchronous: bool) -> Vect
         return LeRobotVectorEnv(made(count))
     makers = [partial(_alone, made)] * count
     # Forked processes would share torch's threads, which do not survive it.
-    return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP, context="spawn")
+    return LeRobotAsyncEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP, context="spawn")

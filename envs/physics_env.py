@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from real2sim.envs.arguments import check_arguments
 from real2sim.envs.lane_env import LaneVectorEnv
-from real2sim.envs.scalar_env import LaneEnv, check_arguments
+from real2sim.envs.scalar_env import LaneEnv
 from real2sim.envs.verdicts import Reward
 from real2sim.envs.world_model_env import find_judge
 from real2sim.simulation.contracts import Judge
@@ -61,5 +62,5 @@ class PhysicsEnv(LaneEnv):
     def __init__(
         self, suite: str = "drawer", task: str | None = None, render_mode: str | None = None, **more: Any
     ) -> None:
-        check_arguments(more, PhysicsVectorEnv, "PhysicsEnv")
+        check_arguments(more, PhysicsVectorEnv, type(self))
         super().__init__(PhysicsVectorEnv(1, suite, task, render_mode, **more))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +10,8 @@ import numpy as np
 
 from real2sim.checks import check_seed
 from real2sim.envs.lane_env import LaneVectorEnv
-from real2sim.envs.time_limit import SpecWithLimit
+from real2sim.envs.time_limit import SpecWithLimit, limit_of_callers
 from real2sim.simulation.action_checks import check_shape
-from real2sim.wording import did_you_mean
 
 
 class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
@@ -42,7 +40,7 @@ class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
                 f"np_random is of type {type(self._np_random).__name__}, expected a numpy.random.Generator; "
                 "numpy.random.default_rng gives one"
             )
-        self._lanes._generators[0] = self._np_random
+        self._lanes._generators[0], self._lanes.cut_after = self._np_random, limit_of_callers(self)
         seen, infos = self._lanes.reset(seed=seed, options=options)
         self._np_random = self._lanes._generators[0]
         if seed is not None or self._np_random_seed is None:
@@ -91,18 +89,6 @@ class LaneEnv(SpecWithLimit, gymnasium.Env):  # type: ignore[type-arg]
     def close(self) -> None:
         """Release the world's resources."""
         self._lanes.close()
-
-
-def check_arguments(given: Mapping[str, Any], lanes: type[LaneVectorEnv], name: str) -> None:
-    """ValueError unless what a scalar environment is given by name is an argument of its lanes."""
-    known = [argument for argument in inspect.signature(lanes).parameters if argument != "num_envs"]
-    for argument in given:
-        if argument not in known:
-            lane = "; gymnasium.make_vec makes several lanes" if argument == "num_envs" else ""
-            raise ValueError(
-                f"{argument!r} is no argument of {name}{did_you_mean(argument, known)}{lane}; it takes "
-                f"{', '.join(known)}"
-            )
 
 
 def _first_lane(seen: Any) -> Any:

@@ -1,9 +1,11 @@
-"""Time limits: Gymnasium's becomes the environment's own horizon, so that the episode that it cuts is judged, and the
-environment's own becomes the one that ``spec`` tells."""
+"""Time limits: Gymnasium's becomes the environment's own horizon, also where it is wrapped by hand, so that the episode
+that it cuts is judged, and the environment's own becomes the one that ``spec`` tells."""
 
 from __future__ import annotations
 
 import copy
+import sys
+from types import FrameType
 from typing import Any
 
 import gymnasium
@@ -26,6 +28,19 @@ class JudgedTimeLimit(gymnasium.Wrapper, RecordConstructorArgs):  # type: ignore
                 # A horizon that was given stands above the limit of the registered id.
                 inner._max_episode_steps = environment.step_limit or inner._max_episode_steps
             inner = inner.env
+
+
+def limit_of_callers(env: gymnasium.Env[Any, Any]) -> int | None:
+    """The fewest steps of the time limits around ``env`` whose ``reset`` has led to this call; None without one.  No
+    wrapper tells the environment inside of itself, but each calls it."""
+    limits: list[int] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, TimeLimit) and caller.unwrapped is env:
+            limits.append(caller._max_episode_steps)
+        frame = frame.f_back
+    return min(limits, default=None)
 
 
 class SpecWithLimit:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from real2sim.checks import check_device
+from real2sim.checks import as_path, check_device
+from real2sim.envs.arguments import check_arguments
 from real2sim.envs.lane_env import LaneVectorEnv
-from real2sim.envs.scalar_env import LaneEnv, check_arguments
+from real2sim.envs.scalar_env import LaneEnv
 from real2sim.envs.verdicts import Reward
 from real2sim.simulation.contracts import Judge
 from real2sim.simulation.judged import check_judge_object
@@ -51,7 +52,7 @@ class WorldModelVectorEnv(LaneVectorEnv):
             raise ValueError("reward='progress' is the judge's; give a judge, or leave reward out")
         found = load_suite(suite)
         super().__init__(
-            open_world(str(world_model), found, device, sampling),
+            open_world(str(as_path("a world model", world_model)), found, device, sampling),
             found,
             num_envs,
             task,
@@ -113,7 +114,7 @@ class WorldModelEnv(LaneEnv):
         judge: str | Path | Judge | None = JUDGE,
         **more: Any,
     ) -> None:
-        check_arguments(more, WorldModelVectorEnv, type(self).__name__)
+        check_arguments(more, WorldModelVectorEnv, type(self))
         super().__init__(WorldModelVectorEnv(1, suite, task, world_model, judge, **more))
 
 

@@ -154,8 +154,8 @@ def model_folder(name: str, suite: Suite) -> Path:
     if not folder.is_dir():
         physics = "" if suite.config.physics is None else f", or use --world {PHYSICS_WORLD}"
         raise FileNotFoundError(
-            f"there is no world model in {folder}; give --world the folder of one, train one with `real2sim train "
-            f"world-model`{physics}"
+            f"there is no world model in {folder}; give the folder of one (--world, or world_model of an environment), "
+            f"train one with `real2sim train world-model`{physics}"
         )
     return folder
 

@@ -240,6 +240,13 @@ class DrawerPhysics:
         self._mujoco.mj_setState(self.model, self.data, snapshot.state, self._state_parts)
         self._target, self._gripper = snapshot.target.copy(), snapshot.gripper
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is another robot in the same state, as a renderer cannot be copied."""
+        return type(self), (), self.snapshot()
+
+    def __setstate__(self, snapshot: PhysicsState) -> None:
+        self.restore(snapshot)
+
     def close(self) -> None:
         """Free the renderer."""
         self._renderer.close()

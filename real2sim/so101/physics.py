@@ -188,6 +188,13 @@ class SO101Physics:
         # mj_forward has changed the solver's warm start, which belongs to the state.
         self._mujoco.mj_setState(self.model, self.data, snapshot.state, self._state_parts)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is another robot in the same state, as a renderer cannot be copied."""
+        return type(self), (), self.snapshot()
+
+    def __setstate__(self, snapshot: SO101State) -> None:
+        self.restore(snapshot)
+
     def close(self) -> None:
         """Free the renderer."""
         if self._renderer is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gymnasium.error import ResetNeeded
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 from real2sim.envs.lerobot import make_env
 from real2sim.envs.world_model_env import WorldModelEnv, WorldModelVectorEnv
@@ -108,6 +110,66 @@ def test_arguments_that_an_environment_does_not_have(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         WorldModelEnv(suite=str(tiny_suite), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"), [*ARGUMENTS[2:], ({"horizons": 3}, "did you mean 'horizon'")]
+)
+def test_arguments_that_many_lanes_do_not_have(
+    tiny_suite: Path, options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        gymnasium.make_vec("real2sim/WorldModel-v0", num_envs=2, suite=str(tiny_suite), **options)
+
+
+@pytest.mark.parametrize("folder", [5, None, ["a"]])
+def test_a_world_model_of_an_environment_is_named_by_a_path(tiny_suite: Path, folder: Any) -> None:
+    with pytest.raises(ValueError, match="a world model is named by text or a path, got"):
+        WorldModelVectorEnv(1, suite=str(tiny_suite), world_model=folder)
+    with pytest.raises(ValueError, match="a world model is named by text or a path, got"):
+        make_env(1, suite=str(tiny_suite), task="close_drawer", world=folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({}, "no game is shipped, and suite and world_model is not given"),
+        ({"suite": "x"}, "no game is shipped, and world_model is not given"),
+        ({"suit": "x"}, "'suit' is no argument of KeyboardMouseEnv; did you mean 'suite'"),
+    ],
+)
+def test_a_game_is_asked_for_by_suite_and_world_model(options: dict[str, Any], complaint: str) -> None:
+    for make in (gymnasium.make, partial(gymnasium.make_vec, num_envs=2)):
+        with pytest.raises(ValueError, match=complaint):
+            make("real2sim/KeyboardMouse-v0", **options)
+
+
+def test_an_environment_that_was_closed_says_so(tiny_suite: Path) -> None:
+    made: dict[str, Any] = {"suite": str(tiny_suite), "task": "close_drawer", "render_mode": "rgb_array"}
+    lanes = WorldModelVectorEnv(2, **made)
+    for env, action in ((WorldModelEnv(**made), ZEROS[0]), (lanes, ZEROS), (make_env(2, **made), ZEROS)):
+        env.reset(seed=0)
+        env.close()
+        env.close()
+        for call in (env.reset, env.render, partial(env.step, action)):
+            with pytest.raises(
+                ClosedEnvironmentError, match="was called after close; make a new environment"
+            ):
+                call()
+
+
+@pytest.mark.parametrize("seed", [1.5, "a", -1, [1], True, {}])
+def test_seeds_and_options_of_lerobots_environments(tiny_suite: Path, seed: Any) -> None:
+    env: Any = make_env(2, suite=str(tiny_suite), task="close_drawer")
+    with pytest.raises(ValueError, match=r"seed must be|1 seeds for 2 lanes"):
+        env.reset(seed=seed)
+    with pytest.raises(ValueError, match="options are a list, expected a mapping with task, start"):
+        env.reset(options=["task"])
+
+
+def test_the_largest_seed_of_many_lanes_is_named_with_its_lane(tiny_suite: Path) -> None:
+    with pytest.raises(ValueError, match="the seed of lane 1 must be at most"):
+        WorldModelVectorEnv(2, suite=str(tiny_suite)).reset(seed=2**63 - 1)
 
 
 def test_before_the_first_reset_there_is_nothing_to_show(tiny_suite: Path) -> None:

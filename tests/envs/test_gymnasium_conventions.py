@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.wrappers import TimeLimit
 
 import real2sim  # noqa: F401 - registers the ids
 from real2sim.actions import pack
@@ -37,6 +38,28 @@ def test_a_time_limit_of_gymnasium_is_the_horizon_and_the_episode_is_judged(
     assert (steps, truncated) == (limit, True)
     assert info["is_success"] == info["success"]
     assert env.get_wrapper_attr("_max_episode_steps") == limit
+
+
+@pytest.mark.parametrize("limit", [1, 3, 9])
+def test_a_time_limit_that_is_wrapped_by_hand_cuts_an_episode_that_is_judged(
+    tiny_suite: Path, limit: int
+) -> None:
+    made = gymnasium.make(NAME, suite=str(tiny_suite), terminate=False)
+    for env in (TimeLimit(TimeLimit(made, limit), 7), TimeLimit(made.unwrapped, limit)):
+        steps, info, truncated = played(env)
+        assert (steps, truncated) == (min(limit, 5), True)
+        assert info["is_success"] == info["success"]
+    # Without it the episode is as long as the task again.
+    assert played(made)[0] == 5
+    lanes = gymnasium.make_vec(
+        NAME,
+        num_envs=2,
+        vectorization_mode="sync",
+        suite=str(tiny_suite),
+        wrappers=[lambda env: TimeLimit(env, 1)],
+    )
+    lanes.reset(seed=0)
+    assert lanes.step(np.stack([STILL] * 2))[4]["_success"].all()
 
 
 @pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])

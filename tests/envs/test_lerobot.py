@@ -170,6 +170,16 @@ def test_a_robot_with_cameras_state_and_chunks_acts_at_its_own_rate(tmp_path: Pa
     assert info["final_info"]["is_success"].tolist() == [False, False], "without a judge"
 
 
+def test_between_two_frames_the_state_is_in_the_robots_units_also_where_actions_are_normalized(
+    tmp_path: Path,
+) -> None:
+    suite = load_suite(write_robot_suite(tmp_path / "suite", SIX_JOINTS))
+    env = LeRobotVectorEnv(LeRobotLanes(LaneVectorEnv(Counter(), suite, 1, "lift", normalized_actions=True)))
+    env.reset(seed=0)
+    observation, *_ = env.step(np.ones((1, 6), np.float32))
+    np.testing.assert_allclose(observation["agent_pos"][0], suite.robot.high)
+
+
 def test_the_env_py_of_the_examples_is_what_a_hub_folder_needs() -> None:
     spec = importlib.util.spec_from_file_location("hub_env", ROOT / "examples/lerobot_hub/env.py")
     assert spec is not None and spec.loader is not None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -58,3 +62,16 @@ def test_lanes_of_physics_do_not_disturb_each_other() -> None:
         frames = envs.step(np.stack([-move, move]))[0]
         frame = alone.step(move)[0]
     np.testing.assert_array_equal(frames[1], frame)
+
+
+@pytest.mark.parametrize("name", ["PhysicsDrawerOpen", "PhysicsSO101PushBlock"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_of_an_environment_goes_on_with_its_episode(name: str, copied: Callable[[Any], Any]) -> None:
+    env: Any = gymnasium.make(f"real2sim:real2sim/{name}-v0", terminate=False, judge=None)
+    env.reset(seed=3)
+    actions = [env.action_space.sample() for _ in range(3)]
+    env.step(actions[0])
+    other = copied(env)
+    for action in actions[1:]:
+        seen, again = env.step(action)[0], other.step(action)[0]
+        np.testing.assert_equal(again, seen)
