@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from real2sim.checks import as_path
-from real2sim.files import atomic_folder, read_bytes, read_json, reading, write_json, write_text, writing
+from real2sim.checksums import check_checksum, write_checksums
+from real2sim.files import atomic_folder, read_json, reading, write_json, write_text, writing
 from real2sim.strict import as_json, from_values
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def write_folder(
         with writing(folder):
             save_file(stored, fresh / WEIGHTS_FILE)
         (fresh / WEIGHTS_FILE).chmod(0o644)
+        write_checksums(fresh)
 
 
 def read_kind(folder: Path) -> str:
@@ -122,6 +124,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     with _reading_weights(path):
         tensors = load_file(path)
     check_weights(tensors, str(path), "copy the file again, or train the model again")
+    check_checksum(path)
     return {
         name: tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
         for name, tensor in tensors.items()
@@ -210,12 +213,18 @@ def weights_files(folder: Path) -> list[Path]:
     return files
 
 
+def check_weights_files(folder: Path) -> None:
+    """Raise a ValueError unless the files with a model folder's weights are whole, and those that were written."""
+    for path in weights_files(folder):
+        check_checksum(path)
+
+
 def folder_fingerprint(folder: Path) -> str:
     """Hash of a model folder's configuration and weights, in however many files they lie."""
     digest = hashlib.sha256()
     _check_there(folder / CONFIG_FILE)
     for path in (folder / CONFIG_FILE, *weights_files(folder)):
-        digest.update(read_bytes(path))
+        check_checksum(path, [digest])
     return digest.hexdigest()[:16]
 
 

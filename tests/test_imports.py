@@ -23,6 +23,7 @@ GROUND = (
     "cuda_graphs",
     "offscreen",
     "thread_priority",
+    "checksums",
     "model_folder",
     "model_building",
     "robot_parts",

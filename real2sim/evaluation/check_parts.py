@@ -12,7 +12,7 @@ from real2sim.episodes.npz import dataset_files, read_npz
 from real2sim.evaluation.findings import Finding
 from real2sim.evaluation.policy_source import PolicySource
 from real2sim.evaluation.suite_sources import first_frame
-from real2sim.model_folder import read_config, read_kind, weights_files
+from real2sim.model_folder import check_weights_files, read_config, read_kind
 from real2sim.robot import read_robot
 from real2sim.robot_match import check_same_robot
 from real2sim.simulation.suite import Start, Suite
@@ -50,7 +50,7 @@ def world_findings(world: str | None, suite: Suite) -> Iterator[Finding]:
             f"{', '.join(suite.robot.action_names[:4])} ...",
         )
         return
-    weights_files(folder)
+    check_weights_files(folder)
     yield Finding(False, f"the world model in {folder} fits")
 
 
@@ -66,7 +66,7 @@ def judge_findings(judge: Path | None, suite: Suite, starts: dict[str, list[Star
     from real2sim.success.goals import goal_index
 
     config = read_config(judge, KIND, ClassifierConfig)
-    weights_files(judge)
+    check_weights_files(judge)
     if config.image_size != suite.robot.canvas_size:
         yield Finding(
             True,

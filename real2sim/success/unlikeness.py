@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.checksums import check_checksum, write_checksums
 from real2sim.files import atomic_write, reading
 
 UNLIKENESS_FILE = "unlikeness.safetensors"
@@ -90,6 +91,7 @@ class Unlikeness:
         tensors = {field.name: np.array(getattr(self, field.name), np.float32) for field in fields(self)}
         with atomic_write(Path(folder) / UNLIKENESS_FILE) as file:
             file.write(save(tensors))
+        write_checksums(Path(folder))
 
 
 def read_unlikeness(folder: Path) -> Unlikeness | None:
@@ -103,6 +105,7 @@ def read_unlikeness(folder: Path) -> Unlikeness | None:
     try:
         with reading(path, "what a judge knows of ordinary frames"):
             tensors = load_file(path)
+        check_checksum(path)
     except SafetensorError as error:
         raise ValueError(
             f"{path} cannot be read as safetensors ({error}); copy the judge's folder again"

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from real2sim.checksums import write_checksums
+
 
 def episode_arrays(rng: np.random.Generator, steps: int = 6) -> dict[str, np.ndarray]:
     return {
@@ -37,12 +39,13 @@ def edit_json(path: Path, place: str, value: Any) -> None:
 
 
 def edit_tensors(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the tensors of a safetensors file."""
+    """Change the tensors of a safetensors file, and the sum that its folder notes."""
     from safetensors.torch import load_file, save_file
 
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path)
+    write_checksums(path.parent)
 
 
 def lying_npz(path: Path, array: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from damage import edit_json, edit_tensors, lying_npz
 
+from real2sim.checksums import write_checksums
 from real2sim.episodes.arrays import read_arrays, write_arrays
 
 Refused = Callable[..., str]
@@ -330,5 +331,6 @@ def test_a_corrected_command_goes_on_in_the_folder_of_a_first_try(
     edit_tensors(weights, first(lambda tensor: tensor * torch.nan))
     refused(*rollout(suite, out))
     weights.write_bytes(sound)
+    write_checksums(weights.parent)
     main(rollout(suite, out, "--seed", "3"))
     assert len(list((out / "episodes").iterdir())) == 2

@@ -404,6 +404,9 @@ def test_incomplete_folders_are_one_sentence(folder: Path, tmp_path: Path) -> No
     missing = copy_without(
         folder, tmp_path / "a", lambda t: {n: v for n, v in t.items() if n != "out.0.bias"}
     )
+    with pytest.raises(ValueError, match=r"unet\.safetensors has the SHA-256 sum .* remove SHA256SUMS"):
+        Vid2World.from_pretrained(missing)
+    (missing / "SHA256SUMS").unlink()
     with pytest.raises(ValueError, match=r"unet\.safetensors: tensor 'out\.0\.bias' is missing"):
         Vid2World.from_pretrained(missing)
     (missing / "unet.safetensors").write_bytes(b"short")

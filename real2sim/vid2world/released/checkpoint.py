@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from real2sim.checksums import write_checksums
 from real2sim.episodes.npz import dataset_robot
 from real2sim.files import atomic_folder
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, config_to_dict, type_name
@@ -226,6 +227,7 @@ def _write(
                 if name.startswith(prefix)
             }
             save_file(part, fresh / f"{component}.safetensors")
+        write_checksums(fresh)
     return out
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from real2sim.checksums import SUMS_FILE, check_checksum
 from real2sim.files import reading
 from real2sim.model_folder import CONFIG_FILE, check_weights, type_name
 from real2sim.vid2world.released.checkpoint import CAPTION_FILE, COMPONENTS
@@ -45,6 +46,7 @@ def read_tensors(path: Path, device: str | torch.device) -> dict[str, Tensor]:
                 f"{path}: tensor {name!r} is {type_name(tensor.dtype)}, expected floating-point weights; convert the "
                 "checkpoint again"
             )
+    check_checksum(path)
     return tensors
 
 
@@ -69,7 +71,12 @@ def downloaded(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    patterns = [CONFIG_FILE, CAPTION_FILE, *(f"{component}.safetensors" for component in COMPONENTS)]
+    patterns = [
+        CONFIG_FILE,
+        CAPTION_FILE,
+        SUMS_FILE,
+        *(f"{component}.safetensors" for component in COMPONENTS),
+    ]
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, OSError) as error:

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from real2sim.checksums import write_checksums
 from real2sim.episodes.learned_files import learned_files
 from real2sim.files import atomic_folder, write_text
 from real2sim.host_copies import to_device
@@ -273,6 +274,7 @@ def export_released(out: Path, folder: Path) -> None:
             with safe_open(start / file, framework="pt") as stored:
                 dtype = stored.get_tensor(next(iter(tensors))).dtype
             save_file({name: value.to(dtype).contiguous() for name, value in tensors.items()}, fresh / file)
+        write_checksums(fresh)
         (fresh / CARD_FILE).write_text(_card(settings, int(state["step"])), encoding="utf-8")
         shutil.copy(start / CARD_FILE, fresh / START_CARD)
         for name, text in robot_text(read_robot(Path(settings["data"]))).items():
