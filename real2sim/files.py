@@ -46,7 +46,8 @@ def reading(path: Path, expected: str = "a file") -> Iterator[None]:
             raise PermissionError
         yield
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} does not exist; expected {expected} there") from error
+        found = "is a link that leads to nothing" if os.path.islink(path) else "does not exist"
+        raise FileNotFoundError(f"{path} {found}; expected {expected} there") from error
     except IsADirectoryError as error:
         raise IsADirectoryError(f"{path} is a folder; expected {expected}") from error
     except NotADirectoryError as error:
@@ -242,6 +243,8 @@ def parse_json(text: str, where: str, finite: bool = True) -> Any:
     except RecursionError:
         raise ValueError(f"{where} is not valid JSON: its values are nested too deeply") from None
     except ValueError as error:
+        if "set_int_max_str_digits" in str(error):
+            error = ValueError("one of its numbers has more digits than can be read")
         raise ValueError(f"{where} is not valid JSON ({error}); was the file cut off or edited?") from error
 
 

@@ -28,6 +28,11 @@ _KEY = re.compile(r"(:/{1,3}[^\s?#'\"]*\?)([^\s#'\"]*)")
 _SECRET = re.compile(r"((?:^|&)[^=&]*(?:key|token|secret|passw|auth)[^=&]*=)[^&]+", re.IGNORECASE)
 
 
+def whole_number(text: str) -> int | None:
+    """The whole number from 0 that a text is, which has at most 18 digits; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
 def without_password(text: str) -> str:
     """``text`` with ``***`` for each password, or user without one, and each key of a query that stands in an address
     (``ws://me:***@host:8000``)."""

@@ -20,6 +20,7 @@ def action_bounds(
     low: np.ndarray,
     high: np.ndarray,
     found: Robot | None = None,
+    where: str = "the recordings",
 ) -> tuple[ActionNumber, ...]:
     """The numbers with bounds around what was recorded, ``low`` to ``high`` (n,), and around those of ``found``.
 
@@ -30,8 +31,9 @@ def action_bounds(
     for i, number in enumerate(numbers):
         if not max(abs(float(low[i])), abs(float(high[i]))) < LARGEST:
             raise ValueError(
-                f"the recorded actions' {number.name!r} goes from {float(low[i]):g} to {float(high[i]):g}, expected "
-                f"numbers of less than {LARGEST:g}; leave out the episodes in which something else stands there"
+                f"{where}: the recorded actions' {number.name!r} goes from {float(low[i]):g} to {float(high[i]):g}, "
+                f"expected numbers of less than {LARGEST:g}; leave out the episodes in which something else stands "
+                "there"
             )
         margin = MARGIN * float(high[i] - low[i]) or 1.0
         lower, upper = _rounded(float(low[i]) - margin, -1), _rounded(float(high[i]) + margin, 1)

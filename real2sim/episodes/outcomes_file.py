@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from real2sim.spreadsheets import read_table
-from real2sim.wording import NO_OUTCOME, OUTCOMES
+from real2sim.wording import NO_OUTCOME, OUTCOMES, whole_number
 
 
 def read_outcomes(path: Path, episodes: int) -> dict[int, bool]:
@@ -18,18 +18,20 @@ def read_outcomes(path: Path, episodes: int) -> dict[int, bool]:
     found: dict[int, bool] = {}
     seen: set[int] = set()
     for index, row in enumerate(table.rows):
-        number, outcome = row["episode"], row["success"].lower()
+        number, outcome = whole_number(row["episode"]), row["success"].lower()
         where = table.where(index, "episode")
-        if not number.isdecimal() or int(number) >= episodes:
-            raise ValueError(f"{where} is {number!r}, expected a number from 0 to {episodes - 1}")
-        if int(number) in seen:
+        if number is None or number >= episodes:
+            raise ValueError(
+                f"{where} is {row['episode'][:60]!r}, expected a number from 0 to {episodes - 1}; correct the cell"
+            )
+        if number in seen:
             raise ValueError(f"{where}: episode {number} is given a second time; keep one of the rows")
-        seen.add(int(number))
+        seen.add(number)
         if outcome in NO_OUTCOME:
             continue
         if outcome not in OUTCOMES:
             raise ValueError(
-                f"{table.where(index, 'success')} is {outcome!r}, expected true, false or unclear"
+                f"{table.where(index, 'success')} is {outcome[:60]!r}, expected true, false or unclear"
             )
-        found[int(number)] = OUTCOMES[outcome]
+        found[number] = OUTCOMES[outcome]
     return found

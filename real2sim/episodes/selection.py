@@ -17,9 +17,11 @@ def episode_numbers(ranges: str, count: int) -> list[int]:
         return list(range(count))
     chosen: set[int] = set()
     for part in ranges.split(","):
-        match = re.fullmatch(r"\s*(\d*)\s*(:?)\s*(\d*)\s*", part)
+        match = re.fullmatch(r"\s*(\d{0,18})\s*(:?)\s*(\d{0,18})\s*", part)
         if match is None or not part.strip():
-            raise ValueError(f"--episodes has {part.strip()!r}, expected ranges such as 0:500 or 0:10,42")
+            raise ValueError(
+                f"--episodes has {part.strip()[:60]!r}, expected ranges such as 0:500 or 0:10,42"
+            )
         first, colon, last = match.groups()
         begin = int(first or 0)
         end = (int(last) if last else count) if colon else begin + 1

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+LONGEST_STRIDE = 10**9
+"""Source frames between two kept ones; no recording is longer."""
+
 
 def frame_stride(where: str, rate: float, hz: float | None) -> int:
     """Source frames per kept frame, of ``rate`` per second at ``hz``; ValueError unless it is a whole number."""
     if hz is None:
         return 1
-    stride = round(rate / hz)
+    stride = round(min(rate / hz, LONGEST_STRIDE))
     if stride < 1 or abs(rate / hz - stride) > 1e-6 * stride:
-        possible = [rate / k for k in range(1, 61) if (rate / k).is_integer()]
+        possible = [rate / k for k in range(1, 61) if (rate / k).is_integer()][:16]
         raise ValueError(
             f"{where} has {rate:g} frames per second, of which {hz:g} cannot be kept evenly; "
             f"choose one of {', '.join(f'{rate:g}' for rate in possible) or f'{rate:g}'}"

@@ -14,7 +14,7 @@ from real2sim.pages.episode_files import inside
 from real2sim.pages.run_index import RunIndex
 from real2sim.simulation.suite import load_suite
 from real2sim.spreadsheets import read_table
-from real2sim.wording import OUTCOMES
+from real2sim.wording import OUTCOMES, whole_number
 from real2sim.worlds import PHYSICS_WORLD
 
 MOST = 100
@@ -47,8 +47,9 @@ def recorded_episode(dataset: Path, start: str, first: np.ndarray) -> Path | Non
     """
     files = dataset_files(dataset)
     candidates = [path for path in files if path.stem == start]
-    if start.isascii() and start.isdecimal() and int(start) < len(files):
-        candidates.append(files[int(start)])
+    place = whole_number(start) if start.isascii() else None
+    if place is not None and place < len(files):
+        candidates.append(files[place])
     for path in candidates:
         image = read_npz(inside(dataset, path), ["image"])["image"]
         if image.shape[1:] == first.shape and np.array_equal(image[0], first):

@@ -16,6 +16,8 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from real2sim.wording import whole_number
+
 TOKEN_HEADER = "x-real2sim-token"
 LARGEST_BODY = 4096
 """Bytes of a request's body."""
@@ -95,8 +97,8 @@ class Guard:
             return 403, "the request lacks the page's token; load the page again"
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             return 415, "expected a body of the type application/json"
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > LARGEST_BODY:
+        length = whole_number(headers.get("content-length", "0"))
+        if length is None or length > LARGEST_BODY:
             return 413, f"the body may have at most {LARGEST_BODY} bytes"
         return None
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from real2sim.spreadsheets import SAME, read_measurements
+from real2sim.wording import whole_number
 
 FILE = "file"
 """Key of a table's ``attrs`` under which the file stands that it was read from."""
@@ -107,7 +108,7 @@ def _seed(value: Any, row: int, what: str) -> int | None:
         return None
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     whole = whole or (isinstance(value, float | np.floating) and float(value).is_integer())
-    if not whole and not (isinstance(value, str) and value.strip().isdecimal()):
+    if not whole and not (isinstance(value, str) and whole_number(value.strip()) is not None):
         raise ValueError(
             f"{what}: seed of row {row} is {' '.join(repr(value).split())[:60]}, expected a whole number"
         )

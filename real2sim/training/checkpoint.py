@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from real2sim.checks import check_whole
 from real2sim.episodes.learned_files import difference, file_sums
-from real2sim.files import append_text, atomic_write, read_json, read_text, write_json, write_text
+from real2sim.files import append_text, atomic_write, read_json, read_text, reading, write_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
 from real2sim.training.checkpoint_checks import check_state, check_sums, load_optimiser
 
@@ -83,6 +84,8 @@ def read_checkpoint(out: Path) -> dict[str, Any]:
     Raises ValueError if the file cannot be read as one.
     """
     path = out / CHECKPOINT_FILE
+    with reading(path, "the checkpoint of a training"):
+        path.open("rb").close()
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, MemoryError):
@@ -103,7 +106,7 @@ def restore(task: Resumable, optimiser: torch.optim.Optimizer, out: Path, averag
     data may be given, that is only said.
     """
     progress = Progress()
-    if (out / CHECKPOINT_FILE).exists():
+    if os.path.lexists(out / CHECKPOINT_FILE):
         _check_settings(task, out)
         check_data(task, out)
         state = read_checkpoint(out)

@@ -102,6 +102,8 @@ def test_a_form_of_another_page_is_no_json(client: TestClient, app: Guard, chang
 def test_a_big_body_is_refused_before_it_is_read(client: TestClient, app: Guard) -> None:
     answer = client.post("/api/echo", headers=headers(app), content=b"x" * (LARGEST_BODY + 1))
     assert answer.status_code == 413
+    endless = {**headers(app), "content-length": "9" * 5000}
+    assert client.post("/api/echo", headers=endless, content=b"x").status_code == 413
     pieces = (b"x" * 1000 for _ in range(10))
     assert client.post("/api/echo", headers=headers(app), content=pieces).status_code == 413
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,23 @@ def test_a_changed_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
     place = whole.index(weight)
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     assert "another checksum" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("put", "sentence"),
+    [
+        (Path.mkdir, "is a folder; expected the checkpoint of a training"),
+        (os.mkfifo, "is a pipe; expected the checkpoint of a training"),
+        (lambda path: path.symlink_to("gone"), "is a link that leads to nothing; expected the checkpoint"),
+        (lambda path: path.symlink_to(path), "cannot be read .Too many levels of symbolic links"),
+    ],
+)
+def test_what_is_no_file_is_no_checkpoint(tmp_path: Path, put: Callable[[Path], None], sentence: str) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    (tmp_path / CHECKPOINT_FILE).unlink()
+    put(tmp_path / CHECKPOINT_FILE)
+    with pytest.raises((ValueError, OSError), match=f"checkpoint.pt {sentence}"):
+        run_training(Halves(), CONFIG, tmp_path)
 
 
 def test_a_damaged_pickle_is_named_whatever_it_raises(tmp_path: Path) -> None:

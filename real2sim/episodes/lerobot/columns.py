@@ -20,12 +20,18 @@ def unpacked(values: np.ndarray, where: str) -> np.ndarray:
 def whole_numbers(column: Any, where: str) -> np.ndarray:
     """A column of whole numbers (n,) int64; without gaps."""
     if column.null_count:
-        raise ValueError(f"{where} has {column.null_count} empty places, expected whole numbers")
+        raise ValueError(
+            f"{where} has {column.null_count} empty places, expected whole numbers; mend the column"
+        )
     values = np.asarray(column.to_numpy())
     if values.dtype == object and len(values):
         values = unpacked(values, where)
     if not (np.issubdtype(values.dtype, np.integer) or len(values) == 0):
-        raise ValueError(f"{where} is {values.dtype}, expected whole numbers")
+        raise ValueError(f"{where} is {values.dtype}, expected whole numbers; mend the column")
+    if len(values) and int(values.max()) > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"{where} holds {values.max()}, expected whole numbers of at most 63 bits; mend the column"
+        )
     return values.astype(np.int64)
 
 
@@ -34,10 +40,10 @@ def scalars(column: Any, where: str) -> np.ndarray:
     values = np.asarray(column.to_numpy())
     values = unpacked(values, where) if values.dtype == object and len(values) else values
     if values.dtype.kind not in "fiub":
-        raise ValueError(f"{where} holds {values.dtype}, expected numbers")
+        raise ValueError(f"{where} holds {values.dtype}, expected numbers; mend the column")
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ValueError(f"{where} has places without a number")
+        raise ValueError(f"{where} has places without a number; mend the column")
     return values
 
 
@@ -68,7 +74,9 @@ def vectors(column: Any, names: Sequence[str], key: str, place: str) -> np.ndarr
         array = array.storage
     width = len(names)
     if array.null_count:
-        raise ValueError(f"{place}: {key} has {array.null_count} empty rows")
+        raise ValueError(
+            f"{place}: {key} has {array.null_count} empty rows, expected numbers; mend the column"
+        )
     kind = array.type
     if (
         pyarrow.types.is_fixed_size_list(kind)

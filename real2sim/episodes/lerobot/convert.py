@@ -119,7 +119,10 @@ def _convert(config: ConvertLeRobot, progress: bool) -> int:
     open_record(config.out, _asked(dataset, config, outcomes))
     dataset.check(numbers, [dataset.layout.camera(key) for key in plan.cameras])
     low, high = check_tables(dataset, numbers, progress)
-    robot = replace(plan.robot, action=action_bounds(plan.robot.action, low, high, read_robot(config.out)))
+    robot = replace(
+        plan.robot,
+        action=action_bounds(plan.robot.action, low, high, read_robot(config.out), str(config.data)),
+    )
     robot.save(config.out)
     missing = missing_episodes(config.out, numbers)
     total = sum(dataset.entries[number].length for number in numbers)
@@ -154,6 +157,10 @@ def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[li
                 f"{config.data}: no instruction of these episodes matches {config.instructions!r}; the dataset's are "
                 f"{', '.join(map(repr, texts[:8]))}{' ...' if len(texts) > 8 else ''}"
             )
+    if not len(dataset):
+        raise ValueError(
+            f"{config.data} has no episodes ({INFO_FILE} counts 0); record or download some first"
+        )
     stride = frame_stride(str(config.data), dataset.layout.fps, config.hz)
     kept = [number for number in numbers if dataset.entries[number].length > stride]
     if not kept:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ LFS_BEGINNING = b"version https://git-lfs"
 def check_present(path: Path) -> None:
     """Raises FileNotFoundError for a missing file, ValueError for one that Git LFS has not fetched yet."""
     refuse_special(path, "a file of the dataset")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected a file of the dataset there, download it again")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist, and the dataset's metadata refers to it; download it again"
-        )
+        found = "is a link that leads to no file" if path.is_symlink() else "does not exist"
+        raise FileNotFoundError(f"{path} {found}, and the dataset's metadata refers to it; download it again")
     with path.open("rb") as file:
         beginning = file.read(len(LFS_BEGINNING))
     if beginning == LFS_BEGINNING:
@@ -64,16 +66,24 @@ def shown(value: Any) -> str:
 
 def open_parquet(path: Path) -> Any:
     """A ``pyarrow.parquet.ParquetFile``."""
-    import pyarrow
     import pyarrow.parquet
 
     check_present(path)
-    try:
+    with reading_parquet(path):
         file = pyarrow.parquet.ParquetFile(path)
         names = file.schema_arrow.names
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read as parquet ({error}); download it again") from error
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{path} has two columns called {twice!r}; leave one of them out")
     return file
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+    """What is said where the block finds a parquet file damaged, whatever part of it."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as parquet ({error}); download it again") from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from real2sim.episodes.lerobot.files import read_object, shown
+from real2sim.episodes.lerobot.patterns import DATA_PATHS, VIDEO_PATHS, filled_pattern, read_pattern
 from real2sim.wording import did_you_mean
 
 FASTEST, LARGEST = 10_000, 65_536
@@ -17,15 +19,6 @@ COLOURS = (1, 3)
 """Numbers per pixel of what can be read as a picture."""
 INFO_FILE = "meta/info.json"
 VERSIONS = ("v2.0", "v2.1", "v3.0")
-DATA_PATHS = {
-    2: "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-    3: "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-}
-VIDEO_PATHS = {
-    2: "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
-    3: "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-}
-"""Where files lie unless ``info.json`` says otherwise, by major version."""
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 """Columns that every data file has."""
 CAMERA_PREFIXES = ("observation.images.", "observation.")
@@ -143,16 +136,7 @@ class Layout:
         return self._file(self.video_path, "video_path", {"video_key": key, **indices})
 
     def _file(self, pattern: str, name: str, values: Mapping[str, Any]) -> Path:
-        try:
-            path = PurePosixPath(pattern.format(**values))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"{self.folder / INFO_FILE}: {name} is {pattern!r}, expected a pattern of "
-                f"{', '.join(values)} ({type(error).__name__}: {error})"
-            ) from error
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{self.folder / INFO_FILE}: {name} gives {path}, which leaves the dataset")
-        return self.folder / path
+        return self.folder / filled_pattern(f"{self.folder / INFO_FILE}: {name}", pattern, values)
 
 
 def read_layout(folder: Path) -> Layout:
@@ -162,7 +146,7 @@ def read_layout(folder: Path) -> Layout:
     cannot be right.
     """
     path = folder / INFO_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FileNotFoundError(
             f"{folder} has no {INFO_FILE}; expected the folder of a LeRobot dataset, with meta/, data/ and videos/"
         )
@@ -197,8 +181,8 @@ def read_layout(folder: Path) -> Layout:
         total_episodes=_count(path, info, "total_episodes"),
         total_frames=_count(path, info, "total_frames"),
         chunks_size=max(1, _count(path, info, "chunks_size", 1000)),
-        data_path=_pattern(path, info, "data_path", DATA_PATHS[major]) or DATA_PATHS[major],
-        video_path=_pattern(path, info, "video_path", VIDEO_PATHS[major]),
+        data_path=read_pattern(path, info, "data_path", DATA_PATHS[major]) or DATA_PATHS[major],
+        video_path=read_pattern(path, info, "video_path", VIDEO_PATHS[major]),
     )
 
 
@@ -258,10 +242,10 @@ def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
     if (
         not isinstance(shape, list | tuple)
         or len(shape) != 3
-        or not all(isinstance(size, int) and 0 < size <= LARGEST for size in shape)
+        or not all(type(size) is int and 0 < size <= LARGEST for size in shape)
     ):
         raise ValueError(
-            f"{path}: camera {key} has shape {shape}, expected three sizes such as [480, 640, 3]"
+            f"{path}: camera {key} has shape {shown(shape)}, expected three sizes such as [480, 640, 3]"
         )
     names = [name.lower() for name in flat_names(entry.get("names"))]
     if len(names) == 3 and "height" in names and "width" in names:
@@ -276,8 +260,10 @@ def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
 
 def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:
     (width,) = entry["shape"]
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"{path}: {key} has shape {entry['shape']}, expected one whole number above 0")
+    if type(width) is not int or not 0 < width <= LARGEST:
+        raise ValueError(
+            f"{path}: {key} has shape {shown(entry['shape'])}, expected one whole number from 1 to {LARGEST}"
+        )
     odd = _no_name(entry.get("names"))
     if odd is not None:
         raise ValueError(f"{path}: {key} has {str(odd)[:40]!r} among its names, expected text")
@@ -294,21 +280,18 @@ def _said(entry: Mapping[str, Any]) -> str:
     )
 
 
-def _pattern(path: Path, info: Mapping[str, Any], name: str, default: str) -> str | None:
-    pattern = info.get(name, default)
-    if not (pattern is None or (isinstance(pattern, str) and pattern)):
-        raise ValueError(f"{path}: {name} is {shown(pattern)}, expected a path such as {default!r}")
-    return pattern
-
-
 def _rate(path: Path, fps: Any) -> float:
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not (0 < fps <= FASTEST):
-        raise ValueError(f"{path}: fps is {fps!r}, expected frames per second above 0, at most {FASTEST}")
+        raise ValueError(
+            f"{path}: fps is {shown(fps)}, expected frames per second above 0, at most {FASTEST}"
+        )
     return float(fps)
 
 
 def _count(path: Path, info: Mapping[str, Any], name: str, default: int | None = None) -> int:
     value = info.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{path}: {name} is {value!r}, expected a whole number")
+        raise ValueError(
+            f"{path}: {name} is {shown(value)}, expected a whole number from 0; repair the metadata"
+        )
     return value

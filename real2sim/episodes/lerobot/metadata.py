@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from real2sim.episodes.lerobot.columns import scalars, whole_numbers
-from real2sim.episodes.lerobot.files import check_present, open_parquet, read_json_lines, shown
+from real2sim.episodes.lerobot.files import (
+    check_present,
+    open_parquet,
+    read_json_lines,
+    reading_parquet,
+    shown,
+)
 from real2sim.episodes.lerobot.layout import INFO_FILE, Camera, Layout
 
 EPISODES_V2, EPISODES_V3 = "meta/episodes.jsonl", "meta/episodes"
@@ -107,10 +113,11 @@ def _entries_v2(layout: Layout) -> list[Entry]:
         indices = {"episode_index": number, "episode_chunk": number // layout.chunks_size}
         spans = {key: VideoSpan(layout.video_file(key, **indices), 0.0) for key in videos}
         tasks = row.get("tasks", [])
-        if not isinstance(tasks, list):
-            raise ValueError(f"{path}: episode {number} has tasks {tasks!r}, expected a list of texts")
-        told = tuple(str(task) for task in tasks)
-        entries.append(Entry(number, length, layout.data_file(**indices), 0, None, told, spans))
+        if not (isinstance(tasks, list) and all(isinstance(task, str) for task in tasks)):
+            raise ValueError(
+                f"{path}: episode {number} has tasks {shown(tasks)}, expected a list of texts; repair the metadata"
+            )
+        entries.append(Entry(number, length, layout.data_file(**indices), 0, None, tuple(tasks), spans))
     return sorted(entries, key=lambda entry: entry.number)
 
 
@@ -135,12 +142,13 @@ def _entries_v3(layout: Layout) -> list[Entry]:
         if missing:
             raise ValueError(f"{path} has no column {missing[0]!r}; expected the episodes of a v3.0 dataset")
         texts = ["tasks"] if "tasks" in file.schema_arrow.names else []
-        table = file.read(columns=[*names, *times, *texts])
+        with reading_parquet(path):
+            table = file.read(columns=[*names, *times, *texts])
+            tasks = table["tasks"].to_pylist() if texts else [None] * table.num_rows
         for name in names:
             columns[name].append(whole_numbers(table[name], f"{path}: column {name}"))
         for name in times:
             columns[name].append(_seconds(path, table[name], name))
-        tasks = table["tasks"].to_pylist() if texts else [None] * table.num_rows
         told += [tuple(map(str, value)) if isinstance(value, list) else () for value in tasks]
     table = {name: np.concatenate(parts) for name, parts in columns.items()}
     order = np.argsort(table["episode_index"], kind="stable")

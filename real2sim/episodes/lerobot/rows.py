@@ -11,7 +11,7 @@ import numpy as np
 
 from real2sim.episodes.images import decoded
 from real2sim.episodes.lerobot.columns import scalars, truth_values, vectors, whole_numbers
-from real2sim.episodes.lerobot.files import open_parquet
+from real2sim.episodes.lerobot.files import open_parquet, reading_parquet
 from real2sim.episodes.lerobot.layout import BOOKKEEPING, Camera, Layout, Vector
 from real2sim.episodes.lerobot.metadata import Entry
 
@@ -102,12 +102,13 @@ class RowReader:
             count = file.metadata.row_group(group).num_rows
             if row + count > entry.row and row < entry.row + entry.length:
                 here = row
-                for batch in file.iter_batches(32, row_groups=[group], columns=[camera.key]):
-                    for offset in range(batch.num_rows):
+                batches = file.iter_batches(32, row_groups=[group], columns=[camera.key])
+                while (values := _next_values(entry.data, batches)) is not None:
+                    for offset in range(len(values)):
                         if here + offset in wanted:
-                            value = batch.column(0)[offset].as_py()
+                            value = values[offset].as_py()
                             yield self._image(entry, camera, wanted[here + offset], value)
-                    here += batch.num_rows
+                    here += len(values)
             row += count
 
     def _image(self, entry: Entry, camera: Camera, frame: int, value: Any) -> np.ndarray:
@@ -115,8 +116,11 @@ class RowReader:
         data = value.get("bytes") if isinstance(value, dict) else value
         if data is None and isinstance(value, dict) and value.get("path"):
             path = self.layout.folder / str(value["path"])
-            if not path.is_file() or ".." in path.parts:
-                raise FileNotFoundError(f"{where} refers to {value['path']}, which is not in the dataset")
+            if not path.is_file() or ".." in path.parts or not path.is_relative_to(self.layout.folder):
+                raise FileNotFoundError(
+                    f"{where} refers to {value['path']}, which is no file in the dataset's folder; download the "
+                    "dataset again"
+                )
             data = path.read_bytes()
         if not isinstance(data, bytes):
             raise ValueError(f"{where} holds no encoded image; expected its bytes or a path")
@@ -143,12 +147,8 @@ class RowReader:
                 groups.append(group)
             row += count
         if self._table is None or tuple(groups) != self._groups or self._table.column_names != list(columns):
-            import pyarrow
-
-            try:
+            with reading_parquet(entry.data):
                 self._table = file.read_row_groups(groups, columns=list(columns)).select(list(columns))
-            except (pyarrow.ArrowException, OSError) as error:
-                raise ValueError(f"{entry.data} cannot be read ({error}); download the file again") from error
             self._groups = tuple(groups)
         return self._table.slice(entry.row - first, entry.length)
 
@@ -183,6 +183,13 @@ class RowReader:
                 f"{_place(entry)}, frame {frame}: timestamp is {times[frame]:.6f} s, frame_index / fps is "
                 f"{frame / self.layout.fps:.6f} s; the recording is not at {self.layout.fps:g} Hz"
             )
+
+
+def _next_values(path: Path, batches: Iterator[Any]) -> Any:
+    """The one column of the next batch, or None behind the last."""
+    with reading_parquet(path):
+        batch = next(batches, None)
+    return None if batch is None else batch.column(0)
 
 
 def check_size(where: str, camera: Camera, height: int, width: int) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from real2sim.checks import check_text
 from real2sim.episodes.lerobot.columns import whole_numbers
-from real2sim.episodes.lerobot.files import open_parquet, read_json_lines, shown
+from real2sim.episodes.lerobot.files import open_parquet, read_json_lines, reading_parquet, shown
 from real2sim.episodes.lerobot.layout import Layout
 
 TASKS_V2, TASKS_V3 = "meta/tasks.jsonl", "meta/tasks.parquet"
@@ -29,6 +30,7 @@ def read_tasks(layout: Layout) -> dict[int, str]:
                 f"{path}: task_index {number} stands for {shown(tasks[number])} and for {shown(task)}; expected one "
                 "task per index, repair the metadata"
             )
+        check_text(f"{path}: the task of task_index {number}", task)
         tasks[number] = task
     if not tasks:
         raise ValueError(f"{path} names no task; expected at least one")
@@ -40,13 +42,9 @@ def _from_lines(path: Path) -> Iterable[tuple[Any, Any]]:
 
 
 def _from_table(path: Path) -> Iterable[tuple[Any, Any]]:
-    import pyarrow
-
     file = open_parquet(path)
-    try:
+    with reading_parquet(path):
         table = file.read()
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); download the file again") from error
     texts = [name for name in table.column_names if _is_text(table.schema.field(name).type)]
     if "task_index" not in table.column_names or not texts:
         raise ValueError(
@@ -56,7 +54,8 @@ def _from_table(path: Path) -> Iterable[tuple[Any, Any]]:
     index = [name for name in _index_columns(table) if name in texts]
     text = next((name for name in ("task", *index, INDEX_COLUMN) if name in texts), texts[0])
     numbers = whole_numbers(table["task_index"], f"{path}: column task_index").tolist()
-    return zip(numbers, table[text].to_pylist(), strict=True)
+    with reading_parquet(path):
+        return zip(numbers, table[text].to_pylist(), strict=True)
 
 
 def _is_text(kind: Any) -> bool:

@@ -28,9 +28,13 @@ def frames_at(
             if not container.streams.video:
                 raise ValueError(f"{path} holds no video")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ValueError(
+                    f"{path} cannot be read as video (what its frames are encoded with is not known); download it again"
+                )
             if stream.start_time is not None and stream.time_base is not None:
                 first = float(stream.start_time * stream.time_base)
-            for time, picture, shape in _decoded(container, times, tolerance, size):
+            for time, picture, shape in _decoded(container, times, tolerance, size, path):
                 if abs(time - times[found]) > tolerance:
                     break
                 found += 1
@@ -47,12 +51,12 @@ def frames_at(
     if found < len(times):
         raise ValueError(
             f"{path} has no frame at {times[found]:.4f} s, where the dataset's metadata expects one; "
-            "the video is shorter or has another rate"
+            "the video is shorter, damaged or has another rate, download it again"
         )
 
 
 def _decoded(
-    container: Any, times: Sequence[float], tolerance: float, size: tuple[int, int] | None
+    container: Any, times: Sequence[float], tolerance: float, size: tuple[int, int] | None, place: Path
 ) -> Iterator[tuple[float, np.ndarray, tuple[int, int]]]:
     """Wanted frames as (wanted time, picture, size in the file); those that the file does not have are missing."""
     from av.video.reformatter import Interpolation, VideoReformatter
@@ -65,15 +69,21 @@ def _decoded(
     near = max(tolerance, 1.01 * tick)
     wanted = np.asarray(times, np.float64)
     reformatter = VideoReformatter()
-    following = 0
+    following, damaged = 0, False
     for frame in _frames_of_groups(container, stream, wanted, near):
         if frame.pts is None:
             continue
         time = frame.pts * tick
+        # What refers to a damaged picture is damaged as well, up to the next key frame.
+        damaged = frame.is_corrupt or (damaged and not frame.key_frame)
         while following < len(wanted) and wanted[following] < time - near:
             # Passed without a frame: the caller notices.
             following += 1
         if following < len(wanted) and abs(time - wanted[following]) <= near:
+            if damaged:
+                raise ValueError(
+                    f"{place} has a damaged picture at {time:.4f} s or shortly before; download it again"
+                )
             height, width = size or (frame.height, frame.width)
             resizing = {} if (height, width) == (frame.height, frame.width) else {"interpolation": method}
             picture = reformatter.reformat(frame, width, height, "rgb24", **resizing).to_ndarray()

@@ -121,7 +121,7 @@ def _convert(config: ConvertRLDS, progress: bool) -> int:
     open_record(config.out, _asked(episodes, config, plan, outcomes))
     low, high = check_tables(episodes, numbers, progress)
     if not is_rt1(episodes.layout):
-        bounds = action_bounds(plan.robot.action, low, high, read_robot(config.out))
+        bounds = action_bounds(plan.robot.action, low, high, read_robot(config.out), str(config.data))
         plan = replace(plan, robot=replace(plan.robot, action=bounds))
     plan.robot.save(config.out)
     missing = missing_episodes(config.out, numbers)

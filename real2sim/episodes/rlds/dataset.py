@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -184,7 +185,7 @@ def _files(folder: Path, info: Mapping[str, Any], item: Mapping[str, Any], count
             name = name.replace(f"{{{word}}}", str(value))
         path = folder / name
         if not path.is_file():
-            found = "is no file" if path.exists() else "does not exist"
+            found = "is no file" if os.path.lexists(path) else "does not exist"
             raise FileNotFoundError(
                 f"{path} {found}, and {INFO_FILE} says that split {item['name']} has {count} files; "
                 "download it again"

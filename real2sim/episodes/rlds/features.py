@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ def read_features(folder: Path) -> dict[str, Feature]:
     Raises FileNotFoundError without ``features.json``, ValueError if it has no steps.
     """
     path = folder / FEATURES_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FileNotFoundError(
             f"{folder} has no {FEATURES_FILE}; expected the folder of one version of an RLDS dataset, "
             "e.g. fractal20220817_data/0.1.0"
@@ -112,5 +113,5 @@ def _shape(node: Mapping[str, Any], path: str) -> tuple[int | None, ...]:
     if not isinstance(dimensions, list) or not all(
         re.fullmatch(r"-?\d{1,18}", str(size)) for size in dimensions
     ):
-        raise ValueError(f"the shape of {path} is {dimensions!r}, expected a list of whole numbers")
+        raise ValueError(f"the shape of {path} is {str(dimensions)[:60]}, expected a list of whole numbers")
     return tuple(None if int(size) < 0 else int(size) for size in dimensions)

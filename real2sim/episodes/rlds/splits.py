@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-WORDS = re.compile(r"(?P<name>[\w.-]+?)(?:\[(?P<first>(?:-?\d+%?)?):(?P<last>(?:-?\d+%?)?)\])?")
+WORDS = re.compile(r"(?P<name>[\w.-]+?)(?:\[(?P<first>(?:-?\d{1,18}%?)?):(?P<last>(?:-?\d{1,18}%?)?)\])?")
 
 
 def split_range(split: str, counts: Mapping[str, int], where: str) -> tuple[str, range]:
@@ -16,7 +16,7 @@ def split_range(split: str, counts: Mapping[str, int], where: str) -> tuple[str,
     match = WORDS.fullmatch(split.strip())
     if match is None:
         raise ValueError(
-            f"split is {split!r}, expected a name with or without a range, e.g. train, train[:1000], train[:10%]"
+            f"split is {split[:80]!r}, expected a name with or without a range, e.g. train, train[:1000], train[:10%]"
         )
     name = match["name"]
     if name not in counts:

@@ -183,6 +183,9 @@ def test_outcomes_come_from_the_dataset_or_from_a_table(tmp_path: Path) -> None:
     table.write_text("episode,success\n7,true\n")
     with pytest.raises(ValueError, match="row 2, column episode is '7', expected a number from 0 to 2"):
         convert(tmp_path / "v3", tmp_path / "wrong", outcomes=table)
+    table.write_text(f"episode,success\n{'7' * 5000},true\n")
+    with pytest.raises(ValueError, match=r"row 2, column episode is '7{60}', expected a number from 0 to 2"):
+        convert(tmp_path / "v3", tmp_path / "wrong", outcomes=table)
 
 
 def test_a_stopped_conversion_continues_and_another_one_is_refused(tmp_path: Path) -> None:

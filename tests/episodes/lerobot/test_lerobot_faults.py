@@ -169,7 +169,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "rate": ("v2.1", info(fps=15), "frame 1: timestamp is 0.033333 s.*the recording is not at 15 Hz"),
     "timestamps from 5 s": ("v2.1", lambda f: edit_table(f / DATA_V2, from_five), "episode 0: timestamps begin at 5.000000 s, expected 0"),
     "video from 0.5 s": ("v3.0", begin_late, "its first frame is shown at 0.5000 s; write the video anew"),
-    "fps not a number": ("v2.1", info(fps="30"), "fps is '30', expected frames per second above 0"),
+    "fps not a number": ("v2.1", info(fps="30"), 'fps is "30", expected frames per second above 0'),
     "task unknown": ("v3.0", rows(DATA_V3, "task_index", 13, 9), "task_index 9 is not among the 2 tasks"),
     "width": ("v2.1", feature("action", shape=[4]), r"episode 0, frame 0: action has 3 numbers, the dataset's features say 4"),
     "NaN": ("v3.0", rows(DATA_V3, "action", 14, [0.0, NAN, 0.0]), r"episode 1, frame 2: action\[1\] \(elbow_flex.pos\) is nan"),

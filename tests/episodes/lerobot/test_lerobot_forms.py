@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pandas
 import pyarrow
@@ -152,6 +153,41 @@ def doubled(path: str, field: str) -> Callable[[Path], Any]:
     )
 
 
+def damaged(path: str, mark: bytes) -> Callable[[Path], Any]:
+    """A file with bytes turned around behind a mark."""
+
+    def change(folder: Path) -> None:
+        content = bytearray((folder / path).read_bytes())
+        place = content.index(mark)
+        content[place : place + 3] = bytes(0xFF ^ byte for byte in content[place : place + 3])
+        (folder / path).write_bytes(content)
+
+    return change
+
+
+def elsewhere(folder: Path) -> None:
+    path = folder / "data/chunk-000/episode_000000.parquet"
+    edit_table(
+        path, lambda c: c.update({"observation.images.front": [{"bytes": None, "path": "/etc/passwd"}] * 4})
+    )
+
+
+def damaged_picture(folder: Path) -> None:
+    """A video with a changed byte inside its second picture, whose decoder covers what is lost."""
+    path = folder / f"{WRIST}/chunk-000/file-000.mp4"
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][3]
+        place, size = packet.pos, packet.size
+    content = bytearray(path.read_bytes())
+    content[place + size - 1] ^= 0xFF
+    path.write_bytes(content)
+
+
+def unknown_codec(folder: Path) -> None:
+    path = folder / f"{WRIST}/chunk-000/file-000.mp4"
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+
+
 WRIST = "videos/observation.images.wrist"
 FAULTS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "a number beyond float32": ("v3.0", column(DATA_V3, "observation.state", huge), "frame 0: observation.state.* is 1e[+]300"),
@@ -183,6 +219,26 @@ FAULTS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "images that are not there": ("images", lambda f: edit_table(f / "data/chunk-000/episode_000000.parquet", lambda c: c.pop("observation.images.front")), "no column 'observation.images.front', where"),
     "videos said to be images": ("v3.0", info(lambda i: i["features"]["observation.images.front"].update(dtype="image")), "no column 'observation.images.front', where"),
     "cameras of one name": ("v3.0", info(lambda i: i["features"].update({"observation.front": {"dtype": "image", "shape": [4, 4, 3]}})), "observation.images.front and observation.front are both called 'front'"),
+    "a length of 64 bits": ("v3.0", column(EPISODES, "length", lambda a: pyarrow.array([2**64 - 1, 3], pyarrow.uint64())), "length holds 18446744073709551615, expected whole numbers of at most 63 bits"),
+    "a folder for a table": ("v3.0", lambda f: ((f / DATA_V3).unlink(), (f / DATA_V3).mkdir()), "is a folder; expected a file of the dataset there"),
+    "a link to nothing": ("v3.0", lambda f: ((f / DATA_V3).unlink(), (f / DATA_V3).symlink_to("gone")), "is a link that leads to no file, and"),
+    "a folder for the information": ("v3.0", lambda f: ((f / INFO).unlink(), (f / INFO).mkdir()), "info.json is a folder; expected"),
+    "a path a gigabyte long": ("v3.0", info(lambda i: i.update(data_path="{chunk_index:x>999999999d}")), "data_path is .*, expected a path with plain places"),
+    "a path of something else": ("v3.0", info(lambda i: i.update(data_path="{chunk_index.__class__}")), "data_path is .*, expected a path with plain places"),
+    "a path that is the folder": ("v3.0", info(lambda i: i.update(data_path=".")), "is a folder; expected a file"),
+    "a count below 0": ("v3.0", info(lambda i: i.update(total_frames=-1)), "total_frames is -1, expected a whole number from 0"),
+    "a number without end": ("v2.1", text(INFO, '{"fps": ' + "9" * 5000 + "}"), "not valid JSON .one of its numbers has more digits than can be read"),
+    "a height that is true": ("v3.0", info(lambda i: i["features"]["observation.images.front"].update(shape=[True, 96, 3])), r"front has shape \[true, 96, 3\], expected three sizes"),
+    "an action of a billion numbers": ("v3.0", info(lambda i: i["features"]["action"].update(shape=[10**9])), r"action has shape \[1000000000\], expected one whole number from 1 to 65536"),
+    "no episodes": ("v2.1", lambda f: (info(lambda i: i.update(total_episodes=0, total_frames=0))(f), text("meta/episodes.jsonl", "\n")(f)), "has no episodes"),
+    "tasks that are nothing": ("v2.1", text("meta/episodes.jsonl", '{"episode_index": 0, "length": 4, "tasks": [null]}'), r"episode 0 has tasks \[null\], expected a list of texts"),
+    "a task that is half a letter": ("v2.1", text("meta/tasks.jsonl", '{"task_index": 0, "task": "\\ud800"}'), "the task of task_index 0 is .*, which is no UTF-8 text"),
+    "actions of no robot": ("v3.0", column(DATA_V3, "action", lambda a: pyarrow.array([[1e10, 0.0, 0.0]] * len(a), pyarrow.list_(pyarrow.float32(), 3))), "goes from 1e[+]10 to 1e[+]10, expected"),
+    "an episode's name damaged": ("v3.0", damaged(EPISODES, b"Push the block."), "file-000.parquet cannot be read as parquet"),
+    "an image damaged": ("images", damaged("data/chunk-000/episode_000000.parquet", b"IHDR"), "episode_000000.parquet cannot be read as parquet|cannot be read as an image|no image"),
+    "an image elsewhere": ("images", elsewhere, "refers to /etc/passwd, which is no file in the dataset's folder"),
+    "a damaged picture": ("v3.0", damaged_picture, "file-000.mp4 has a damaged picture at"),
+    "an unknown codec": ("v3.0", unknown_codec, "file-000.mp4 cannot be read as video"),
     "a video that is text": ("v3.0", text(f"{WRIST}/chunk-000/file-000.mp4", "hello" * 99), r"cannot be read as video \(Invalid data found when processing input\)"),
 }  # fmt: skip
 
@@ -202,6 +258,8 @@ def test_a_contradiction_is_named(sound: dict[str, Path], fault: str, tmp_path: 
     "options, sentence",
     [
         ({"instructions": "("}, "--instructions has '(', which is not a regular expression"),
+        ({"hz": 1e-320}, "has 30 frames per second, of which 9.99989e-321 cannot be kept evenly"),
+        ({"episodes": "9" * 5000}, "--episodes has '999"),
         ({"size": (10**6, 10**6)}, "--size is 1000000 x 1000000, expected between 1 and 4096 pixels"),
         ({"cameras": ("front", "front")}, "are both called 'front' on the canvas; choose one of them with"),
     ],

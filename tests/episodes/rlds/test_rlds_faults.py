@@ -191,6 +191,12 @@ def test_a_folder_in_the_place_of_a_file_is_said_to_be_one(tmp_path: Path) -> No
     file.unlink()
     file.mkdir()
     refused(data, tmp_path / "out", "is no file, and dataset_info.json says that split train has 1 files")
+    file.rmdir()
+    file.symlink_to(file.name)
+    refused(data, tmp_path / "out", "is no file, and dataset_info.json says that split train has 1 files")
+    (data / "features.json").unlink()
+    (data / "features.json").mkdir()
+    refused(data, tmp_path / "out", "features.json is a folder; expected a JSON file")
 
 
 def test_frames_of_another_size_are_resized_where_that_is_asked_for(tmp_path: Path) -> None:
@@ -216,6 +222,11 @@ def test_a_refused_command_ends_with_one_sentence(tmp_path: Path, capsys: pytest
         ({"state": ("image",)}, "image is an image, expected a feature of numbers"),
         ({"image": ("action",)}, "action is numbers, expected a camera"),
         ({"instruction": "image"}, "image is an image, expected a text"),
+        ({"split": "train[:" + "9" * 5000 + "]"}, "split is 'train.:999"),
+        (
+            {"control_hz": 1e308, "hz": 1e-10},
+            "of which 1e-10 cannot be kept evenly; choose one of ([^,]*, ){15}[^,]*$",
+        ),
         ({"control_hz": 1e300}, "control_hz is 1e\\+300; expected at least 0.0001 and at most 10000"),
         ({"keep_out": (Path("/nowhere"),)}, "/nowhere is no suite, so nothing can be kept out for it"),
     ],
