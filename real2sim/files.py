@@ -138,7 +138,8 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of ``folder`` when the block ends; after an error nothing has changed."""
-    folder = Path(folder)
+    if os.path.lexists(folder := Path(folder)) and not folder.is_dir():
+        raise ValueError(f"{folder} is no folder, and one is written there; move it or choose another place")
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = _temporary(folder)
@@ -315,5 +316,5 @@ def _exchange(first: Path, second: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    current, exchange = -100, 2
-    return bool(rename(current, os.fsencode(first), current, os.fsencode(second), exchange) == 0)
+    # AT_FDCWD is -100, RENAME_EXCHANGE 2.
+    return bool(rename(-100, os.fsencode(first), -100, os.fsencode(second), 2) == 0)

@@ -94,6 +94,14 @@ def test_a_write_that_fails_changes_nothing_and_leaves_nothing(tmp_path: Path) -
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(ValueError, match="file is no folder, and one"),
+        files.atomic_folder(tmp_path / "file"),
+    ):
+        pass
+    assert (tmp_path / "file").read_text() == "x"
+    (tmp_path / "file").unlink()
     with pytest.raises(KeyError), files.atomic_folder(tmp_path / "model") as fresh:
         (fresh / "b").write_text("x")
         raise KeyError

@@ -13,6 +13,7 @@ from real2sim.episodes.rlds.features import FEATURES_FILE
 from real2sim.episodes.run_folder import EPISODES, RUN_FILE
 from real2sim.files import reading
 from real2sim.robot import ROBOT_FILE
+from real2sim.wording import whole_number
 
 ENDS = 1 << 20
 """Bytes at both ends of a file, other than an npz, that its fingerprint looks at beside its size."""
@@ -53,7 +54,8 @@ def difference(found: Mapping[str, str], then: Mapping[str, str], files: Sequenc
         return None
     folders = list(dict.fromkeys(path.parent for path in files))
     number, _, name = changed[0].partition("/")
-    place = folders[int(number)] / name if number.isdigit() and int(number) < len(folders) else Path(name)
+    index = whole_number(number)
+    place = folders[index] / name if index is not None and index < len(folders) else Path(name)
     word = "is new" if changed[0] not in then else "is gone" if changed[0] not in found else "is another one"
     return f"{place} {word}" + (f", and {len(changed) - 1} more files differ" if len(changed) > 1 else "")
 

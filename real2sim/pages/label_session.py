@@ -15,7 +15,7 @@ from real2sim.checks import check_kinds, check_seed, check_whole
 from real2sim.failures import one_line
 from real2sim.pages.episode_files import NotHereError, find_episodes, frames_per_second
 from real2sim.pages.frame_sheets import FrameSheets
-from real2sim.success.label_key import KEY_FILE, make_key
+from real2sim.success.label_key import KEY_FILE, make_key, read_key
 from real2sim.success.labels import LABELS
 from real2sim.success.rater_agreement import compare_raters
 from real2sim.success.rater_file import RaterFile, Rating, check_rater
@@ -72,12 +72,25 @@ class LabelSession:
         self._episodes = find_episodes(config.folder)
         self._file, self._rater = RaterFile(config.labels), config.rater
         self._file.check_place(config.rater)
+        self._check_key(config)
         key = make_key(config.folder, self._episodes.names)
         self._order = shuffled(key, self._episodes.names, config.seed, config.episodes)
         self._sheets = FrameSheets(lambda clip: self._episodes.frames(self._order[clip]))
         self._hz = frames_per_second(config.folder)
         self._unreadable: set[str] = set()
         self._ratings = self._file.ratings()
+
+    def _check_key(self, config: LabelConfig) -> None:
+        """Refuse to go on where the folder has labels of clips and no longer says which episodes they are."""
+        if config.out is not None:
+            return
+        key = read_key(config.folder)
+        lost = sorted({rating.clip for rating in self._file.ratings()} - key.keys())
+        if lost:
+            raise ValueError(
+                f"{config.labels} has labels of clips that {KEY_FILE} beside it does not name ({lost[0]!r}"
+                f"{f' and {len(lost) - 1} more' if len(lost) > 1 else ''}); restore {KEY_FILE}, or move the labels away"
+            )
 
     def state(self) -> dict[str, Any]:
         """What the page shows: progress, the clip to label and the one to load next, or the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,10 @@ def saved_frames(path: Path | str) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no episode file at {path}")
+        found = "is no file" if os.path.lexists(path) else "does not exist"
+        raise FileNotFoundError(
+            f"{path} {found}; expected the frames of an episode there, make or copy it again"
+        )
     arrays = read_arrays(path, (), optional=("frames", "image"))
     if not arrays:
         raise ValueError(f"{path} holds no array “frames”; is it an episode's file?")
@@ -115,6 +119,8 @@ def checked_frames(frames: np.ndarray, where: str) -> np.ndarray:
     ):
         found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
         raise ValueError(f"{where}: frames are {found}, expected uint8 (t, h, w, 3)")
+    if not frames.size:
+        raise ValueError(f"{where}: frames have shape {frames.shape}; an episode needs at least one frame")
     return frames
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ KEY_FILE = "label_key.csv"
 def read_key(folder: Path) -> dict[str, str]:
     """Clip -> episode; empty where nothing in ``folder`` has been labelled blindly."""
     path = folder / KEY_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
     table = read_table(path, "the key of blind labels", ("clip", "episode"))
     key: dict[str, str] = {}

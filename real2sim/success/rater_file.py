@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class RaterFile:
 
         ValueError for a file of another kind, which would otherwise be overwritten.
         """
-        if not self.path.exists():
+        if not os.path.lexists(self.path):
             return []
         table = read_table(self.path, "blind labels")
         if set(table.headings) != set(COLUMNS):
@@ -63,7 +64,10 @@ class RaterFile:
         """Raise what is wrong before anybody labels: a place that cannot be written, a file of another kind, or labels
         of a rater whose name differs from ``rater`` in capitals alone."""
         with file_lock(self.path):
-            known = {rating.rater for rating in self.ratings()}
+            self._check_spelling(self.ratings(), rater)
+
+    def _check_spelling(self, ratings: list[Rating], rater: str) -> None:
+        known = {rating.rater for rating in ratings}
         other = next((name for name in known - {rater} if name.casefold() == rater.casefold()), None)
         if other is not None:
             raise ValueError(
@@ -76,7 +80,9 @@ class RaterFile:
         if rating.label not in LABELS:
             raise ValueError(f"the label is {rating.label[:60]!r}, expected {', '.join(LABELS)}")
         with file_lock(self.path):
-            kept = [old for old in self.ratings() if (old.clip, old.rater) != (rating.clip, rating.rater)]
+            ratings = self.ratings()
+            self._check_spelling(ratings, rating.rater)
+            kept = [old for old in ratings if (old.clip, old.rater) != (rating.clip, rating.rater)]
             self._write([*kept, rating])
 
     def undo(self, rater: str) -> Rating | None:

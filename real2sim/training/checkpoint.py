@@ -194,15 +194,33 @@ def check_data(task: Resumable, out: Path) -> None:
 
 def _check_settings(task: Resumable, out: Path) -> None:
     found, wanted = read_settings(out), task.settings()
-    for name in task.fixed_settings:
+    # What else is fixed may follow from the data, which is named first therefore.
+    for name in sorted(task.fixed_settings, key=lambda name: name != "data"):
         expected, value = wanted[name], found.get(name)
         if dataclasses.is_dataclass(expected) and not isinstance(expected, type) and value is not None:
             # Fields that came later have their defaults.
-            same = config_from_dict(type(expected), value, f"{out / SETTINGS_FILE}: {name}") == expected
-        else:
-            same = value == config_to_dict(expected)
-        if not same:
+            value = config_to_dict(config_from_dict(type(expected), value, f"{out / SETTINGS_FILE}: {name}"))
+        differing = _first_difference(name, value, config_to_dict(expected))
+        if differing is not None:
+            place, then, now = differing
             raise ValueError(
-                f"the training in {out} was begun with another {name}; give the same {name} as then, or choose another "
-                "folder"
+                f"the training in {out} was begun with another {name}: {place} was {then}, now it is {now}; give the "
+                f"same {name} as then, or choose another folder"
             )
+
+
+def _first_difference(place: str, then: Any, now: Any) -> tuple[str, str, str] | None:
+    """Where two settings differ first, and what stands there in each; None if they are the same."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        pairs: Any = [(name, then.get(name), now.get(name)) for name in dict.fromkeys([*then, *now])]
+    elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        pairs = [(str(index), *pair) for index, pair in enumerate(zip(then, now, strict=True))]
+    else:
+        return None if then == now else (place, _shown(then), _shown(now))
+    found = (_first_difference(f"{place}.{name}", one, other) for name, one, other in pairs)
+    return next((difference for difference in found if difference is not None), None)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -116,5 +116,7 @@ def _check_tensors(name: str, values: Any) -> None:
     for key, value in values.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{name}.{key} is of type {type(value).__name__}, expected a tensor")
+        if value.layout != torch.strided or value.is_meta or value.is_quantized:
+            raise ValueError(f"{name}.{key} is a tensor of another form, expected plain numbers")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise ValueError(f"{name}.{key} holds NaN or infinity")

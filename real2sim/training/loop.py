@@ -88,6 +88,11 @@ def run_training(
         task.trained.parameters(), config.learning_rate, config.betas, weight_decay=config.weight_decay
     )
     progress = restore(task, optimiser, out, average=config.ema > 0)
+    if progress.step > config.steps:
+        raise ValueError(
+            f"{out / CHECKPOINT_FILE} is that of {progress.step} steps, and {config.steps} are asked for; give "
+            "at least as many, or choose another folder"
+        )
     for group in optimiser.param_groups:
         # A checkpoint holds those that it was written with; what is asked for now counts, as its learning rate does.
         group["betas"], group["weight_decay"] = config.betas, config.weight_decay

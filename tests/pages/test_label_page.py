@@ -224,6 +224,31 @@ def test_a_place_for_labels_that_cannot_be_is_refused_before_anybody_labels(tiny
     assert sorted(tiny_run.rglob("*")) == before
 
 
+def test_labels_without_their_key_are_not_gone_on_with(tiny_run: Path) -> None:
+    Rater(tiny_run).label("success")
+    key = (tiny_run / "label_key.csv").read_text()
+    (tiny_run / "label_key.csv").unlink()
+    with pytest.raises(
+        ValueError, match=r"labels of clips that label_key.csv beside it does not name .*; restore"
+    ):
+        Rater(tiny_run)
+    assert not (tiny_run / "label_key.csv").exists()
+    (tiny_run / "label_key.csv").symlink_to("gone")
+    with pytest.raises(FileNotFoundError, match=r"label_key.csv is a link that leads to nothing"):
+        Rater(tiny_run)
+    (tiny_run / "label_key.csv").unlink()
+    (tiny_run / "label_key.csv").write_text(key)
+    assert Rater(tiny_run).state()["done"] == 1
+
+
+def test_a_name_that_another_has_written_in_capitals_meanwhile_is_not_added(tiny_run: Path) -> None:
+    ann, clip = Rater(tiny_run), Rater(tiny_run).state()["clip"]["id"]
+    (tiny_run / "labels.csv").write_text("clip,rater,label\ncabc,ANN,success\n")
+    before = (tiny_run / "labels.csv").read_text()
+    answer = ann.client.post("/api/label", json={"clip": clip, "label": "success"}, headers=ann.headers)
+    assert (answer.status_code, (tiny_run / "labels.csv").read_text()) == (400, before)
+
+
 def test_the_end_says_what_is_left(tiny_run: Path) -> None:
     ann = Rater(tiny_run)
     ann.label("unclear")

@@ -251,6 +251,17 @@ def test_a_damaged_episode_is_told_in_one_sentence(make_run: MakeRun) -> None:
     assert "cannot be read as npz" in answer.json()["error"]
 
 
+def test_episodes_without_pixels_or_file_are_told_in_one_sentence(make_run: MakeRun) -> None:
+    run = make_run()
+    path = run / "episodes" / "early-close_drawer-0.npz"
+    np.savez(path, image=np.zeros((3, 8, 0, 3), np.uint8))
+    answer = client(run).get("/api/layout?episode=early-close_drawer-0")
+    assert (answer.status_code, "at least one frame" in answer.text) == (400, True)
+    path.unlink()
+    path.mkdir()
+    assert "is no file; expected" in client(run).get("/api/layout?episode=early-close_drawer-0").text
+
+
 def test_episodes_that_are_added_appear(make_run: MakeRun) -> None:
     run = make_run()
     page = client(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from real2sim.training.checkpoint import CHECKPOINT_FILE, LOG_FILE
+from real2sim.training.checkpoint import CHECKPOINT_FILE, DATA_FILE, LOG_FILE
 from real2sim.training.loop import run_training
 from real2sim.training.optimisation import Optimisation
 
@@ -75,6 +76,8 @@ DEEPER: list[tuple[tuple[Any, ...], Any]] = [
     (("trained", "weight"), torch.zeros(2)),
     (("average", "weight"), torch.zeros(2)),
     (("average", "weight"), ...),
+    (("trained", "weight"), torch.eye(1).to_sparse()),
+    (("average", "weight"), torch.empty(1, 1, device="meta")),
     (("average", "weight"), 3.0),
     (("extra", "kept"), None),
     (("extra", "kept", "bias"), ...),
@@ -129,6 +132,55 @@ def test_a_changed_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
     place = whole.index(weight)
     path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
     assert "another checksum" in refused(tmp_path)
+
+
+def test_a_training_that_has_gone_further_than_is_asked_for_is_said(tmp_path: Path) -> None:
+    run_training(Halves(), CONFIG, tmp_path)
+    with pytest.raises(
+        ValueError, match=r"checkpoint.pt is that of 2 steps, and 1 are asked for; give at least"
+    ):
+        run_training(Halves(), replace(CONFIG, steps=1), tmp_path)
+
+
+class Fixed(Halves):
+    """A training with settings that stay."""
+
+    fixed_settings = ("model", "data")
+
+    def __init__(self, **changes: Any) -> None:
+        super().__init__()
+        self._settings = {"model": {"width": 3, "layers": [1, 2]}, "data": "a", **changes}
+
+    def settings(self) -> Mapping[str, Any]:
+        return self._settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"model": {"width": 3, "layers": [1, 4]}},
+            "another model: model.layers.1 was 2, now it is 4; give the same",
+        ),
+        ({"model": {"width": 3}}, r"another model: model.layers was \[1, 2\], now it is null; give"),
+        (
+            {"model": {"width": 4}, "data": "b"},
+            'another data: data was "a", now it is "b"; give the same data',
+        ),
+    ],
+)
+def test_a_setting_that_differs_is_named(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    run_training(Fixed(), CONFIG, tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        run_training(Fixed(**changes), CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2"])
+def test_fingerprints_of_folders_that_cannot_be_are_told(tmp_path: Path, number: str) -> None:
+    run_training(Fixed(), CONFIG, tmp_path)
+    (tmp_path / DATA_FILE).write_text(json.dumps({"files": {f"{number}/x.npz": "1"}}))
+    with pytest.raises(ValueError, match=r"has changed since it was begun: x.npz is gone; put it back"):
+        run_training(Fixed(), CONFIG, tmp_path)
 
 
 @pytest.mark.parametrize(
