@@ -18,8 +18,8 @@ from real2sim.wording import did_you_mean
 LARGEST_SEED = 2**63 - 1
 LARGEST_COUNT = 2**31 - 1
 """Of whole numbers that are no seeds; larger ones are typing errors."""
-
-
+LARGEST_BATCH = 65_536
+"""Examples of a step of a training; no machine holds many more."""
 COLDEST = 1e-6
 """Temperature below which the likeliest is drawn anyway, and quotients may overflow."""
 SHORTEST_DIRECTION = 1e-6

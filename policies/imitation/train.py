@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from real2sim.checks import LARGEST_BATCH, check_whole
 from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.policies.imitation.config import ImitationConfig, Tile
@@ -78,8 +79,7 @@ class ImitationTraining:
 
     def __post_init__(self) -> None:
         for name in ("batch", "moments", "steps", "keep_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name), 1, LARGEST_BATCH if name == "batch" else None)
         if not all(0 < share < 1 for share in self.save_at):
             raise ValueError(f"save_at holds shares of the training between 0 and 1, got {self.save_at}")
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from real2sim.actions import FIELDS
-from real2sim.checks import check_finite
+from real2sim.checks import LARGEST_BATCH, check_finite, check_whole
 from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.policies.rt1.config import RT1Config
@@ -72,8 +72,9 @@ class PolicyTraining:
     """Where to train; ``auto`` takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.keep_every < 1:
-            raise ValueError("steps, batch and keep_every must be at least 1")
+        check_whole("steps", self.steps)
+        check_whole("batch", self.batch, 1, LARGEST_BATCH)
+        check_whole("keep_every", self.keep_every)
         if not self.save_at or not all(0 < share <= 1 for share in self.save_at):
             raise ValueError(f"save_at holds shares of the training above 0 and up to 1, got {self.save_at}")
         check_finite("smoothing", self.smoothing, 0, 65_536)

@@ -92,7 +92,7 @@ class Settings(TypedDict):
     versions: NotRequired[dict[str, str]]
     created: NotRequired[str]
     lanes: NotRequired[Annotated[int, Ge(1)]]
-    state: NotRequired[str]
+    state: NotRequired[Literal["action", "model", "mujoco", "none"]]
     """Where policies got the robot's state from."""
     unseeded: NotRequired[list[str]]
     """Policies that are not told seeds."""
@@ -142,7 +142,13 @@ def check_same(first: Mapping[str, Any], again: Mapping[str, Any], path: Path) -
 
 def read_scores(path: Path) -> Iterator[dict[str, Any]]:
     """The verdicts of a file of scores."""
-    for _, row in _lines(path, ScoreRow):
+    for where, row in _lines(path, ScoreRow):
+        success, probability = row["success"], row["probability"]
+        if success is not None and probability is not None and success != (probability >= 0.5):
+            raise ValueError(
+                f"{where}: success is {str(success).lower()} and probability {probability:g}, which is a "
+                f"{'success' if probability >= 0.5 else 'failure'}; score the run again"
+            )
         yield row
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from real2sim.checks import check_kinds
+from real2sim.checks import check_kinds, check_whole
 from real2sim.episodes.run_folder import RunFolder
 from real2sim.evaluation.score_runs import open_judge_of
 from real2sim.evaluation.unchanged import check_rows
@@ -39,8 +39,9 @@ class HorizonConfig:
 
     def __post_init__(self) -> None:
         check_kinds(self)
-        if self.episodes < 1 or any(length < 1 for length in self.lengths):
-            raise ValueError("episodes and lengths must be at least 1")
+        check_whole("episodes", self.episodes)
+        for length in self.lengths:
+            check_whole("lengths", length)
 
 
 def outcomes_along_the_way(config: HorizonConfig) -> Path:

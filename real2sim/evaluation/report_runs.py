@@ -187,7 +187,7 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
         if chosen is None or chosen not in judges:
             asked = "several judges" if judge is None else f"no judge {judge!r}"
             raise ValueError(f"{run} has scores of {asked}; choose one of {', '.join(judges)} with --judge")
-        table = table[table["judge"] == chosen].copy()
+        table = _judged_by(table, chosen)
         table["video"] = [str(RunFolder(run).episode_path(episode)) for episode in table["episode"]]
         table["run"] = str(run)
         table["weights"] = table["policy"].map(_weights(run))
@@ -195,6 +195,18 @@ def scored_episodes(runs: tuple[Path, ...], judge: str | None = None) -> pd.Data
     _tell_worlds_apart(tables, runs)
     # The first set is the one that the verdict is about: trained policies before scripted ones.
     return pd.concat(tables, ignore_index=True).sort_values("set", kind="stable", ignore_index=True)
+
+
+def _judged_by(table: pd.DataFrame, judge: str) -> pd.DataFrame:
+    """The episodes of a run with one judge's verdicts; those that it has not scored have none."""
+    here = table["judge"] == judge
+    unscored = ~table["episode"].isin(table.loc[here, "episode"]) & ~table.duplicated("episode")
+    if not unscored.any():
+        return table[here].copy()
+    chosen = table[here | unscored].astype({"success": object, "judge": object})
+    chosen.loc[unscored, ["success", "probability", "judge_digest"]] = None
+    chosen.loc[unscored, "judge"] = judge
+    return chosen
 
 
 def _weights(run: Path) -> dict[str, str]:

@@ -58,7 +58,7 @@ def check_answers(judge: Judge, frames: Mapping[str, np.ndarray]) -> None:
 
 
 def _judge_kind(path: Path) -> str:
-    if not path.is_dir():
+    if not (path / CONFIG_FILE).exists():
         raise FileNotFoundError(
             f"{path} is no judge; expected a model folder, a {LABELS} file with labels or {VLM}URL#model=NAME"
         )

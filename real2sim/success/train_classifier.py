@@ -19,7 +19,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from torch.nn import functional
 
-from real2sim.checks import check_once
+from real2sim.checks import LARGEST_BATCH, check_once, check_whole
 from real2sim.episodes.learned_files import learned_files
 from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
@@ -103,8 +103,9 @@ class ClassifierTraining:
     """Where to train; ``auto`` takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.snapshot_every < 1:
-            raise ValueError("steps, batch and snapshot_every must be at least 1")
+        check_whole("steps", self.steps)
+        check_whole("batch", self.batch, 1, LARGEST_BATCH)
+        check_whole("snapshot_every", self.snapshot_every)
         if not 0 < self.calibration_share < 1:
             raise ValueError(f"calibration_share must lie between 0 and 1, got {self.calibration_share}")
         if not 0 <= self.average < 1:

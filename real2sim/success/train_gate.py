@@ -18,7 +18,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from real2sim.checks import check_once
+from real2sim.checks import LARGEST_BATCH, check_once, check_whole
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.learned_files import learned_files
 from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
@@ -88,8 +88,9 @@ class GateTraining:
     """Where to train; ``auto`` takes a GPU if there is one."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or self.snapshot_every < 1:
-            raise ValueError("steps, batch and snapshot_every must be at least 1")
+        check_whole("steps", self.steps)
+        check_whole("batch", self.batch, 1, LARGEST_BATCH)
+        check_whole("snapshot_every", self.snapshot_every)
         check_once(data=self.data)
         check_share("refused", self.refused)
         check_share("kept_share", self.kept_share)

@@ -294,3 +294,35 @@ def test_a_score_may_leave_out_its_judge(run: Path) -> None:
     path.write_text(before.replace('"judge": "classifier", ', "", 1))
     main(["score", str(run)])
     assert path.read_text() == before
+
+
+def edit_score(run: Path, line: int, **changes: Any) -> None:
+    path = run / "scores-classifier.jsonl"
+    lines = path.read_text().splitlines()
+    lines[line] = json.dumps(json.loads(lines[line]) | changes)
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.9])
+def test_a_verdict_that_contradicts_its_probability_is_named(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused, probability: float
+) -> None:
+    edit_score(run, 2, success=probability < 0.5, probability=probability)
+    said = refused(*words("report", run, tiny_suite, tmp_path), about=f"and probability {probability}, which")
+    assert f"{run / 'scores-classifier.jsonl'}, line 3: success is" in said
+
+
+def test_episodes_that_were_not_scored_are_counted_in_a_report(run: Path) -> None:
+    from real2sim.evaluation.report_runs import scored_episodes
+
+    edit_score(run, 2, episode="of-another-run")
+    episodes = scored_episodes((run,))
+    assert (len(episodes), int(episodes["success"].isna().sum())) == (8, 1)
+    assert set(episodes["judge"]) == {"classifier"}
+
+
+def test_a_run_whose_state_comes_from_nowhere(
+    run: Path, tiny_suite: Path, tmp_path: Path, refused: Refused
+) -> None:
+    edit_json(run / "run.json", "state", "odd")
+    refused(*words("report", run, tiny_suite, tmp_path), about='field state is "odd", expected')
