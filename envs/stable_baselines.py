@@ -9,7 +9,9 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from real2sim.checks import check_seed
 from real2sim.envs.lane_env import LaneVectorEnv
+from real2sim.simulation.action_checks import check_shape
 from real2sim.wording import did_you_mean
 
 
@@ -24,15 +26,24 @@ class StableBaselinesLanes(VecEnv):  # type: ignore[misc]
     """
 
     def __init__(self, env: LaneVectorEnv, acts: Sequence[str] | None = None) -> None:
+        if not isinstance(env, LaneVectorEnv):
+            raise ValueError(
+                f"env is of type {type(env).__name__}, expected lanes of real2sim without wrappers, as "
+                "gymnasium.make_vec makes them"
+            )
         robot = env.robot
         names = list(robot.action_names)
         if acts is None:
             ending = robot.terminate or ()
             acts = [name for name, used in zip(names, robot.used, strict=True) if used and name not in ending]
+        if isinstance(acts, str) or not isinstance(acts, Sequence) or not len(acts):
+            raise ValueError(f"acts is {acts!r}, expected a list with the name of at least one action number")
+        if len(set(map(str, acts))) != len(acts):
+            raise ValueError(f"acts names an action number twice: {', '.join(map(str, acts))}")
         for name in acts:
             if name not in names:
                 raise ValueError(
-                    f"robot {robot.name!r} has no action number {name!r}{did_you_mean(name, names)}; it has "
+                    f"robot {robot.name!r} has no action number {name!r}{did_you_mean(str(name), names)}; it has "
                     f"{', '.join(names)}"
                 )
         if env.normalized_actions:
@@ -45,6 +56,11 @@ class StableBaselinesLanes(VecEnv):  # type: ignore[misc]
         super().__init__(env.num_envs, env.single_observation_space, spaces.Box(-1, 1, (size,), np.float32))
         self.render_mode = env.render_mode
 
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seeds seed, seed + 1, ... for the lanes of the next reset; drawn at random for None."""
+        given: Sequence[int | None] = super().seed(None if seed is None else check_seed("seed", seed))
+        return given
+
     def reset(self) -> Any:
         """First observations of all lanes; `seed` says from which seeds."""
         seeds = None if self._seeds[0] is None else list(self._seeds)
@@ -55,7 +71,8 @@ class StableBaselinesLanes(VecEnv):  # type: ignore[misc]
 
     def step_async(self, actions: np.ndarray) -> None:
         """Remember the actions (lanes m) for `step_wait`."""
-        self._actions = actions
+        size = len(self._places) * self._robot.actions_per_frame
+        self._actions = check_shape(actions, "step", (self.num_envs, size))
 
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Next observations, rewards (lanes,), dones (lanes,) and an info per lane; ended lanes have begun anew."""

@@ -212,9 +212,10 @@ def read_rates(rates: pd.DataFrame | Path | str, what: str = "real rates") -> tu
     wrong = pd.concat([wrong, frame[(frame["rate"] < 0) | (frame["rate"] > 1)]])
     if len(wrong):
         row = wrong.iloc[0]
+        counts = f"{row['successes']:g} successes in {row['episodes']:g} episodes, rate {row['rate']:g}"
+        found = f"a rate of {row['rate']:g}" if pd.isna(row["episodes"]) else counts
         raise ValueError(
-            f"{named(frame, what)}: {row['policy']} on {row['task']} has {row['successes']:g} successes in "
-            f"{row['episodes']:g} episodes (rate {row['rate']:g}); a rate must lie between 0 and 1"
+            f"{named(frame, what)}: {row['policy']} on {row['task']} has {found}; a rate must lie between 0 and 1"
         )
     twice = frame[frame.duplicated(["policy", "task"])]
     if len(twice):

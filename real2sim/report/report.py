@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from real2sim.checks import as_path
 from real2sim.report.film_strips import frames_by_column
 from real2sim.report.gaps import (
     LengthTrust,
@@ -95,6 +97,12 @@ def make_report(
     """
     check_unclear(unclear)
     check_treatment(invalid)
+    for name, text in (("title", title), ("real_name", real_name)):
+        if not isinstance(text, str):
+            raise ValueError(f"{name} is of type {type(text).__name__}, expected text")
+    if out is not None:
+        as_path("the folder of a report", out)
+    judge_labels = _label_tables(judge_labels)
     if isinstance(notes, str) or not isinstance(notes, Sequence):
         raise ValueError(f"notes are of type {type(notes).__name__}, expected a list of sentences")
     if not isinstance(provenance, Mapping | None):
@@ -202,3 +210,20 @@ def _correct(rows: pd.DataFrame, errors: Sequence[JudgeError]) -> tuple[pd.DataF
         return pd.DataFrame(), [why]
     corrected = corrected_rates(rows, used)
     return corrected, rank_changes(corrected)
+
+
+def _label_tables(given: Any) -> list[tuple[str, pd.DataFrame]]:
+    """Names and tables of labels; ValueError unless they are a list of such pairs."""
+    pairs = list(given) if isinstance(given, list | tuple) else [] if given is None else None
+    if pairs is None or not all(
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], pd.DataFrame)
+        for pair in pairs
+    ):
+        raise ValueError(
+            f"judge_labels are of type {type(given).__name__}, expected a list of (name, table) with a "
+            "pandas.DataFrame each"
+        )
+    return [(name, table) for name, table in pairs]

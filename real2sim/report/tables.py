@@ -95,7 +95,7 @@ def _check_names(frame: pd.DataFrame, column: str, what: str) -> None:
 
 def read_seeds(column: pd.Series, what: str) -> pd.Series:
     """A column of seeds as whole numbers; what is missing stays missing."""
-    if column.dtype.kind in "iu":
+    if column.dtype.kind in "iu" and not (column < 0).any():
         return column
     seeds = [_seed(value, row, what) for row, value in enumerate(column, 1)]
     found = pd.Series(seeds, column.index, object, column.name)
@@ -112,6 +112,8 @@ def _seed(value: Any, row: int, what: str) -> int | None:
         raise ValueError(
             f"{what}: seed of row {row} is {' '.join(repr(value).split())[:60]}, expected a whole number"
         )
+    if int(value) < 0:
+        raise ValueError(f"{what}: seed of row {row} is {int(value)}, expected a whole number of at least 0")
     return int(value)
 
 

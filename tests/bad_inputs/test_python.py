@@ -145,6 +145,7 @@ EPISODES = pd.DataFrame(
         (EPISODES.assign(policy=[*"abababa", b"b"]), "policy of row 8 is of type bytes, expected"),
         (EPISODES.assign(seed=[*"1234567", "x"]), "seed of row 8 is 'x', expected a whole number"),
         (EPISODES.assign(seed=[*range(7), [1]]), "seed of row 8 is .1., expected a whole number"),
+        (EPISODES.assign(seed=-1), "seed of row 1 is -1, expected a whole number of at least 0"),
         (EPISODES.assign(family=True), "family of row 1 is of type bool, expected"),
     ],
 )
@@ -152,6 +153,9 @@ def test_tables_that_are_no_episodes(tmp_path: Path, table: Any, complaint: str)
     with pytest.raises(ValueError, match=complaint):
         real2sim.make_report(table, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+RATES = pd.DataFrame({"policy": ["a", "b"], "task": "t", "success_rate": [2, 0.5]})
 
 
 def test_seeds_that_are_partly_text_are_numbers() -> None:
@@ -298,6 +302,18 @@ def test_a_refused_reset_leaves_the_environment_as_it_was(tiny_suite: Path) -> N
             "fields have shapes that do not go together: world_vector (2, 3), rotation_delta (3, 3)",
         ),
         (lambda: make_report(pd.DataFrame(), "x", notes=5), "notes are of type int"),
+        (lambda: make_report(EPISODES, title=5), "title is of type int, expected text"),
+        (lambda: make_report(EPISODES, real_name=None), "real_name is of type NoneType, expected text"),  # type: ignore[arg-type]
+        (lambda: make_report(EPISODES, out=5), "the folder of a report is named by text or a path, got 5"),
+        (
+            lambda: make_report(EPISODES, judge_labels=5),
+            "judge_labels are of type int, expected a list of (name",
+        ),
+        (
+            lambda: make_report(EPISODES, judge_labels=["a"]),
+            "judge_labels are of type list, expected a list of (na",
+        ),
+        (lambda: make_report(EPISODES, RATES), "a on t has a rate of 2; a rate must lie between 0 and 1"),
         (lambda: make_report(pd.DataFrame(), "x", provenance=object), "provenance is of type type, expected"),
         (
             lambda: make_report(pd.DataFrame(), "x", frames=()),

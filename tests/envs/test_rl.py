@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +222,28 @@ def test_the_example_trains_saves_and_tests(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "real2sim/DrawerClose-v0: PPO " in done.stdout
     assert (tmp_path / "ppo.zip").is_file()
+
+
+LANE_CALLS: list[tuple[Callable[[Any, Any], Any], str]] = [
+    (lambda lanes, env: lanes(5), "env is of type int, expected lanes of real2sim without wrappers"),
+    (lambda lanes, env: lanes(env, acts="gripper"), "acts is 'gripper', expected a list with the name of at least one"),
+    (lambda lanes, env: lanes(env, acts=[]), "expected a list with the name of at least one action number"),
+    (lambda lanes, env: lanes(env, acts=["world_vector.x"] * 2), "acts names an action number twice"),
+    (lambda lanes, env: lanes(env, acts=[None]), "has no action number None"),
+    (lambda lanes, env: lanes(env).seed("x"), "seed must be a whole number, got 'x'"),
+    (lambda lanes, env: lanes(env).step_async(np.zeros((2, 1))), r"have shape \(2, 1\), expected \(2, 4\)"),
+    (lambda lanes, env: lanes(env).step_async("up"), "step: actions are of type str"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "complaint"), LANE_CALLS)
+def test_lanes_of_stable_baselines_say_what_is_wrong(
+    tiny_suite: Path, call: Callable[[Any, Any], Any], complaint: str
+) -> None:
+    pytest.importorskip("stable_baselines3", reason="the extra [rl] is not installed")
+    from real2sim.envs.stable_baselines import StableBaselinesLanes
+    from real2sim.envs.world_model_env import WorldModelVectorEnv
+
+    env = WorldModelVectorEnv(2, suite=str(tiny_suite), judge=None)
+    with pytest.raises(ValueError, match=complaint):
+        call(StableBaselinesLanes, env)
