@@ -61,7 +61,8 @@ def check_line(kind: type, line: bytes, where: str) -> dict[str, Any]:
             values = json.loads(line)
         except ValueError:
             values = None
-        raise ValueError(_sentence(error, kind, values, where)) from None
+        sentence = _sentence(error, kind, values, where)
+        raise ValueError(sentence if ";" in sentence else f"{sentence}; was the file edited?") from None
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,9 +110,11 @@ def read_variables(source: Path) -> dict[str, np.ndarray]:
     prefix = source / "variables" / "variables" if (source / "saved_model.pb").exists() else source
     if source.is_dir() and prefix == source:
         prefix = Path(tf.train.latest_checkpoint(str(source)) or source / "checkpoint")
-    if not prefix.with_name(prefix.name + ".index").is_file():
+    index = prefix.with_name(prefix.name + ".index")
+    if not index.is_file():
+        found = "is no file" if os.path.lexists(index) else "does not exist"
         raise FileNotFoundError(
-            f"{prefix}.index does not exist; expected a TensorFlow checkpoint or SavedModel"
+            f"{index} {found}; expected a TensorFlow checkpoint or SavedModel, named without .index"
         )
     with _reading(prefix):
         reader = tf.train.load_checkpoint(str(prefix))

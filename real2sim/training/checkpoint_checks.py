@@ -56,8 +56,8 @@ def check_state(state: Any, path: Path) -> dict[str, Any]:
         for name in ("unlogged", "extra", "optimiser"):
             _check_map(name, state[name])
         for name, values in state["unlogged"].items():
-            if not isinstance(values, list):
-                raise ValueError(f"unlogged.{name} is of type {type(values).__name__}, expected a list")
+            if not isinstance(values, list) or not values:
+                raise ValueError(f"unlogged.{name} is {str(values)[:40]}, expected a list of numbers")
             for value in values:
                 check_finite(f"unlogged.{name}", value)
         for name, values in state["extra"].items():

@@ -83,6 +83,7 @@ DEEPER: list[tuple[tuple[Any, ...], Any]] = [
     (("extra", "kept", "bias"), ...),
     (("unlogged",), {"loss": [math.nan]}),
     (("unlogged",), {"loss": 1.0}),
+    (("unlogged",), {"other": []}),
     (("optimiser", "state"), ...),
     (("optimiser", "param_groups"), ...),
     (("optimiser", "param_groups"), []),

@@ -89,11 +89,14 @@ def vectors(column: Any, names: Sequence[str], key: str, place: str) -> np.ndarr
         if len(wrong):
             raise ValueError(
                 f"{place}, frame {wrong[0]}: {key} has {lengths[wrong[0]]} numbers, the dataset's features say {width}"
+                "; mend the column"
             )
     else:
         values = _floats(array, key, place)
         if width != 1:
-            raise ValueError(f"{place}: {key} holds one number a frame, the features say {width}")
+            raise ValueError(
+                f"{place}: {key} holds one number a frame, the features say {width}; mend the column"
+            )
     values = values.reshape(-1, width)
     odd = beyond_float32(values)
     if odd is not None:
@@ -112,5 +115,5 @@ def _floats(array: Any, key: str, place: str) -> np.ndarray:
     if not any(
         test(kind) for test in (pyarrow.types.is_floating, pyarrow.types.is_integer, pyarrow.types.is_boolean)
     ):
-        raise ValueError(f"{place}: {key} holds {kind}, expected numbers")
+        raise ValueError(f"{place}: {key} holds {kind}, expected numbers; mend the column")
     return np.asarray(array.to_numpy(zero_copy_only=False), np.float64)

@@ -165,7 +165,10 @@ def chosen_episodes(dataset: LeRobotDataset, config: ConvertLeRobot) -> tuple[li
     kept = [number for number in numbers if dataset.entries[number].length > stride]
     if not kept:
         rate = config.hz or dataset.layout.fps
-        raise ValueError(f"{config.data}: none of the {len(numbers)} episodes has two frames at {rate:g} Hz")
+        raise ValueError(
+            f"{config.data}: none of the {len(numbers)} episodes has two frames at {rate:g} Hz"
+            "; choose a higher --hz or other --episodes"
+        )
     return kept, len(numbers) - len(kept)
 
 

@@ -72,7 +72,10 @@ class LeRobotDataset:
                 count += 1
                 yield resized(picture, size or picture.shape[:2])
         if count != len(indices):
-            raise ValueError(f"{_where(entry)}: {camera.key} has {count} of {len(indices)} frames")
+            raise ValueError(
+                f"{_where(entry)}: {camera.key} has {count} of {len(indices)} frames"
+                "; download the dataset again"
+            )
 
     def instructions(self, number: int) -> tuple[str, ...]:
         """The instructions of an episode, from the metadata where that has them."""

@@ -51,10 +51,13 @@ def read_json_lines(path: Path, fields: Sequence[str]) -> Iterator[dict[str, Any
         where = f"{path}, line {number}"
         value = parse_json(line, where, finite=False)
         if not isinstance(value, dict):
-            raise ValueError(f"{where} holds {shown(value)}, expected an object with {', '.join(fields)}")
+            raise ValueError(
+                f"{where} holds {shown(value)}, expected an object with {', '.join(fields)}"
+                "; was the file edited?"
+            )
         missing = [name for name in fields if name not in value]
         if missing:
-            raise ValueError(f"{where} has no field {missing[0]!r}")
+            raise ValueError(f"{where} has no field {missing[0]!r}; was the file edited?")
         yield value
 
 

@@ -164,6 +164,7 @@ def read_layout(folder: Path) -> Layout:
         if not isinstance(entry, dict):
             raise ValueError(
                 f"{path}: feature {key} is {shown(entry)}, expected an object with dtype and shape"
+                "; repair the metadata"
             )
     major = int(version[1])
     cameras = [_camera(path, key, entry) for key, entry in features.items() if _is_camera(path, key, entry)]
@@ -218,11 +219,14 @@ def _is_camera(path: Path, key: str, entry: Mapping[str, Any]) -> bool:
         if key.startswith("observation.images."):
             raise ValueError(
                 f"{path}: camera {key} has dtype {entry.get('dtype')!r}, expected 'video' or 'image'"
+                "; repair the metadata"
             )
         return False
     info = entry.get("info") or entry.get("video_info") or {}
     if not isinstance(info, Mapping):
-        raise ValueError(f"{path}: camera {key} has info {str(info)[:40]!r}, expected an object")
+        raise ValueError(
+            f"{path}: camera {key} has info {str(info)[:40]!r}, expected an object; repair the metadata"
+        )
     return not (info.get("is_depth_map") or info.get("video.is_depth_map"))
 
 
@@ -246,6 +250,7 @@ def _camera(path: Path, key: str, entry: Mapping[str, Any]) -> Camera:
     ):
         raise ValueError(
             f"{path}: camera {key} has shape {shown(shape)}, expected three sizes such as [480, 640, 3]"
+            "; repair the metadata"
         )
     names = [name.lower() for name in flat_names(entry.get("names"))]
     if len(names) == 3 and "height" in names and "width" in names:
@@ -263,10 +268,13 @@ def _vector(path: Path, key: str, entry: Mapping[str, Any]) -> Vector:
     if type(width) is not int or not 0 < width <= LARGEST:
         raise ValueError(
             f"{path}: {key} has shape {shown(entry['shape'])}, expected one whole number from 1 to {LARGEST}"
+            "; repair the metadata"
         )
     odd = _no_name(entry.get("names"))
     if odd is not None:
-        raise ValueError(f"{path}: {key} has {str(odd)[:40]!r} among its names, expected text")
+        raise ValueError(
+            f"{path}: {key} has {str(odd)[:40]!r} among its names, expected text; repair the metadata"
+        )
     names = flat_names(entry.get("names"))
     if len(names) != width or len(set(names)) != width or not all(name.strip() for name in names):
         # Some converters write the name of the whole vector, for any number of numbers.
@@ -284,6 +292,7 @@ def _rate(path: Path, fps: Any) -> float:
     if isinstance(fps, bool) or not isinstance(fps, int | float) or not (0 < fps <= FASTEST):
         raise ValueError(
             f"{path}: fps is {shown(fps)}, expected frames per second above 0, at most {FASTEST}"
+            "; repair the metadata"
         )
     return float(fps)
 

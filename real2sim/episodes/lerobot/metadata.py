@@ -68,6 +68,7 @@ def read_entries(layout: Layout) -> list[Entry]:
         if entry.length < 1:
             raise ValueError(
                 f"{layout.folder}: episode {place} has length {entry.length}, expected at least 1"
+                "; repair the metadata"
             )
     total = sum(entry.length for entry in entries)
     if total != layout.total_frames:
@@ -109,6 +110,7 @@ def _entries_v2(layout: Layout) -> list[Entry]:
         if not all(isinstance(value, int) and not isinstance(value, bool) for value in (number, length)):
             raise ValueError(
                 f"{path}: episode_index {shown(number)} has length {shown(length)}, expected whole numbers for both"
+                "; repair the metadata"
             )
         indices = {"episode_index": number, "episode_chunk": number // layout.chunks_size}
         spans = {key: VideoSpan(layout.video_file(key, **indices), 0.0) for key in videos}
@@ -239,5 +241,8 @@ def _check_overlaps(layout: Layout, table: Mapping[str, np.ndarray], key: str) -
 def _seconds(path: Path, column: Any, name: str) -> np.ndarray:
     values = scalars(column, f"{path}: column {name}")
     if not (values >= 0).all():
-        raise ValueError(f"{path}: column {name} holds values that are no times, expected seconds from 0")
+        raise ValueError(
+            f"{path}: column {name} holds values that are no times, expected seconds from 0"
+            "; repair the metadata"
+        )
     return values

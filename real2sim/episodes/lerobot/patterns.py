@@ -25,7 +25,9 @@ def read_pattern(path: Path, info: Mapping[str, Any], name: str, default: str) -
     """A pattern of ``info.json``; ValueError for what cannot be one."""
     pattern = info.get(name, default)
     if not (pattern is None or (isinstance(pattern, str) and pattern)):
-        raise ValueError(f"{path}: {name} is {shown(pattern)}, expected a path such as {default!r}")
+        raise ValueError(
+            f"{path}: {name} is {shown(pattern)}, expected a path such as {default!r}; repair the metadata"
+        )
     if pattern is not None and not _is_plain(pattern):
         raise ValueError(
             f"{path}: {name} is {shown(pattern)}, expected a path with plain places such as {default!r}; repair the "
@@ -53,7 +55,8 @@ def filled_pattern(where: str, pattern: str, values: Mapping[str, Any]) -> PureP
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{where} is {pattern!r}, expected a pattern of {', '.join(values)} ({type(error).__name__}: {error})"
+            "; repair the metadata"
         ) from error
     if path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{where} gives {path}, which leaves the dataset")
+        raise ValueError(f"{where} gives {path}, which leaves the dataset; repair the metadata")
     return path

@@ -31,6 +31,7 @@ def describe_robot(
         raise ValueError(
             f"--units names {len(units)} units, the actions have {len(action.names)} numbers: "
             f"{', '.join(action.names)}"
+            "; give one for each, or one for all"
         )
     each = list(units) * (len(action.names) if len(units) == 1 else 1) or [""] * len(action.names)
     unit = dict(zip(action.names, each, strict=True))

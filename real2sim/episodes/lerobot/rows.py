@@ -72,6 +72,7 @@ class RowReader:
         if unknown:
             raise ValueError(
                 f"{_place(entry)}: task_index {unknown[0]} is not among the {len(self.tasks)} tasks of the dataset"
+                "; repair the metadata or download the file again"
             )
         instruction = self.tasks[int(numbers[0])]
         if entry.tasks and instruction not in entry.tasks:
@@ -96,6 +97,7 @@ class RowReader:
         if camera.key not in file.schema_arrow.names:
             raise ValueError(
                 f"{entry.data} has no column {camera.key!r}, where the dataset's features say that its images lie"
+                "; repair the metadata or download the file again"
             )
         wanted, row = {entry.row + frame: frame for frame in frames}, 0
         for group in range(file.num_row_groups):
@@ -132,7 +134,10 @@ class RowReader:
         file = self._open(entry.data)
         missing = [name for name in columns if name not in file.schema_arrow.names]
         if missing:
-            raise ValueError(f"{entry.data} has no column {missing[0]!r}, which the dataset's features list")
+            raise ValueError(
+                f"{entry.data} has no column {missing[0]!r}, which the dataset's features list"
+                "; repair the metadata or download the file again"
+            )
         if file.metadata.num_rows < entry.row + entry.length:
             raise ValueError(
                 f"{entry.data} has {file.metadata.num_rows} rows, episode {entry.number} needs rows {entry.row} to "
@@ -197,6 +202,7 @@ def check_size(where: str, camera: Camera, height: int, width: int) -> None:
     if (height, width) != (camera.height, camera.width):
         raise ValueError(
             f"{where} is {height} x {width} pixels, the dataset's features say {camera.height} x {camera.width}"
+            "; repair the metadata or download the file again"
         )
 
 

@@ -24,6 +24,7 @@ def read_tasks(layout: Layout) -> dict[int, str]:
         if isinstance(number, bool) or not isinstance(number, int) or not isinstance(task, str):
             raise ValueError(
                 f"{path}: task_index {number!r} has task {task!r}, expected a whole number and text"
+                "; repair the metadata"
             )
         if tasks.get(number, task) != task:
             raise ValueError(

@@ -26,7 +26,7 @@ def frames_at(
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ValueError(f"{path} holds no video")
+                raise ValueError(f"{path} holds no video; download it again")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ValueError(

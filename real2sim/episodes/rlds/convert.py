@@ -168,7 +168,10 @@ def chosen_episodes(episodes: RLDSEpisodes, config: ConvertRLDS, stride: int) ->
         numbers = found
     kept = [number for number in numbers if episodes.length(number) > stride]
     if not kept:
-        raise ValueError(f"{config.data}: none of the {len(numbers)} episodes has two frames")
+        raise ValueError(
+            f"{config.data}: none of the {len(numbers)} episodes has two frames"
+            "; choose a higher --hz or other --episodes"
+        )
     return kept, len(numbers) - len(kept)
 
 

@@ -72,7 +72,10 @@ class RLDSDataset:
         for feature in self.features.values():
             if feature.path.startswith(f"{STEPS}/") and feature.kind in ("text", "image"):
                 return len(example.blobs(feature.path))
-        raise ValueError(f"{self.folder}: the steps have neither flags nor images to count them by")
+        raise ValueError(
+            f"{self.folder}: the steps have neither flags nor images to count them by"
+            "; download the dataset again"
+        )
 
     def numbers(self, example: Example, path: str) -> np.ndarray:
         """The values of a feature of numbers, (steps, width), or (width,) for one of the episode."""
@@ -127,7 +130,9 @@ def _info(folder: Path) -> dict[str, Any]:
     path = folder / INFO_FILE
     info = read_json(path)
     if not isinstance(info, dict) or not isinstance(info.get("splits"), list) or not info.get("name"):
-        raise ValueError(f"{path} names no dataset with splits; expected what TensorFlow Datasets writes")
+        raise ValueError(
+            f"{path} names no dataset with splits; expected what TensorFlow Datasets writes, download it again"
+        )
     for field in ("name", "version"):
         if not isinstance(info.get(field, ""), str) or not SAFE.fullmatch(info.get(field) or "x"):
             raise ValueError(
@@ -136,7 +141,9 @@ def _info(folder: Path) -> dict[str, Any]:
             )
     names = [item.get("name") if isinstance(item, dict) else None for item in info["splits"]]
     if not names or not all(isinstance(name, str) and SAFE.fullmatch(name) for name in names):
-        raise ValueError(f"{path} lists splits without names; expected what TensorFlow Datasets writes")
+        raise ValueError(
+            f"{path} lists splits without names; expected what TensorFlow Datasets writes, download it again"
+        )
     if len(set(names)) < len(names):
         raise ValueError(
             f"{path} lists two splits of one name ({', '.join(map(str, names))}); download the file again"

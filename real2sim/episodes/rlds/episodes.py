@@ -113,7 +113,7 @@ class RLDSEpisodes:
         blobs = self.dataset.example(number).blobs(camera.path)
         where = f"{self.where(number)}: {camera.path}"
         if not blobs:
-            raise ValueError(f"{where} has no frame")
+            raise ValueError(f"{where} has no frame; leave the episode out or download the file again")
         return picture_size(blobs[0], f"{where}, step 0")
 
     def _embedding(self, example: Example, path: str) -> np.ndarray:

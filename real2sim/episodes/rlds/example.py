@@ -75,12 +75,16 @@ class Example:
             lists = list(_fields(self._features[name]))
             found = [item for number, values in lists if number == kind for item in _fields(values)]
         except (IndexError, ValueError) as error:
-            raise ValueError(f"{self._where}: feature {name!r} cannot be read ({error})") from error
+            raise ValueError(
+                f"{self._where}: feature {name!r} cannot be read ({error})"
+                "; leave the episode out or download the file again"
+            ) from error
         if lists and not any(number == kind for number, _ in lists):
             kinds = {1: "bytes", 2: "floats", 3: "whole numbers"}
             raise ValueError(
                 f"{self._where}: feature {name!r} is a list of {kinds.get(lists[0][0], 'something else')}, "
                 f"features.json says {kinds[kind]}"
+                "; leave the episode out or download the file again"
             )
         return found
 

@@ -68,25 +68,25 @@ def _walk(node: Any, path: str, found: dict[str, Feature]) -> None:
     if not isinstance(node, Mapping):
         raise ValueError(f"{path or 'the file'} holds {json.dumps(node)[:40]}, expected an object")
     if "featuresDict" in node:
-        for name, inner in node["featuresDict"]["features"].items():
+        for name, inner in _part(_part(node, "featuresDict", path), "features", path).items():
             _walk(inner, f"{path}/{name}" if path else name, found)
     elif "sequence" in node:
         if path.startswith(f"{STEPS}/"):
             # They are stored in another way.
             found[path] = Feature(path, "other", "a list of varying length", ())
         else:
-            _walk(node["sequence"]["feature"], path, found)
+            _walk(_part(node, "sequence", path).get("feature"), path, found)
     elif "text" in node:
         found[path] = Feature(path, "text", "string", ())
     elif "image" in node:
-        image = node["image"]
+        image = _part(node, "image", path)
         dtype, shape = str(image.get("dtype") or "uint8"), _shape(image, path)
         if dtype == "uint8":
             found[path] = Feature(path, "image", dtype, shape)
         else:
             found[path] = Feature(path, "other", f"images of {dtype}", shape)
     elif "tensor" in node:
-        found[path] = _tensor(node["tensor"], path)
+        found[path] = _tensor(_part(node, "tensor", path), path)
     elif "classLabel" in node:
         found[path] = Feature(path, "number", "int64", ())
     else:
@@ -94,8 +94,17 @@ def _walk(node: Any, path: str, found: dict[str, Feature]) -> None:
         found[path] = Feature(path, "other", f"of the kind {kinds[0]}" if kinds else "of no kind", ())
 
 
+def _part(node: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any]:
+    inner = node.get(name)
+    if not isinstance(inner, Mapping):
+        raise ValueError(f"{name} of {path or 'the file'} is {json.dumps(inner)[:40]}, expected an object")
+    return inner
+
+
 def _tensor(tensor: Mapping[str, Any], path: str) -> Feature:
-    dtype, shape = str(tensor["dtype"]), _shape(tensor, path)
+    if not isinstance(tensor.get("dtype"), str):
+        raise ValueError(f"dtype of {path} is {json.dumps(tensor.get('dtype'))[:40]}, expected text")
+    dtype, shape = tensor["dtype"], _shape(tensor, path)
     encoding = tensor.get("encoding") or "none"
     if encoding != "none":
         return Feature(path, "other", f"numbers encoded as {encoding}", shape)
@@ -109,7 +118,7 @@ def _tensor(tensor: Mapping[str, Any], path: str) -> Feature:
 
 
 def _shape(node: Mapping[str, Any], path: str) -> tuple[int | None, ...]:
-    dimensions = node.get("shape", {}).get("dimensions", [])
+    dimensions = _part({"shape": {}, **node}, "shape", path).get("dimensions", [])
     if not isinstance(dimensions, list) or not all(
         re.fullmatch(r"-?\d{1,18}", str(size)) for size in dimensions
     ):

@@ -146,7 +146,9 @@ def _action(dataset: RLDSDataset, words: Sequence[str]) -> tuple[tuple[Feature, 
         width = sum(feature.width for feature in features)
         if len(features) == 1 and len(words) == width:
             if len(set(words)) != width:
-                raise ValueError(f"--action names two numbers alike: {' '.join(words)}")
+                raise ValueError(
+                    f"--action names two numbers alike: {' '.join(words)}; give each its own name"
+                )
             return features, tuple(words)
         raise ValueError(
             f"{dataset.folder}: --action {' '.join(words)} names no feature, and its {len(words)} words cannot name "

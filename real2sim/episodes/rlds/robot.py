@@ -64,6 +64,7 @@ def describe_robot(
     if len(units) not in (0, 1, len(names)):
         raise ValueError(
             f"--units names {len(units)} units, the actions have {len(names)} numbers: {', '.join(names)}"
+            "; give one for each, or one for all"
         )
     given = list(units) * (len(names) if len(units) == 1 else 1) or [
         UNITS.get(item.split(".")[0], "") for item in names

@@ -251,6 +251,9 @@ def test_a_contradiction_is_named(sound: dict[str, Path], fault: str, tmp_path: 
         convert_lerobot(ConvertLeRobot(folder, out, processes=1), progress=False)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert any(sign in str(caught.value).rsplit(str(folder), 1)[1] for sign in (";", ":")), (
+        "nothing says what to do"
+    )
     assert not out.exists() or list(out.glob("*.npz")), "the folder was claimed without an episode"
 
 

@@ -268,6 +268,24 @@ def test_a_name_of_a_feature_that_is_no_text_is_said(tmp_path: Path) -> None:
         Example(memoryview(b"\x0a\x07\x0a\x05\x0a\x01\xff\x12\x00"), "here")
 
 
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"featuresDict": 0.5}, "featuresDict of steps/action is 0.5, expected an object"),
+        ({"featuresDict": {"features": []}}, r"features of steps/action is \[\], expected an object"),
+        ({"tensor": [1]}, r"tensor of steps/action is \[1\], expected an object"),
+        ({"tensor": {"shape": {}}}, "dtype of steps/action is null, expected text"),
+        ({"tensor": {"dtype": "float32", "shape": 7}}, "shape of steps/action is 7, expected an object"),
+    ],
+)
+def test_a_feature_of_another_kind_is_said(tmp_path: Path, entry: dict[str, Any], sentence: str) -> None:
+    data = make_rlds(tmp_path / "data", "flat")
+    set_features(data, action=entry)
+    refused(
+        data, tmp_path / "out", f"features.json is not the feature tree of a dataset .{sentence}.; download"
+    )
+
+
 def test_a_feature_that_is_null_is_said_as_json_says_it(tmp_path: Path) -> None:
     data = make_rlds(tmp_path / "data", "flat")
     set_features(data, action=None)
