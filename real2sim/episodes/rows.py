@@ -144,10 +144,11 @@ def read_scores(path: Path) -> Iterator[dict[str, Any]]:
     """The verdicts of a file of scores."""
     for where, row in _lines(path, ScoreRow):
         success, probability = row["success"], row["probability"]
-        if success is not None and probability is not None and success != (probability >= 0.5):
+        # A probability that was rounded to 0.5 may be on either side.
+        if success is not None and probability not in (None, 0.5) and success != (probability > 0.5):
             raise ValueError(
                 f"{where}: success is {str(success).lower()} and probability {probability:g}, which is a "
-                f"{'success' if probability >= 0.5 else 'failure'}; score the run again"
+                f"{'success' if probability > 0.5 else 'failure'}; score the run again"
             )
         yield row
 

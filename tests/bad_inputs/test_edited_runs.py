@@ -16,7 +16,9 @@ from damage import edit_json
 
 from real2sim.cli import main
 from real2sim.episodes.arrays import read_arrays, write_arrays
+from real2sim.episodes.rows import read_scores
 from real2sim.episodes.run_folder import RunFolder, load_run
+from real2sim.success.score import score_row
 
 Refused = Callable[..., str]
 COMMANDS = ("rollout", "score", "report")
@@ -310,6 +312,13 @@ def test_a_verdict_that_contradicts_its_probability_is_named(
     edit_score(run, 2, success=probability < 0.5, probability=probability)
     said = refused(*words("report", run, tiny_suite, tmp_path), about=f"and probability {probability}, which")
     assert f"{run / 'scores-classifier.jsonl'}, line 3: success is" in said
+
+
+def test_a_probability_just_below_a_half_is_a_failure_however_it_is_rounded(tmp_path: Path) -> None:
+    row = score_row("a", "classifier", "0", 0.49999999)
+    assert row["success"] is False
+    (tmp_path / "scores.jsonl").write_text(json.dumps(row) + "\n")
+    assert list(read_scores(tmp_path / "scores.jsonl")) == [row]
 
 
 def test_episodes_that_were_not_scored_are_counted_in_a_report(run: Path) -> None:
