@@ -34,7 +34,14 @@ class OwnPolicy:
 
 
 def own_policies(policies: Mapping[str, Any] | None) -> dict[str, OwnPolicy]:
-    """Policy objects by name, each with its fingerprint."""
+    """Policy objects by name, each with its fingerprint; ValueError where one cannot reset and act."""
+    for name, policy in (policies or {}).items():
+        known = isinstance(policy, OwnPolicy)
+        if not known and not all(callable(getattr(policy, method, None)) for method in ("reset", "act")):
+            raise ValueError(
+                f"policy {name!r} is of type {type(policy).__name__}, expected an object with reset and act; "
+                "CallablePolicy makes one of a function"
+            )
     return {
         name: policy if isinstance(policy, OwnPolicy) else OwnPolicy(policy, object_fingerprint(policy))
         for name, policy in (policies or {}).items()

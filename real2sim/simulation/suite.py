@@ -13,7 +13,7 @@ import numpy as np
 
 from real2sim.actions import FIELDS, ActionBounds, rt1_robot
 from real2sim.built_in import ASSETS, shipped_suites
-from real2sim.checks import as_path
+from real2sim.checks import as_path, check_whole
 from real2sim.episodes.arrays import read_arrays, write_arrays
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict
@@ -114,7 +114,7 @@ class Suite:
         past, past_actions = past_frames(
             self._start_arrays, task, len(ids), self.robot, self.folder / STARTS_FILE
         )
-        wanted = len(ids) if count is None else count
+        wanted = len(ids) if count is None else check_whole("the number of starts", count, None)
         if not 1 <= wanted <= len(ids):
             raise ValueError(
                 f"{wanted} starts were asked for, task {task!r} of suite {self.name!r} has {len(ids)}"

@@ -335,6 +335,24 @@ def test_what_was_learned_measures_nothing() -> None:
         ClassifierTraining(data=data[:1], out=Path("o"), heldout=data[1:])
 
 
+@pytest.mark.parametrize("policy", [5, None, "random", lambda seen: seen, object()])
+def test_a_policy_of_a_rollout_resets_and_acts(tiny_suite: Path, tmp_path: Path, policy: Any) -> None:
+    config = real2sim.RolloutConfig(tmp_path / "out", policies=("mine",), suite=str(tiny_suite), starts=1)
+    with pytest.raises(
+        ValueError, match=r"policy 'mine' is of type \w+, expected an object with reset and act"
+    ):
+        real2sim.rollout(config, {"mine": policy}, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("count", ["2", 1.5, True])
+def test_starts_of_a_suite_are_counted(tiny_suite: Path, count: Any) -> None:
+    from real2sim.simulation.suite import load_suite
+
+    with pytest.raises(ValueError, match="the number of starts must be a whole number"):
+        load_suite(str(tiny_suite)).starts("close_drawer", count)
+
+
 def test_a_suite_that_is_a_number() -> None:
     from real2sim.simulation.suite import load_suite
 
