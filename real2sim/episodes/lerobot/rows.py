@@ -125,7 +125,9 @@ class RowReader:
                 )
             data = path.read_bytes()
         if not isinstance(data, bytes):
-            raise ValueError(f"{where} holds no encoded image; expected its bytes or a path")
+            raise ValueError(
+                f"{where} holds no encoded image; expected its bytes or a path, download the file again"
+            )
         picture = decoded(data, where)
         check_size(where, camera, picture.shape[0], picture.shape[1])
         return picture
@@ -186,7 +188,8 @@ class RowReader:
                 )
             raise ValueError(
                 f"{_place(entry)}, frame {frame}: timestamp is {times[frame]:.6f} s, frame_index / fps is "
-                f"{frame / self.layout.fps:.6f} s; the recording is not at {self.layout.fps:g} Hz"
+                f"{frame / self.layout.fps:.6f} s; the recording is not at {self.layout.fps:g} Hz, or its "
+                "rows were exchanged: repair the metadata or download the file again"
             )
 
 
@@ -230,7 +233,8 @@ def _check_equal(entry: Entry, name: str, found: np.ndarray, expected: np.ndarra
         frame = int(wrong[0])
         raise ValueError(
             f"{_place(entry)}, frame {frame}: {name} is {found[frame]}, expected {expected[frame]}; "
-            "the rows are not those that the metadata describes"
+            "the rows are not those that the metadata describes, "
+            "download the file again"
         )
 
 
