@@ -120,6 +120,7 @@ def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc")
 def test_control_c_stops_all_of_them_at_once(tmp_path: Path) -> None:
     run = run_waiting(tmp_path)
+    until(lambda: len(list(tmp_path.glob("done-*"))) >= 2)
     os.killpg(run.pid, signal.SIGINT)
     _, said = run.communicate(timeout=20)
     assert said.count("KeyboardInterrupt") == 1
