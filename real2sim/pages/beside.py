@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from real2sim.simulation.suite import load_suite
 from real2sim.spreadsheets import read_table
 from real2sim.wording import OUTCOMES, whole_number
 from real2sim.worlds import PHYSICS_WORLD
+
+logger = logging.getLogger(__name__)
 
 MOST = 100
 """Episodes of one run that are offered beside another."""
@@ -58,13 +61,15 @@ def recorded_episode(dataset: Path, start: str, first: np.ndarray) -> Path | Non
 
 
 def real_outcomes(run: Path) -> dict[tuple[str, str, str], list[bool]]:
-    """(policy, task, start) -> outcomes of real episodes that the run's suite knows; empty where it is not here."""
+    """(policy, task, start) -> outcomes of real episodes that the run's suite knows; empty, which is said, where they
+    cannot be read, as when the suite is not here."""
     try:
         path = load_suite(RunFolder(run).suite()).folder / OUTCOMES_FILE
         if not path.is_file():
             return {}
         table = read_table(path, "real episodes", ("policy", "task", "start", "success"))
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        logger.warning("real outcomes are not shown: %s", error)
         return {}
     found: dict[tuple[str, str, str], list[bool]] = {}
     for row in table.rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from real2sim.built_in import ASSETS
 from real2sim.cli import main
 from real2sim.episodes.run_folder import VALIDITY
+from real2sim.pages.beside import real_outcomes
 from real2sim.pages.run_index import Filter, RunIndex
 from real2sim.pages.view_page import RunView, ViewConfig, view_app
 from tests.pages.conftest import MakeRun
@@ -164,6 +167,36 @@ def test_recordings_of_the_suites_dataset_stand_beside(make_run: MakeRun, tmp_pa
     # A file of the right name that begins with another frame is no recording of this start.
     beside = asked(page, "/api/episode", episode="early-open_drawer-1")["beside"]
     assert [other["relation"] for other in beside] == ["other policy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("run.json", "[]", "run.json"),
+        (
+            "run.json",
+            '{"format": 1, "identity": {}, "config": {"suite": "nowhere"}}',
+            "'nowhere' is neither a shipped suite",
+        ),
+        ("suite/real_episodes.csv", "policy,task\nlate,close_drawer\n", "real_episodes.csv"),
+    ],
+)
+def test_why_real_outcomes_are_missing_is_said(
+    make_run: MakeRun, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, content: str, said: str
+) -> None:
+    run = make_run()
+    folder = Path(
+        shutil.copytree(
+            ASSETS / "drawer", tmp_path / "suite", ignore=shutil.ignore_patterns("*policies", "*model")
+        )
+    )
+    settings = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(settings | {"config": {"suite": str(folder)}}))
+    ((run if name == "run.json" else tmp_path) / name).write_text(content)
+    assert real_outcomes(run) == {}
+    (message,) = caplog.messages
+    assert message.startswith("real outcomes are not shown: ")
+    assert said in message
 
 
 def test_real_outcomes_of_the_suite_are_told(make_run: MakeRun, tmp_path: Path) -> None:
