@@ -43,6 +43,19 @@ def action_bounds(
     return tuple(bounded)
 
 
+def beyond_bounds(numbers: Sequence[ActionNumber], low: np.ndarray, high: np.ndarray) -> str | None:
+    """The first number that was recorded, from ``low`` to ``high`` (n,), beyond its bounds by more than a tenth of
+    their range, in words; None without one."""
+    for number, least, most in zip(numbers, low.tolist(), high.tolist(), strict=True):
+        margin = MARGIN * (number.high - number.low)
+        if least < number.low - margin or most > number.high + margin:
+            return (
+                f"the recorded actions' {number.name!r} goes from {least:g} to {most:g}, the robot's from "
+                f"{number.low:g} to {number.high:g}"
+            )
+    return None
+
+
 def _rounded(value: float, direction: int) -> float:
     """``value`` to three digits, away from the middle."""
     if value == 0:

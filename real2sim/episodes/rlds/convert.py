@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from real2sim.episodes.bounds import action_bounds
+from real2sim.episodes.bounds import action_bounds, beyond_bounds
 from real2sim.episodes.conversion import (
     episode_file,
     episode_path,
@@ -123,6 +123,8 @@ def _convert(config: ConvertRLDS, progress: bool) -> int:
     if not is_rt1(episodes.layout):
         bounds = action_bounds(plan.robot.action, low, high, read_robot(config.out), str(config.data))
         plan = replace(plan, robot=replace(plan.robot, action=bounds))
+    elif beyond := beyond_bounds(plan.robot.action, low, high):
+        LOG.warning("%s: %s; are the actions RT-1's, in its units?", config.data, beyond)
     plan.robot.save(config.out)
     missing = missing_episodes(config.out, numbers)
     with tqdm(

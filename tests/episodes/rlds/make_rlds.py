@@ -137,6 +137,7 @@ def make_rlds(
     shards: int = 1,
     embedding: bool = False,
     name: str = "made_up",
+    largest: float = 1,
 ) -> Path:
     """Write a dataset of one form (``rt1``, ``bridge``, ``droid`` or ``flat``) and give its version folder."""
     folder = folder / "0.1.0"
@@ -184,7 +185,7 @@ def make_rlds(
             frames = [encoded(picture(number, step, size, channels), encoding) for step in range(length)]
             values[f"steps/observation/{camera}"] = frames
         for path, count in widths.items():
-            numbers = rng.uniform(-1, 1, (length, max(count, 1))).astype(np.float32)
+            numbers = rng.uniform(-largest, largest, (length, max(count, 1))).astype(np.float32)
             if path.endswith("terminate_episode"):
                 ends = np.arange(length)[:, None] == length - 1
                 numbers = (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,16 @@ def test_a_number_that_is_not_finite_is_refused_with_episode_and_step(form: str,
         convert(data, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.npz"))
     assert convert(data, tmp_path / "out", episodes="0,2") == 2
+
+
+def test_actions_beyond_what_rt1_takes_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    convert(make_rlds(tmp_path / "data", "rt1"), tmp_path / "out")
+    assert not caplog.messages
+    convert(make_rlds(tmp_path / "large", "rt1", largest=1e6), tmp_path / "out-large")
+    (said,) = caplog.messages
+    assert re.search(
+        r"actions' '.*' goes from -\d+ to \d+, the robot's from -1 to 1; are the actions RT-1's", said
+    )
 
 
 def test_episodes_of_one_step_are_dropped_and_counted(
