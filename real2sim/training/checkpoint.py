@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from real2sim.checks import check_whole
 from real2sim.episodes.learned_files import difference, file_sums
+from real2sim.failures import LONGEST_PLACE
 from real2sim.files import append_text, atomic_write, read_json, read_text, reading, write_json, write_text
 from real2sim.model_folder import config_from_dict, config_to_dict, load_tensors
 from real2sim.training.checkpoint_checks import check_state, check_sums, load_optimiser
@@ -204,8 +205,8 @@ def _check_settings(task: Resumable, out: Path) -> None:
         if differing is not None:
             place, then, now = differing
             raise ValueError(
-                f"the training in {out} was begun with another {name}: {place} was {then}, now it is {now}; give the "
-                f"same {name} as then, or choose another folder"
+                f"the training in {out} was begun with another {name}: {'it' if place == name else place} was {then}, "
+                f"now it is {now}; give the same {name} as then, or choose another folder"
             )
 
 
@@ -223,4 +224,4 @@ def _first_difference(place: str, then: Any, now: Any) -> tuple[str, str, str] |
 
 def _shown(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= LONGEST_PLACE else f"{text[: LONGEST_PLACE - 3]}..."

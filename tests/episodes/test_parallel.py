@@ -16,10 +16,11 @@ from real2sim.files import atomic_write
 
 ROOT = Path(__file__).parents[2]
 WAIT = """
-import sys
+import signal, sys
 from pathlib import Path
 from real2sim.episodes.parallel import write_in_processes
 from tests.episodes.test_parallel import note_and_wait
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 list(write_in_processes(Path, sys.argv[1], note_and_wait, [(number,) for number in range(40)], 2))
 """
 

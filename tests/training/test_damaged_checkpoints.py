@@ -166,7 +166,7 @@ class Fixed(Halves):
         ({"model": {"width": 3}}, r"another model: model.layers was \[1, 2\], now it is null; give"),
         (
             {"model": {"width": 4}, "data": "b"},
-            'another data: data was "a", now it is "b"; give the same data',
+            'another data: it was "a", now it is "b"; give the same data',
         ),
     ],
 )

@@ -85,7 +85,9 @@ def test_one_part_can_be_kept_to_the_bit(learn: str, kept: str, tmp_path: Path) 
 def test_a_training_does_not_go_on_with_other_pretrained_weights(tmp_path: Path) -> None:
     config = training(tmp_path, saved(model_config("state"), tmp_path / "old"))
     assert train_world_model(config) is not None
-    with pytest.raises(ValueError, match="begun with another pretrained; give the same"):
+    old, new = tmp_path / "old", tmp_path / "other"
+    words = f"begun with another pretrained: it was .*{old}.*, now it is .*{new}.*; give the same"
+    with pytest.raises(ValueError, match=words):
         train_world_model(replace(config, pretrained=saved(model_config("state"), tmp_path / "other")))
 
 
