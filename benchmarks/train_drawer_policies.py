@@ -23,6 +23,7 @@ import tyro
 from benchmarks.drawer_imitation import imitation_families
 from benchmarks.drawer_rt1 import recorders, rt1_families
 from benchmarks.policy_family import PolicyFamily
+from real2sim.checksums import write_checksums
 from real2sim.files import read_json, write_text
 from real2sim.model_folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 from real2sim.policies.rt1.train import PolicyTraining
@@ -99,6 +100,7 @@ def ship(families: list[PolicyFamily], suite: Path) -> None:
                 # A run that reads this folder at the moment keeps what it opened.
                 shutil.copyfile(source / file, target / f".{file}")
                 (target / f".{file}").replace(target / file)
+            write_checksums(target)
             write_text(target / CARD_FILE, (source / CARD_FILE).read_text() + _quality(source, family))
     write_text(suite / "policies.csv", table.getvalue())
 
