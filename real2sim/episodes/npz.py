@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -124,6 +125,19 @@ def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | 
             )
 
 
+def check_one_size(sizes: Mapping[Path, tuple[int, ...]]) -> None:
+    """ValueError unless the frames of all files have one size (height, width); the first with a rarer one is named."""
+    counts = Counter(sizes.values()).most_common()
+    if len(counts) < 2:
+        return
+    (height, width), count = counts[0]
+    path = next(path for path, size in sizes.items() if size != (height, width))
+    raise ValueError(
+        f"{path} has frames of {sizes[path][0]} x {sizes[path][1]} pixels, {count} other episodes have {height} x "
+        f"{width}; leave it out, or convert all of them to one size"
+    )
+
+
 def read_dataset(
     folder: Path, names: Sequence[str] = ("image", "action"), limit: int | None = None
 ) -> dict[str, np.ndarray]:
@@ -131,13 +145,7 @@ def read_dataset(
     paths = for_training(dataset_files(folder))[:limit]
     episodes = [read_npz(path, names) for path in paths]
     if "image" in names:
-        sizes = {episode["image"].shape[1:3]: path for episode, path in zip(episodes, paths, strict=True)}
-        if len(sizes) > 1:
-            (first, _), (other, path) = list(sizes.items())[:2]
-            raise ValueError(
-                f"{path} has frames of {other[0]} x {other[1]} pixels, others of {folder} have "
-                f"{first[0]} x {first[1]}; one size is needed"
-            )
+        check_one_size({path: data["image"].shape[1:3] for path, data in zip(paths, episodes, strict=True)})
     lengths = {len(episode[names[0]]) for episode in episodes if episode[names[0]].ndim}
     if len(lengths) > 1:
         raise ValueError(

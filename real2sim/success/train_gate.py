@@ -21,7 +21,7 @@ from tqdm import tqdm
 from real2sim.checks import LARGEST_BATCH, check_once, check_whole
 from real2sim.episodes.keep_out import for_training
 from real2sim.episodes.learned_files import learned_files
-from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
+from real2sim.episodes.npz import check_one_size, dataset_files, dataset_robot, read_npz
 from real2sim.host_copies import to_device
 from real2sim.model_folder import write_folder
 from real2sim.robot import Robot, robot_text
@@ -133,19 +133,16 @@ class RealEpisodes:
         self.robot = robots[0]
         paths = [path for folder in folders for path in for_training(dataset_files(folder))]
         self.frames, self.actions = [], []
+        sizes: dict[Path, tuple[int, ...]] = {}
         for path in tqdm(paths, desc="episodes", disable=len(paths) < 500):
             episode = read_npz(path)
             if len(episode["image"]) < 2:
                 continue
             self.frames.append(episode["image"])
+            sizes[path] = episode["image"].shape[1:3]
             # The last action of a recording leads nowhere.
             self.actions.append(episode["action"][: len(episode["image"]) - 1].astype(np.float32))
-        sizes = {frames.shape[1:3] for frames in self.frames}
-        if len(sizes) > 1:
-            raise ValueError(
-                f"{', '.join(map(str, folders))}: the episodes have frames of {len(sizes)} sizes; one size is needed, "
-                "convert them again with --size"
-            )
+        check_one_size(sizes)
         if len(self) < FEWEST_EPISODES:
             raise ValueError(
                 f"{', '.join(map(str, folders))}: {len(self)} real episodes of two frames or more are too few for a "

@@ -9,6 +9,7 @@ import pytest
 
 from real2sim.episodes.arrays import write_arrays
 from real2sim.episodes.npz import dataset_files, read_dataset, read_npz
+from real2sim.vid2world.training.windows import WindowSource
 
 
 def episode(length: int = 4) -> dict[str, np.ndarray]:
@@ -67,6 +68,19 @@ def test_episodes_of_different_length_cannot_be_stacked(tmp_path: Path) -> None:
     write_arrays(tmp_path / "b.npz", episode(5))
     with pytest.raises(ValueError, match="4 to 5 steps"):
         read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("odd", ["a.npz", "b.npz", "c.npz"])
+def test_the_episode_of_another_size_is_named_not_a_healthy_one(tmp_path: Path, odd: str) -> None:
+    for name in ("a.npz", "b.npz", "c.npz"):
+        size = 8 if name == odd else 4
+        write_arrays(tmp_path / name, {**episode(), "image": np.zeros((4, size, size, 3), np.uint8)})
+    with pytest.raises(
+        ValueError, match=f"{odd} has frames of 8 x 8 pixels, 2 other episodes have 4 x 4; leave"
+    ):
+        read_dataset(tmp_path)
+    with pytest.raises(ValueError, match=f"{odd} has frames"):
+        WindowSource(tmp_path, 2)
 
 
 def test_hidden_files_beside_episodes_are_none(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from real2sim.checks import check_whole
 from real2sim.episodes.arrays import read_arrays
 from real2sim.episodes.keep_out import for_training, read_keep_out
-from real2sim.episodes.npz import dataset_files, dataset_robot, read_npz
+from real2sim.episodes.npz import check_one_size, dataset_files, dataset_robot, read_npz
 from real2sim.episodes.rlds.episodes import RLDSEpisodes
 from real2sim.host_copies import to_device
 from real2sim.robot import Robot
@@ -78,7 +78,7 @@ class WindowSource:
             self._robots += [dataset_robot(each)] * len(found)
         self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._read_again = lru_cache(maxsize=READ_AGAIN)(self._read)
-        sizes: dict[tuple[int, ...], Path] = {}
+        sizes: dict[Path, tuple[int, ...]] = {}
         lengths, free = [], memory
         for number, path in enumerate(self._files):
             images, actions = self._read(number)
@@ -87,16 +87,11 @@ class WindowSource:
                     f"{path} has {len(images)} frames and {len(actions)} actions; expected as many"
                 )
             lengths.append(len(images))
-            sizes.setdefault(images.shape[1:3], path)
+            sizes[path] = images.shape[1:3]
             free -= images.nbytes + actions.nbytes
             if free >= 0:
                 self._held[number] = images, actions
-        if len(sizes) > 1:
-            (first, _), (other, path) = list(sizes.items())[:2]
-            raise ValueError(
-                f"{path} has frames of {other[0]} x {other[1]} pixels, others of {folder} have {first[0]} x "
-                f"{first[1]}; one size is needed"
-            )
+        check_one_size(sizes)
         self._lengths = np.array(lengths)
         self._long_enough = np.flatnonzero(self._lengths >= frames)
         if not len(self._long_enough):
