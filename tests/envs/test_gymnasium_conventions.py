@@ -93,6 +93,7 @@ def test_a_seed_that_is_none_is_refused(tiny_suite: Path, seed: Any) -> None:
         env.reset(seed=0, options={"episode_seed": seed})
 
 
+@pytest.mark.slow
 def test_asynchronous_environments_that_are_forked_do_not_hang(tiny_suite: Path) -> None:
     """Where torch has used several threads before the fork."""
     code = (

@@ -109,6 +109,7 @@ def test_a_process_that_is_killed_is_said() -> None:
         list(in_processes(end_itself, range(4), 2))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc")
 def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
     run = run_waiting(tmp_path)
@@ -118,6 +119,7 @@ def test_processes_end_when_the_first_one_is_killed(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("done-*"))) < 40
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc")
 def test_control_c_stops_all_of_them_at_once(tmp_path: Path) -> None:
     run = run_waiting(tmp_path)

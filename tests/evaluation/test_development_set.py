@@ -98,6 +98,7 @@ def test_rates_in_a_world_model_are_compared_with_the_real_ones_beside_a_perfect
     assert 0 < table.loc["pooled", "MAE perfect"] < 40
 
 
+@pytest.mark.slow
 def test_members_act_alike_after_saving_and_their_fingerprint_changes_with_them(development: Path) -> None:
     frames, labels = lessons()
     before = {name: fingerprint(development / name) for name in ("nearest", "pixels-late")}

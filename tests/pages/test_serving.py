@@ -54,6 +54,7 @@ def test_ctrl_c_ends_the_labelling_with_the_count(tiny_run: Path) -> None:
     assert err == ""
 
 
+@pytest.mark.slow
 def test_a_name_that_was_made_to_point_here_is_refused_by_the_real_server(tiny_run: Path) -> None:
     with served("view", str(tiny_run)) as (process, address):
         request = urllib.request.Request(address, headers={"Host": "evil.example"})

@@ -83,6 +83,7 @@ def videos(count: int = 60) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(frames, actions[:-1]) for frames, actions in found]
 
 
+@pytest.mark.slow
 def test_real_video_passes_at_the_stated_rate(gate: ValidityGate) -> None:
     refused = [not gate.check(frames, actions).valid for frames, actions in videos()]
     # 5 % of 60 are 3; 9 or more would come about less than 1 time in 200.

@@ -61,6 +61,7 @@ def networks(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> nn.Modu
     return perceptions(SMALL, dataset, tmp_path_factory.mktemp("run"))
 
 
+@pytest.mark.slow
 def test_networks_learn_to_read_the_quantity(networks: nn.ModuleList) -> None:
     places = np.arange(11)
     for network in networks:
