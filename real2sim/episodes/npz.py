@@ -125,7 +125,9 @@ def _check_episode(arrays: Mapping[str, np.ndarray], path: Path, robot: Robot | 
             )
 
 
-def check_one_size(sizes: Mapping[Path, tuple[int, ...]]) -> None:
+def check_one_size(
+    sizes: Mapping[Path, tuple[int, ...]], remedy: str = "leave it out, or convert all of them to one size"
+) -> None:
     """ValueError unless the frames of all files have one size (height, width); the first with a rarer one is named."""
     counts = Counter(sizes.values()).most_common()
     if len(counts) < 2:
@@ -134,7 +136,7 @@ def check_one_size(sizes: Mapping[Path, tuple[int, ...]]) -> None:
     path = next(path for path, size in sizes.items() if size != (height, width))
     raise ValueError(
         f"{path} has frames of {sizes[path][0]} x {sizes[path][1]} pixels, {count} other episodes have {height} x "
-        f"{width}; leave it out, or convert all of them to one size"
+        f"{width}; {remedy}"
     )
 
 

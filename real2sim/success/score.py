@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from real2sim.episodes.npz import check_one_size
 from real2sim.episodes.rows import read_scores
 from real2sim.episodes.run_folder import RUN_FILE, RunFolder, file_name
 from real2sim.files import write_text
@@ -66,14 +67,10 @@ def score(run_folder: Path | str, judge: Judge, *, batch: int = 64, progress: bo
 
 
 def _check_sizes(folder: RunFolder, episodes: list[str], frames: list[np.ndarray]) -> None:
-    sizes = [video.shape[1:3] for video in frames]
-    usual = max(sizes, key=sizes.count)
-    for episode, size in zip(episodes, sizes, strict=True):
-        if size != usual:
-            raise ValueError(
-                f"{folder.episode_path(episode)} has frames of {size[0]} x {size[1]} pixels, others of the run have "
-                f"{usual[0]} x {usual[1]}; remove the file and run the rollout again"
-            )
+    sizes = {
+        folder.episode_path(name): video.shape[1:3] for name, video in zip(episodes, frames, strict=True)
+    }
+    check_one_size(sizes, "remove the file and run the rollout again")
 
 
 def scores_by(judge: Judge, run_folder: Path) -> dict[str, dict[str, Any]]:

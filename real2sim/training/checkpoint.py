@@ -212,14 +212,15 @@ def _check_settings(task: Resumable, out: Path) -> None:
 
 def _first_difference(place: str, then: Any, now: Any) -> tuple[str, str, str] | None:
     """Where two settings differ first, and what stands there in each; None if they are the same."""
+    if then == now:
+        return None
+    pairs: Any = []
     if isinstance(then, Mapping) and isinstance(now, Mapping):
-        pairs: Any = [(name, then.get(name), now.get(name)) for name in dict.fromkeys([*then, *now])]
+        pairs = [(name, then.get(name), now.get(name)) for name in dict.fromkeys([*then, *now])]
     elif isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         pairs = [(str(index), *pair) for index, pair in enumerate(zip(then, now, strict=True))]
-    else:
-        return None if then == now else (place, _shown(then), _shown(now))
     found = (_first_difference(f"{place}.{name}", one, other) for name, one, other in pairs)
-    return next((difference for difference in found if difference is not None), None)
+    return next(filter(None, found), (place, _shown(then), _shown(now)))
 
 
 def _shown(value: Any) -> str:
